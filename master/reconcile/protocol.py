@@ -1,0 +1,47 @@
+"""A controller: a key in, a sentence out. What wakes it is declared; when it runs is the runtime's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from master.access.protocol import Change
+from podium.objects.kinds import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing more to do until something changes. `because` is the log line."""
+
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Look again in `seconds`, or sooner if something changes."""
+
+    seconds: float
+    because: str = ""
+
+
+Outcome = Done | After
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Changes of `kind` wake the keys that `keys(change)` names."""
+
+    kind: type[Message]
+    keys: Callable[[Change[Any]], Iterable[Key]]
+
+
+class Controller(Protocol):
+    """Level-triggered: may be started, stopped, crashed or run twice at any moment. Errors requeue with back-off."""
+
+    name: str
+    triggers: Sequence[Trigger]
+
+    async def reconcile(self, key: Key) -> Outcome: ...
