@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from google.protobuf.message import Message
 
@@ -39,9 +39,25 @@ class Trigger:
 
 
 class Controller(Protocol):
-    """Level-triggered: may be started, stopped, crashed or run twice at any moment. Errors requeue with back-off."""
+    """Level-triggered: may be started, stopped, crashed or run twice at any moment. Errors requeue with back-off.
 
-    name: str
-    triggers: Sequence[Trigger]
+    `reconcile` is never run twice at once for one key; up to `workers` keys are reconciled at once.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def triggers(self) -> Sequence[Trigger]: ...
 
     async def reconcile(self, key: Key) -> Outcome: ...
+
+
+@runtime_checkable
+class SelfWaking(Protocol):
+    """A controller that is woken by something besides objects as well."""
+
+    async def watch(self, wake: Callable[[Key], None]) -> None:
+        """Call `wake` with each key to reconcile; runs for ever beside the workers."""
+        ...
