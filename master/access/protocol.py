@@ -1,4 +1,4 @@
-"""The two doors to objects: `Reader` (from memory, at a revision) and `Writer` (authorize → default → validate → store).
+"""The two doors to objects: `Reader` (memory, at a revision) and `Writer` (authorize → default → validate → store).
 
 Everything in the master above the store works through these, controllers and scheduler included. Objects that a
 Reader returns are shared and must never be changed: copy first (`writer.mutate` does).
@@ -6,6 +6,7 @@ Reader returns are shared and must never be changed: copy first (`writer.mutate`
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,6 +14,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
+from master.auth.principal import Principal as Principal
+from master.auth.principal import component as component
 from podium.errors import PodiumError
 from podium.objects.kinds import Key
 from podium.objects.selectors import Selector
@@ -20,25 +23,6 @@ from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import DeleteOptions
 
 M = TypeVar("M", bound=Message)
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks. Built-in groups: `system:masters`, `podium:viewers`, `system:nodes`."""
-
-    user: str
-    groups: frozenset[str] = frozenset()
-
-    @property
-    def node(self) -> str:
-        """The node's name when this is a node (`system:node:NAME` in `system:nodes`), else empty."""
-        prefix = "system:node:"
-        return self.user[len(prefix) :] if "system:nodes" in self.groups and self.user.startswith(prefix) else ""
-
-
-def component(name: str) -> Principal:
-    """The identity of a part of the master itself, e.g. `system:controller:replicaset`."""
-    return Principal(f"system:{name}", frozenset({"system:masters"}))
 
 
 class ChangeType(Enum):
@@ -78,15 +62,15 @@ class Reader(Protocol):
 
     def get(self, kind: type[M], namespace: str, name: str) -> M | None: ...
 
-    def list(self, kind: type[M], namespace: str = "", selector: Selector | None = None) -> list[M]:
+    def list(self, kind: type[M], namespace: str = "", selector: Selector | None = None) -> builtins.list[M]:
         """Objects of a kind (in a namespace; matching labels), in order of namespace and name."""
         ...
 
-    def owned_by(self, kind: type[M], uid: str) -> list[M]:
+    def owned_by(self, kind: type[M], uid: str) -> builtins.list[M]:
         """Objects of a kind with an ownerReference to `uid`, controller or not."""
         ...
 
-    def pods_on(self, node: str) -> list[Pod]:
+    def pods_on(self, node: str) -> builtins.list[Pod]:
         """Pods bound to a node."""
         ...
 
