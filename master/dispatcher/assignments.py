@@ -1,0 +1,239 @@
+"""What each node should run, and what it has been told of it. Pure: changes in, messages out.
+
+The `Ledger` follows every pod and knows, per node, a `Book`: the pods bound there and the Secrets they use. A book
+remembers what changed since its node was last told, so a node costs nothing while nothing of its own changes, and
+no list is ever made per node. A session takes a snapshot first and deltas after it, chained by `version`.
+
+A pod's own status comes from its node, so a change of nothing but status is not sent back down.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from podium.v1.core_pb2 import Pod, Secret
+from podium.v1.node_session_pb2 import Assignments
+
+SecretLookup = Callable[[str, str], Secret | None]
+
+
+def secret_names(pod: Pod) -> frozenset[str]:
+    """The Secrets that a pod uses, as `namespace/name`."""
+    return frozenset(f"{pod.metadata.namespace}/{ref.name}" for ref in pod.spec.image_pull_secrets)
+
+
+def concerns_node(old: Pod, new: Pod) -> bool:
+    """Whether a change of a pod is of interest to its node: anything but status and bookkeeping."""
+    a, b = old.metadata, new.metadata
+    return (
+        a.generation != b.generation
+        or a.deletion_timestamp != b.deletion_timestamp
+        or a.deletion_grace_period_seconds != b.deletion_grace_period_seconds
+        or a.labels != b.labels
+        or a.annotations != b.annotations
+        or old.spec.node_name != new.spec.node_name
+        or a.uid != b.uid
+    )
+
+
+def for_node(pod: Pod) -> Pod:
+    """A pod as it is sent: without field ownership, which only the API server needs."""
+    if not pod.metadata.managed_fields:
+        return pod
+    sent = Pod()
+    sent.CopyFrom(pod)
+    sent.metadata.ClearField("managed_fields")
+    return sent
+
+
+@dataclass(slots=True)
+class Book:
+    """One node's assignments.
+
+    Attributes:
+        pods: What the node should run, by uid.
+        version: What the node has been told; 0 before the first snapshot.
+        following: Whether changes are kept for a delta; only while a session takes them.
+    """
+
+    pods: dict[str, Pod] = field(default_factory=dict)
+    version: int = 0
+    following: bool = False
+    _changed: set[str] = field(default_factory=set)
+    _removed: set[str] = field(default_factory=set)
+    _uses: Counter[str] = field(default_factory=Counter)
+    _told_secrets: set[str] = field(default_factory=set)
+    _stale_secrets: set[str] = field(default_factory=set)
+
+    @property
+    def changes(self) -> int:
+        """How many changes wait to be told."""
+        return len(self._changed) + len(self._removed) + len(self._stale_secrets)
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        """Names (`namespace/name`) of the Secrets that the node's pods use."""
+        return self._uses.keys()
+
+    def put(self, pod: Pod) -> None:
+        """A pod is assigned, or an assigned pod changed."""
+        uid = pod.metadata.uid
+        before = self.pods.get(uid)
+        if before is not None:
+            self._release(before)
+        self.pods[uid] = pod
+        for name in secret_names(pod):
+            self._uses[name] += 1
+            if self.following and name not in self._told_secrets:
+                self._stale_secrets.add(name)
+        if self.following:
+            self._changed.add(uid)
+            self._removed.discard(uid)
+
+    def refresh(self, pod: Pod) -> None:
+        """Keep the newest state of a pod, for a later snapshot, without telling the node."""
+        if pod.metadata.uid in self.pods:
+            self.pods[pod.metadata.uid] = pod
+
+    def drop(self, uid: str) -> None:
+        """A pod is not assigned any more."""
+        pod = self.pods.pop(uid, None)
+        if pod is None:
+            return
+        self._release(pod)
+        self._changed.discard(uid)
+        if self.following:
+            self._removed.add(uid)
+
+    def touch_secret(self, name: str) -> None:
+        """A Secret in use changed."""
+        if self.following and name in self._uses:
+            self._stale_secrets.add(name)
+
+    def _release(self, pod: Pod) -> None:
+        for name in secret_names(pod):
+            self._uses[name] -= 1
+            if not self._uses[name]:
+                del self._uses[name]
+
+    def snapshot(self, secret: SecretLookup) -> Assignments:
+        """Everything; from here on changes are kept for deltas."""
+        self._settle()
+        self.following = True
+        self.version += 1
+        present = self._found(self._uses, secret)
+        self._told_secrets = set(present)
+        return Assignments(
+            snapshot=True,
+            results_in=self.version,
+            pods=[for_node(p) for p in self.pods.values()],
+            secrets=present.values(),
+        )
+
+    def delta(self, secret: SecretLookup) -> Assignments | None:
+        """What changed since the last message, or None."""
+        unused = self._told_secrets - self._uses.keys()
+        if not self.changes and not unused:
+            return None
+        wanted = self._found(self._stale_secrets & self._uses.keys(), secret)
+        gone = unused | ((self._stale_secrets & self._told_secrets) - wanted.keys())
+        message = Assignments(
+            applies_to=self.version,
+            results_in=self.version + 1,
+            pods=[for_node(self.pods[uid]) for uid in self._changed],
+            removed_pods=self._removed,
+            secrets=wanted.values(),
+            removed_secrets=gone,
+        )
+        self.version += 1
+        self._told_secrets = (self._told_secrets | wanted.keys()) - gone
+        self._settle()
+        return message
+
+    def unfollow(self) -> None:
+        """The session ended: the next one starts with a snapshot."""
+        self.following = False
+        self._settle()
+
+    def _settle(self) -> None:
+        self._changed, self._removed, self._stale_secrets = set(), set(), set()
+
+    @staticmethod
+    def _found(names: Iterable[str], secret: SecretLookup) -> dict[str, Secret]:
+        found = ((name, secret(*name.split("/", 1))) for name in names)
+        return {name: s for name, s in found if s is not None}
+
+
+class Ledger:
+    """The books of all nodes."""
+
+    def __init__(self) -> None:
+        self._books: dict[str, Book] = {}
+        self._node_of: dict[str, str] = {}
+        self._secret_users: dict[str, Counter[str]] = {}
+
+    def book(self, node: str) -> Book:
+        """The book of a node; an empty one is opened for a node never seen."""
+        return self._books.setdefault(node, Book())
+
+    def node_of(self, uid: str) -> str:
+        """The node that a pod is assigned to, or empty."""
+        return self._node_of.get(uid, "")
+
+    def pod_changed(self, old: Pod | None, new: Pod, *, deleted: bool) -> Collection[str]:
+        """Follow one change of a pod. Returns the nodes that must be told of it."""
+        uid, node = new.metadata.uid, new.spec.node_name
+        told = set()
+        if old is not None and old.metadata.uid != uid:
+            told.add(self._remove(old.metadata.uid))
+        if deleted:
+            told.add(self._remove(uid))
+        elif node and self._follow(node, new):
+            told.add(node)
+        return told - {""}
+
+    def _follow(self, node: str, pod: Pod) -> bool:
+        uid = pod.metadata.uid
+        if self._node_of.get(uid) != node:
+            self._assign(node, pod)
+            return True
+        book = self._books[node]
+        known = book.pods[uid]
+        if not concerns_node(known, pod):
+            book.refresh(pod)
+            return False
+        self._count(node, known, -1)
+        self._count(node, pod, 1)
+        book.put(pod)
+        return True
+
+    def secret_changed(self, name: str) -> Collection[str]:
+        """Follow one change of a Secret (`namespace/name`). Returns the nodes that must be told of it."""
+        nodes = list(self._secret_users.get(name, ()))
+        for node in nodes:
+            self._books[node].touch_secret(name)
+        return nodes
+
+    def _assign(self, node: str, pod: Pod) -> None:
+        self._node_of[pod.metadata.uid] = node
+        self._count(node, pod, 1)
+        self.book(node).put(pod)
+
+    def _remove(self, uid: str) -> str:
+        node = self._node_of.pop(uid, "")
+        if node:
+            book = self._books[node]
+            self._count(node, book.pods[uid], -1)
+            book.drop(uid)
+        return node
+
+    def _count(self, node: str, pod: Pod, by: int) -> None:
+        for name in secret_names(pod):
+            users = self._secret_users.setdefault(name, Counter())
+            users[node] += by
+            if not users[node]:
+                del users[node]
+            if not users:
+                del self._secret_users[name]

@@ -1,0 +1,235 @@
+"""Who is connected, and what is said to each.
+
+A `Session` is one node's live connection. What it has to say is kept as state, not as a queue of messages: the newest
+heartbeat to answer, the uids to acknowledge, the book of assignments that changed. So a slow node costs bounded
+memory, and many small changes become one message. Only streams to open are queued.
+
+`Sessions` holds one session a node, the newest, and implements `Liveness`: it knows when each node was last heard,
+in monotonic seconds, since this master started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import Gauge
+
+from master.dispatcher.assignments import Book, SecretLookup
+from master.dispatcher.pacing import Pacer
+from podium.aio.clock import Clock
+from podium.aio.link import Link
+from podium.aio.tasks import TaskScope
+from podium.errors import Conflict
+from podium.v1.node_session_pb2 import (
+    Assignments,
+    Goodbye,
+    HeartbeatAck,
+    MasterMessage,
+    NodeMessage,
+    OpenStream,
+    StatusAck,
+    Welcome,
+)
+
+NodeLink = Link[MasterMessage, NodeMessage]
+
+CONNECTED = Gauge("podium_master_sessions", "Nodes that hold a session now.")
+
+
+class Session:
+    """One node's connection, from its welcome to its end."""
+
+    def __init__(self, *, node: str, id: str, machine_id: str, link: NodeLink, clock: Clock) -> None:
+        self.node, self.id, self.machine_id = node, id, machine_id
+        self.link = link
+        self.last_heard = clock.monotonic()
+        self.ending = asyncio.Event()
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._welcome: Welcome | None = None
+        self._book: Book | None = None
+        self._secret: SecretLookup = lambda namespace, name: None
+        self._pacer = Pacer()
+        self._timer: asyncio.Task[None] | None = None
+        self._snapshot_due = False
+        self._assignments_due = False
+        self._opens: deque[OpenStream] = deque()
+        self._acked: set[str] = set()
+        self._beat: int | None = None
+        self._goodbye = ""
+
+    def heard(self) -> None:
+        """Anything arrived."""
+        self.last_heard = self._clock.monotonic()
+
+    def begin(self, welcome: Welcome, book: Book, secret: SecretLookup) -> None:
+        """Welcome the node, and tell it all that it should run."""
+        self._welcome, self._book, self._secret = welcome, book, secret
+        self.resync()
+
+    def resync(self) -> None:
+        """Send everything again: the node saw a gap."""
+        self._snapshot_due = True
+        self._wake.set()
+
+    def assignments_changed(self) -> None:
+        """The node's book has something new."""
+        self._assignments_due = True
+        self._wake.set()
+
+    def answer_beat(self, sequence: int) -> None:
+        """Answer a heartbeat, unless something else is about to be sent."""
+        self._beat = sequence
+        self._wake.set()
+
+    def acknowledge(self, uid: str) -> None:
+        """The newest status of this pod is durable."""
+        self._acked.add(uid)
+        self._wake.set()
+
+    def open_stream(self, request: OpenStream) -> None:
+        """Ask the node to open a stream."""
+        self._opens.append(request)
+        self._wake.set()
+
+    def end(self, reason: str) -> None:
+        """Say goodbye and end."""
+        self._goodbye = reason
+        self.ending.set()
+        self._wake.set()
+
+    async def send_all(self) -> None:
+        """Send what there is to say, as it comes up, until the goodbye is sent.
+
+        Raises: LinkClosed.
+        """
+        async with TaskScope(on_error=lambda name, error: self.end(f"{name}: {error}")) as timers:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                for message in self._messages(timers):
+                    await self.link.send(message)
+                if self._goodbye:
+                    return
+
+    def _messages(self, timers: TaskScope) -> Iterator[MasterMessage]:
+        if self._goodbye:
+            yield MasterMessage(goodbye=Goodbye(reason=self._goodbye))
+            return
+        if self._welcome is not None:
+            welcome, self._welcome = self._welcome, None
+            yield MasterMessage(welcome=welcome)
+        if (assignments := self._due_assignments(timers)) is not None:
+            yield MasterMessage(assignments=assignments)
+        while self._opens:
+            yield MasterMessage(open_stream=self._opens.popleft())
+        if self._acked:
+            acked, self._acked = self._acked, set()
+            yield MasterMessage(status_ack=StatusAck(uids=acked))
+        if self._beat is not None:
+            beat, self._beat = self._beat, None
+            yield MasterMessage(heartbeat_ack=HeartbeatAck(sequence=beat))
+
+    def _due_assignments(self, timers: TaskScope) -> Assignments | None:
+        book, now = self._book, self._clock.monotonic()
+        if book is None or self._goodbye:
+            return None
+        if self._snapshot_due:
+            self._snapshot_due = self._assignments_due = False
+            self._pacer.flushed(now)
+            return book.snapshot(self._secret)
+        if not self._assignments_due or self._timer is not None:
+            return None
+        if (wait := self._pacer.wait(now, book.changes)) > 0:
+            self._timer = timers.start(self._wake_after(wait), name=f"pace assignments of {self.node}")
+            return None
+        self._assignments_due = False
+        self._pacer.flushed(now)
+        return book.delta(self._secret)
+
+    async def _wake_after(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._timer = None
+        self._wake.set()
+
+
+class Sessions:
+    """The newest session of each node. Implements `master.controllers.liveness.Liveness`."""
+
+    def __init__(self, *, clock: Clock, lease_seconds: float) -> None:
+        self._clock = clock
+        self._lease = lease_seconds
+        self._by_node: dict[str, Session] = {}
+        self._heard_before: dict[str, float] = {}
+        self._count = 0
+        self._moved = asyncio.Event()
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._by_node.values()))
+
+    def get(self, node: str) -> Session | None:
+        """The node's session, if it holds one."""
+        return self._by_node.get(node)
+
+    def of(self, nodes: Iterable[str]) -> Iterator[Session]:
+        """The sessions that these nodes hold."""
+        return (session for node in nodes if (session := self._by_node.get(node)) is not None)
+
+    def is_alive(self, session: Session) -> bool:
+        """Whether the session was heard within the lease."""
+        return self._clock.monotonic() - session.last_heard <= self._lease
+
+    def admit(self, session: Session) -> None:
+        """Make a session its node's; an older one of the same machine ends.
+
+        Raises:
+            Conflict: Another machine holds the node's name, and is alive.
+        """
+        older = self._by_node.get(session.node)
+        if older is not None and older.machine_id != session.machine_id and self.is_alive(older):
+            raise Conflict(
+                f"node name {session.node} is held by another machine (machine id {older.machine_id}); "
+                "start this nodelet with another --node-name, or stop the other one"
+            )
+        self._by_node[session.node] = session
+        if older is not None:
+            older.end("a newer session of this node began")
+        self._changed()
+
+    def release(self, session: Session) -> bool:
+        """A session has ended; whether it still was its node's."""
+        if self._by_node.get(session.node) is not session:
+            return False
+        del self._by_node[session.node]
+        self._heard_before[session.node] = session.last_heard
+        self._changed()
+        return True
+
+    def forget(self, node: str) -> None:
+        """The Node object is gone."""
+        self._heard_before.pop(node, None)
+
+    def _changed(self) -> None:
+        CONNECTED.set(len(self._by_node))
+        self._count += 1
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    # ------------------------------------------------------------ Liveness
+
+    def last_heard(self, node: str) -> float | None:
+        """When anything arrived from the node, in monotonic seconds; None: never since this master started."""
+        session = self._by_node.get(node)
+        return session.last_heard if session is not None else self._heard_before.get(node)
+
+    def connected(self, node: str) -> bool:
+        """Whether the node holds a session now."""
+        return node in self._by_node
+
+    async def changed(self, after: int) -> int:
+        """Wait until more than `after` sessions have begun or ended; returns how many have."""
+        while self._count <= after:
+            await self._moved.wait()
+        return self._count
