@@ -7,7 +7,7 @@ export COMPOSE_PROJECT_NAME ?= podium-rig
 export DOCKER_BUILDKIT := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up down lint types protos check-protos unit integration rig test bench engine clean
+.PHONY: help venv up down lint types protos check-generated unit integration rig test bench engine clean
 
 help: ## Show this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,11 +36,15 @@ lint: venv ## Check style, format and the direction of imports.
 types: venv ## Check types (mypy strict).
 	@$(BIN)/mypy
 
+sync-client: venv ## Generate the synchronous client from the asynchronous one.
+	@$(BIN)/python tools/gen_sync_client.py
+
 protos: venv ## Generate podium/v1 from protos/.
 	@$(BIN)/python tools/gen_protos.py
 
-check-protos: venv ## Fail when podium/v1 is stale.
+check-generated: venv ## Fail when generated code is stale.
 	@$(BIN)/python tools/gen_protos.py --check
+	@$(BIN)/python tools/gen_sync_client.py --check
 
 unit: venv ## Pure tests, in milliseconds.
 	@$(BIN)/pytest -q tests/unit
@@ -53,7 +57,7 @@ integration: engine venv ## Conformance suites, and a master with hollow nodelet
 rig: engine venv ## Tests on several hosts with their own Docker Engines: kill, cut, restart.
 	@$(BIN)/pytest -q -p no:cacheprovider tests/rig
 
-test: lint types check-protos unit integration rig ## Everything.
+test: lint types check-generated unit integration rig ## Everything.
 
 bench: engine venv ## Measure what docs/performance.md states.
 	@$(BIN)/python -m bench

@@ -30,7 +30,9 @@ def generate(out: Path) -> None:
     for stub in (out / "podium/v1").glob("*_pb2_grpc.py*"):
         if not (PROTOS / "podium/v1" / (stub.name.split("_pb2_grpc")[0] + ".proto")).read_text().count("\nservice "):
             stub.unlink()
-    (out / "podium/v1/__init__.py").write_text('"""Generated from protos/podium/v1 by `make protos`; never edited."""\n')
+    (out / "podium/v1/__init__.py").write_text(
+        '"""Generated from protos/podium/v1 by `make protos`; never edited."""\n'
+    )
 
 
 def stale(fresh: Path, committed: Path) -> list[str]:

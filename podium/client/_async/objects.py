@@ -1,0 +1,267 @@
+"""Reading and writing objects of every kind, typed by their message class."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from podium.client._async.connection import Connection
+from podium.client.failures import from_parts
+from podium.client.types import Watched, pack, unpack
+from podium.codec.json import to_dict
+from podium.errors import BadRequest, Expired, PodiumError, TooSlow, Unavailable
+from podium.objects.kinds import Kind, kind_of
+from podium.v1 import objects_service_pb2 as wire
+from podium.v1.meta_pb2 import DeleteOptions
+
+M = TypeVar("M", bound=Message)
+
+_PAGE = 500
+
+
+class Objects:
+    """The generic verbs. `namespace` defaults to the context's; pass `all_namespaces` to lists and watches instead."""
+
+    def __init__(self, connection: Connection, *, manager: str) -> None:
+        self._connection = connection
+        self._manager = manager
+
+    def _key(self, kind: Kind, name: str, namespace: str | None) -> wire.ObjectKey:
+        chosen = (namespace or self._connection.context.namespace) if kind.namespaced else ""
+        return wire.ObjectKey(kind=kind.name, namespace=chosen, name=name)
+
+    def _scope(self, kind: Kind, namespace: str | None, all_namespaces: bool) -> str:
+        if all_namespaces or not kind.namespaced:
+            return ""
+        return namespace or self._connection.context.namespace
+
+    async def get(self, kind: type[M], name: str, *, namespace: str | None = None) -> M:
+        """Read one object.
+
+        Raises: NotFound, Forbidden, Unavailable.
+        """
+        request = wire.GetRequest(key=self._key(kind_of(kind), name, namespace))
+        response = await self._connection.call(lambda s, t: s.objects.Get(request, timeout=t), repeatable=True)
+        return unpack(response.object, kind)
+
+    async def list(
+        self, kind: type[M], *, namespace: str | None = None, all_namespaces: bool = False, selector: str = "",
+        field_selector: str = "",
+    ) -> builtins.list[M]:  # fmt: skip
+        """Every object of a kind (that matches), fetched in pages."""
+        items, _ = await self.list_at(
+            kind, namespace=namespace, all_namespaces=all_namespaces, selector=selector, field_selector=field_selector
+        )
+        return items
+
+    async def list_at(
+        self, kind: type[M], *, namespace: str | None = None, all_namespaces: bool = False, selector: str = "",
+        field_selector: str = "",
+    ) -> tuple[builtins.list[M], str]:  # fmt: skip
+        """As `list`, and the resourceVersion from which a watch goes on."""
+        request = wire.ListRequest(
+            kind=kind_of(kind).name, namespace=self._scope(kind_of(kind), namespace, all_namespaces),
+            label_selector=selector, field_selector=field_selector, limit=_PAGE,
+        )  # fmt: skip
+        items: builtins.list[M] = []
+        while True:
+            page = await self._connection.call(lambda s, t: s.objects.List(request, timeout=t), repeatable=True)
+            items.extend(unpack(item, kind) for item in page.items)
+            if not page.continue_token:
+                return items, page.resource_version
+            request.continue_token = page.continue_token
+
+    async def watch(
+        self, kind: type[M], *, namespace: str | None = None, all_namespaces: bool = False, selector: str = "",
+        field_selector: str = "", resource_version: str = "",
+    ) -> AsyncIterator[Watched[M]]:  # fmt: skip
+        """Changes for ever; without `resource_version`, first what exists as ADDED.
+
+        Survives a master's restart and lost history: it resumes where it was, or lists again and reports the
+        difference, so that a reader which applies every change has the true state.
+        """
+        request = wire.WatchRequest(
+            kind=kind_of(kind).name, namespace=self._scope(kind_of(kind), namespace, all_namespaces),
+            label_selector=selector, field_selector=field_selector, resource_version=resource_version,
+            allow_bookmarks=True,
+        )  # fmt: skip
+        known: dict[tuple[str, str], M] = {}
+        attempt = 0
+        while True:
+            try:
+                async for frame in self._connection.stream(lambda s: s.objects.Watch(request)):
+                    attempt = 0
+                    for event in frame.events:
+                        if event.type == wire.WatchEvent.BOOKMARK:
+                            continue
+                        yield _remember(
+                            known, Watched(wire.WatchEvent.Type.Name(event.type), unpack(event.object, kind))
+                        )
+                    request.resource_version = frame.resource_version or request.resource_version
+            except (Expired, TooSlow):
+                items, request.resource_version = await self.list_at(
+                    kind, namespace=namespace, all_namespaces=all_namespaces, selector=selector,
+                    field_selector=field_selector,
+                )  # fmt: skip
+                for change in _difference(known, items):
+                    yield _remember(known, change)
+            except Unavailable:
+                await self._connection.pause(attempt)
+                attempt += 1
+
+    async def create(self, obj: M, *, dry_run: bool = False) -> M:
+        """Create an object; its namespace defaults to the context's.
+
+        Raises: AlreadyExists, Invalid, Forbidden, NotFound (the namespace).
+        """
+        request = wire.CreateRequest(object=pack(self._placed(obj)), dry_run=dry_run, field_manager=self._manager)
+        response = await self._connection.call(lambda s, t: s.objects.Create(request, timeout=t), repeatable=False)
+        return unpack(response.object, type(obj))
+
+    async def create_in(
+        self, parent: type[Message], name: str, subresource: str, obj: Message, *, namespace: str | None = None
+    ) -> None:
+        """Create a sub-resource, such as a pod's `eviction`."""
+        obj.metadata.name = name  # type: ignore[attr-defined]
+        obj.metadata.namespace = self._key(kind_of(parent), name, namespace).namespace  # type: ignore[attr-defined]
+        request = wire.CreateRequest(object=pack(obj), subresource=subresource, field_manager=self._manager)
+        await self._connection.call(lambda s, t: s.objects.Create(request, timeout=t), repeatable=False)
+
+    async def update(self, obj: M, *, subresource: str = "", dry_run: bool = False) -> M:
+        """Replace an object. With its resourceVersion set, only if nobody changed it since.
+
+        Raises: Conflict, NotFound, Invalid, Forbidden.
+        """
+        request = wire.UpdateRequest(
+            object=pack(self._placed(obj)), dry_run=dry_run, field_manager=self._manager, subresource=subresource
+        )
+        response = await self._connection.call(lambda s, t: s.objects.Update(request, timeout=t), repeatable=False)
+        return unpack(response.object, type(obj))
+
+    async def patch(
+        self, kind: type[M], name: str, patch: object, *, namespace: str | None = None,
+        type: str = "strategic", subresource: str = "", dry_run: bool = False,
+    ) -> M:  # fmt: skip
+        """Change part of an object. `type`: `strategic`, `merge` or `json`; `patch`: its JSON value, or text.
+
+        Raises: NotFound, Invalid, Conflict (a failed `test` of a JSON patch), Forbidden.
+        """
+        types = {
+            "strategic": wire.PatchRequest.STRATEGIC_MERGE,
+            "merge": wire.PatchRequest.MERGE,
+            "json": wire.PatchRequest.JSON,
+        }
+        if type not in types:
+            raise BadRequest(f'unknown patch type "{type}": expected strategic, merge or json')
+        text = patch if isinstance(patch, str) else json.dumps(patch)
+        request = wire.PatchRequest(
+            key=self._key(kind_of(kind), name, namespace), type=types[type], patch=text.encode(), dry_run=dry_run,
+            field_manager=self._manager, subresource=subresource,
+        )  # fmt: skip
+        response = await self._connection.call(lambda s, t: s.objects.Patch(request, timeout=t), repeatable=False)
+        return unpack(response.object, kind)
+
+    async def apply(
+        self, manifest: Message | Mapping[str, Any], *, manager: str = "", force: bool = False, dry_run: bool = False
+    ) -> Message:
+        """Server-side apply: what the manifest names becomes so, and owned by `manager` (default: this client's).
+
+        Raises: Conflict (another manager owns a field; `force` takes it), Invalid, Forbidden.
+        """
+        data = to_dict(manifest) if isinstance(manifest, Message) else dict(manifest)
+        request = wire.ApplyRequest(
+            manifest=json.dumps(data).encode(), field_manager=manager or self._manager, force=force, dry_run=dry_run
+        )
+        response = await self._connection.call(lambda s, t: s.objects.Apply(request, timeout=t), repeatable=True)
+        return unpack(response.object, None)
+
+    async def delete(
+        self, kind: type[M], name: str, *, namespace: str | None = None, options: DeleteOptions | None = None,
+        dry_run: bool = False,
+    ) -> M:  # fmt: skip
+        """Delete an object, or begin to; returns its last state.
+
+        Raises: NotFound, Conflict (a precondition), Forbidden.
+        """
+        request = wire.DeleteRequest(
+            key=self._key(kind_of(kind), name, namespace), options=options or DeleteOptions(), dry_run=dry_run
+        )
+        response = await self._connection.call(lambda s, t: s.objects.Delete(request, timeout=t), repeatable=False)
+        return unpack(response.object, kind)
+
+    async def delete_collection(
+        self, kind: type[M], *, namespace: str | None = None, selector: str = "", field_selector: str = "",
+        options: DeleteOptions | None = None,
+    ) -> builtins.list[M]:  # fmt: skip
+        """Delete every object that matches, in one namespace."""
+        request = wire.DeleteCollectionRequest(
+            kind=kind_of(kind).name, namespace=self._scope(kind_of(kind), namespace, False), label_selector=selector,
+            field_selector=field_selector, options=options or DeleteOptions(),
+        )  # fmt: skip
+        response = await self._connection.call(
+            lambda s, t: s.objects.DeleteCollection(request, timeout=t), repeatable=False
+        )
+        return [unpack(item, kind) for item in response.items]
+
+    async def scale(self, kind: type[Message], name: str, replicas: int, *, namespace: str | None = None) -> None:
+        """Set the number of replicas through the `scale` sub-resource."""
+        request = wire.PatchRequest(
+            key=self._key(kind_of(kind), name, namespace), type=wire.PatchRequest.MERGE, subresource="scale",
+            patch=json.dumps({"spec": {"replicas": replicas}}).encode(), field_manager=self._manager,
+        )  # fmt: skip
+        await self._connection.call(lambda s, t: s.objects.Patch(request, timeout=t), repeatable=True)
+
+    async def create_many(self, objects: Sequence[Message]) -> builtins.list[Message | PodiumError]:
+        """Create many objects over one stream; each is answered in its place, a failure stops no other."""
+        requests = [
+            wire.BatchRequest(create=wire.CreateRequest(object=pack(self._placed(o)), field_manager=self._manager))
+            for o in objects
+        ]
+        results = await self.batch(requests)
+        return [from_parts(r.code, r.message, r.details) if r.code else unpack(r.object, None) for r in results]
+
+    async def batch(self, requests: Sequence[wire.BatchRequest]) -> builtins.list[wire.BatchResponse.Result]:
+        """A stream of writes, committed in groups; the results in the order of the requests."""
+        results: builtins.list[wire.BatchResponse.Result] = []
+        async for frame in self._connection.stream(lambda s: s.objects.Batch(_each(requests))):
+            results.extend(frame.results)
+        return results
+
+    def _placed(self, obj: M) -> M:
+        kind = kind_of(obj)
+        if kind.namespaced and not obj.metadata.namespace:  # type: ignore[attr-defined]
+            copy = type(obj)()
+            copy.CopyFrom(obj)
+            copy.metadata.namespace = self._connection.context.namespace  # type: ignore[attr-defined]
+            return copy
+        return obj
+
+
+async def _each(requests: Sequence[wire.BatchRequest]) -> AsyncIterator[wire.BatchRequest]:
+    for request in requests:
+        yield request
+
+
+def _remember(known: dict[tuple[str, str], M], change: Watched[M]) -> Watched[M]:
+    if change.type == "DELETED":
+        known.pop(change.key, None)
+    else:
+        known[change.key] = change.object
+    return change
+
+
+def _difference(known: Mapping[tuple[str, str], M], items: Sequence[M]) -> builtins.list[Watched[M]]:
+    """The changes that lead from what a watcher knows to what is."""
+    now = {(o.metadata.namespace, o.metadata.name): o for o in items}  # type: ignore[attr-defined]
+    changes = [Watched("DELETED", old) for key, old in known.items() if key not in now]
+    for key, obj in now.items():
+        old = known.get(key)
+        if old is None:
+            changes.append(Watched("ADDED", obj))
+        elif old.metadata.resource_version != obj.metadata.resource_version:  # type: ignore[attr-defined]
+            changes.append(Watched("MODIFIED", obj))
+    return changes

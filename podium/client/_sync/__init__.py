@@ -1,0 +1,1 @@
+"""Generated from `podium/client/_async` by `make sync-client`; never edited."""
