@@ -1,0 +1,109 @@
+"""The `podium` command. Commands load when they are called: `podium --help` imports no gRPC, no YAML, no protobuf."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import click
+
+from podium import __version__
+
+# name → (module under podium.cli.commands, one-line help, section)
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "get": ("get", "List objects, or show some.", "Objects"),
+    "apply": ("apply", "Make the cluster match manifests (server-side apply).", "Objects"),
+    "delete": ("delete", "Delete objects by name, selector or manifest.", "Objects"),
+    "wait": ("wait", "Wait for a condition of objects.", "Objects"),
+    "version": ("version", "Versions of this command and of the master.", "Cluster"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps, and imports a command when it is called."""
+
+    sections: ClassVar[tuple[str, ...]] = ("Objects", "Workloads", "Pods", "Nodes", "Cluster")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"podium.cli.commands.{entry[0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f' Did you mean "{near[0]}"?' if near else " `podium --help` lists what there is."
+            raise click.UsageError(f'no such command "{args[0]}".{hint}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section in self.sections:
+            rows = [(name, text) for name, (_, text, where) in sorted(COMMANDS.items()) if where == section]
+            if rows:
+                with formatter.section(section):
+                    formatter.write_dl(rows)
+
+
+EXAMPLES = """
+\b
+Examples:
+  podium get pods -A -o wide
+  podium apply -f web.yaml --wait
+  podium logs -f deploy/web
+  podium explain pod web-7c9f8-x2k4q --nodes
+"""
+
+
+@click.group(
+    cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.option(
+    "--config", "config_path", metavar="FILE", help="Client configuration [$PODIUM_CONFIG, ~/.podium/config]."
+)
+@click.option("--context", metavar="NAME", help="Context of the configuration to use.")
+@click.option("-n", "--namespace", metavar="NAME", help="Namespace of the request.")
+@click.option(
+    "--request-timeout", default=30.0, show_default=True, metavar="SECONDS", help="Time limit of one request."
+)
+@click.version_option(__version__, prog_name="podium")
+@click.pass_context
+def cli(
+    ctx: click.Context, config_path: str | None, context: str | None, namespace: str | None, request_timeout: float
+) -> None:
+    """Podium runs containers on a fleet of hosts. Say what should run; it keeps it so."""
+    ctx.obj = {"config": config_path, "context": context, "namespace": namespace, "timeout": request_timeout}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    try:
+        code: Any = cli.main(args=None if argv is None else list(argv), prog_name="podium", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone (`podium get … | head`): no error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The columns of each kind's table. A column reads one object; `wide` columns show with `-o wide`."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from podium.cli.output.age import age
+from podium.cli.output.pods import phase_word, restarts
+from podium.objects.conditions import get_condition
+from podium.objects.kinds import Kind
+
+NONE = "<none>"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A header, how to read the cell from (object, now), and whether only `-o wide` shows it."""
+
+    header: str
+    read: Callable[[Any, datetime.datetime], str]
+    wide: bool = False
+
+
+def columns_of(kind: Kind, *, wide: bool, namespaces: bool, labels: bool) -> list[Column]:
+    """The columns to show for a kind."""
+    chosen = [c for c in _TABLES.get(kind.name, _DEFAULT) if wide or not c.wide]
+    if namespaces and kind.namespaced:
+        chosen = [Column("NAMESPACE", lambda o, _: o.metadata.namespace), *chosen]
+    if labels:
+        chosen = [*chosen, Column("LABELS", lambda o, _: _labels(o.metadata.labels))]
+    return chosen
+
+
+def cells(obj: Any, columns: Sequence[Column], now: datetime.datetime) -> list[str]:
+    """One row."""
+    return [column.read(obj, now) for column in columns]
+
+
+def _labels(labels: Any) -> str:
+    return ",".join(f"{k}={v}" for k, v in sorted(labels.items())) or NONE
+
+
+def _name(obj: Any, _: datetime.datetime) -> str:
+    return str(obj.metadata.name)
+
+
+def _age(obj: Any, now: datetime.datetime) -> str:
+    return age(obj.metadata.creation_timestamp, now)
+
+
+def _pod_ready(pod: Any, _: datetime.datetime) -> str:
+    sidecars = [c.name for c in pod.spec.init_containers if c.restart_policy == "Always"]
+    names = {c.name for c in pod.spec.containers} | set(sidecars)
+    statuses = [*pod.status.container_statuses, *pod.status.init_container_statuses]
+    return f"{sum(1 for s in statuses if s.ready and s.name in names)}/{len(names)}"
+
+
+def _node_status(node: Any, _: datetime.datetime) -> str:
+    ready = get_condition(node.status.conditions, "Ready")
+    words = ["Ready" if ready is not None and ready.status == "True" else "NotReady"]
+    if node.spec.unschedulable:
+        words.append("SchedulingDisabled")
+    return ",".join(words)
+
+
+def _roles(node: Any, _: datetime.datetime) -> str:
+    prefix = "node-role.kubernetes.io/"
+    return ",".join(sorted(k.removeprefix(prefix) for k in node.metadata.labels if k.startswith(prefix))) or NONE
+
+
+def _address(node: Any, wanted: str) -> str:
+    return next((a.address for a in node.status.addresses if a.type == wanted), NONE)
+
+
+def _containers(template: Any) -> str:
+    return ",".join(c.name for c in template.spec.containers)
+
+
+def _images(template: Any) -> str:
+    return ",".join(c.image for c in template.spec.containers)
+
+
+def _selector(selector: Any) -> str:
+    words = [f"{k}={v}" for k, v in sorted(selector.match_labels.items())]
+    words += [f"{e.key} {e.operator} ({','.join(e.values)})" for e in selector.match_expressions]
+    return ",".join(words) or NONE
+
+
+def _event_object(event: Any, _: datetime.datetime) -> str:
+    about = event.involved_object
+    return f"{about.kind.lower()}/{about.name}"
+
+
+_AGE = Column("AGE", _age)
+_NAME = Column("NAME", _name)
+_DEFAULT = (_NAME, _AGE)
+
+_TEMPLATE = (
+    Column("CONTAINERS", lambda o, _: _containers(o.spec.template), wide=True),
+    Column("IMAGES", lambda o, _: _images(o.spec.template), wide=True),
+    Column("SELECTOR", lambda o, _: _selector(o.spec.selector), wide=True),
+)
+
+_TABLES: dict[str, tuple[Column, ...]] = {
+    "Pod": (
+        _NAME,
+        Column("READY", _pod_ready),
+        Column("STATUS", lambda o, _: phase_word(o)),
+        Column("RESTARTS", restarts),
+        _AGE,
+        Column("IP", lambda o, _: o.status.pod_ip or NONE, wide=True),
+        Column("NODE", lambda o, _: o.spec.node_name or NONE, wide=True),
+        Column("NOMINATED NODE", lambda o, _: o.status.nominated_node_name or NONE, wide=True),
+    ),
+    "Node": (
+        _NAME,
+        Column("STATUS", _node_status),
+        Column("ROLES", _roles),
+        _AGE,
+        Column("VERSION", lambda o, _: o.status.node_info.kubelet_version),
+        Column("INTERNAL-IP", lambda o, _: _address(o, "InternalIP"), wide=True),
+        Column("POD-CIDR", lambda o, _: o.spec.pod_cidr or NONE, wide=True),
+        Column("OS-IMAGE", lambda o, _: o.status.node_info.os_image, wide=True),
+        Column("KERNEL-VERSION", lambda o, _: o.status.node_info.kernel_version, wide=True),
+        Column("CONTAINER-RUNTIME", lambda o, _: o.status.node_info.container_runtime_version, wide=True),
+    ),
+    "Deployment": (
+        _NAME,
+        Column("READY", lambda o, _: f"{o.status.ready_replicas}/{o.spec.replicas}"),
+        Column("UP-TO-DATE", lambda o, _: str(o.status.updated_replicas)),
+        Column("AVAILABLE", lambda o, _: str(o.status.available_replicas)),
+        _AGE,
+        *_TEMPLATE,
+    ),
+    "ReplicaSet": (
+        _NAME,
+        Column("DESIRED", lambda o, _: str(o.spec.replicas)),
+        Column("CURRENT", lambda o, _: str(o.status.replicas)),
+        Column("READY", lambda o, _: str(o.status.ready_replicas)),
+        _AGE,
+        *_TEMPLATE,
+    ),
+    "Namespace": (_NAME, Column("STATUS", lambda o, _: o.status.phase), _AGE),
+    "Secret": (_NAME, Column("TYPE", lambda o, _: o.type), Column("DATA", lambda o, _: str(len(o.data))), _AGE),
+    "Lease": (_NAME, Column("HOLDER", lambda o, _: o.spec.holder_identity), _AGE),
+    "Event": (
+        Column("LAST SEEN", lambda o, now: age(o.last_timestamp, now)),
+        Column("TYPE", lambda o, _: o.type),
+        Column("REASON", lambda o, _: o.reason),
+        Column("OBJECT", _event_object),
+        Column("COUNT", lambda o, _: str(max(o.count, 1)), wide=True),
+        Column("SOURCE", lambda o, _: o.reporting_component or o.source.component, wide=True),
+        Column("MESSAGE", lambda o, _: o.message.strip().replace("\n", " ")),
+    ),
+}

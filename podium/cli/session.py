@@ -1,0 +1,100 @@
+"""What every command starts from: the client, the namespace, and one place where errors become words and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+import click
+
+from podium.client._async.client import AsyncClient
+from podium.client.config import Context, load
+from podium.errors import Invalid, PodiumError
+
+P = ParamSpec("P")
+
+MANAGER = "podium"
+
+
+class Session:
+    """The global options of one invocation, and the client made from them when it is first needed."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+
+    @functools.cached_property
+    def context(self) -> Context:
+        """The chosen context of the configuration file, with `--namespace` applied."""
+        from dataclasses import replace
+
+        path = Path(self._options["config"]) if self._options["config"] else None
+        context = load(path).context(self._options["context"] or "")
+        return replace(context, namespace=self._options["namespace"]) if self._options["namespace"] else context
+
+    @functools.cached_property
+    def client(self) -> AsyncClient:
+        """The client; closed when the command ends."""
+        return AsyncClient(self.context, timeout=self._options["timeout"], manager=MANAGER)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace where none is given."""
+        return self.context.namespace
+
+    async def close(self) -> None:
+        """Close the client if one was made."""
+        if "client" in self.__dict__:
+            await self.client.close()
+
+
+def command(body: Callable[Concatenate[Session, P], Awaitable[int | None]]) -> Callable[P, int]:
+    """Make an `async def(session, **options)` a click callback: runs it, prints errors, returns the exit code."""
+
+    @functools.wraps(body)
+    @click.pass_context
+    def run(ctx: click.Context, /, *args: P.args, **kwargs: P.kwargs) -> int:
+        return execute(lambda session: body(session, *args, **kwargs), ctx.find_root().obj)
+
+    return run
+
+
+def execute(body: Callable[[Session], Awaitable[int | None]], options: dict[str, Any]) -> int:
+    """Run a command's body on a fresh event loop; errors become `error: …` on standard error and exit code 1."""
+
+    async def whole() -> int:
+        session = Session(options)
+        try:
+            return await body(session) or 0
+        finally:
+            await session.close()
+
+    try:
+        return _run(whole())
+    except PodiumError as error:
+        print_error(error)
+        return 1
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    with asyncio.Runner() as runner:
+        return runner.run(main)
+
+
+def print_error(error: PodiumError, subject: str = "") -> None:
+    """Say on standard error what is wrong; field violations one a line."""
+    prefix = f"{subject}: " if subject else ""
+    click.echo(click.style("error: ", fg="red", bold=True) + prefix + str(error), err=True)
+    if isinstance(error, Invalid):
+        for violation in error.violations:
+            line = str(violation)
+            if line not in str(error):
+                click.echo(f"  {line}", err=True)
+
+
+def is_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout.isatty()

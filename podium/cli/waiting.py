@@ -1,0 +1,64 @@
+"""Waiting for objects to become something: one watch a kind, a deadline, no polling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Any
+
+from podium.cli.session import Session
+from podium.errors import DeadlineExceeded, NotFound
+from podium.objects.kinds import Kind
+
+
+async def until(
+    session: Session, kind: Kind, names: Collection[str], met: Callable[[Any | None], bool], *, timeout: float,
+    what: str, selector: str = "", everything: bool = False, namespace: str | None = None,
+    on_met: Callable[[str], None] = lambda name: None,
+) -> None:  # fmt: skip
+    """Return when `met(object or None when it does not exist)` holds for each name.
+
+    With `everything` (or a selector) the names are those of the objects that exist when the watch starts.
+
+    Raises:
+        DeadlineExceeded: Not within `timeout` seconds; says for which.
+        NotFound: Nothing to wait for.
+    """
+    pending = set(names)
+    try:
+        async with asyncio.timeout(timeout):
+            if everything or selector:
+                objects: list[Any] = await session.client.list(kind.message, selector=selector, namespace=namespace)
+                if not objects:
+                    raise NotFound(f"no {kind.plural} to wait for")
+                pending |= {o.metadata.name for o in objects}
+            await _watch(session, kind, pending, met, on_met, namespace)
+    except TimeoutError:
+        missing = ", ".join(f"{kind.singular}/{name}" for name in sorted(pending)) or kind.plural
+        raise DeadlineExceeded(f"timed out after {timeout:g}s waiting for {what} of {missing}") from None
+
+
+async def _watch(
+    session: Session, kind: Kind, pending: set[str], met: Callable[[Any | None], bool], on_met: Callable[[str], None],
+    namespace: str | None,
+) -> None:  # fmt: skip
+    objects, revision = await session.client.list_at(kind.message, namespace=namespace)
+    present: dict[str, Any] = {o.metadata.name: o for o in objects}  # type: ignore[attr-defined]
+    for name in sorted(pending):
+        _settle(name, present.get(name), pending, met, on_met)
+    if not pending:
+        return
+    async for change in session.client.watch(kind.message, namespace=namespace, resource_version=revision):
+        name = change.key[1]
+        if name in pending:
+            _settle(name, None if change.type == "DELETED" else change.object, pending, met, on_met)
+            if not pending:
+                return
+
+
+def _settle(
+    name: str, obj: Any | None, pending: set[str], met: Callable[[Any | None], bool], on_met: Callable[[str], None]
+) -> None:
+    if met(obj):
+        pending.discard(name)
+        on_met(name)
