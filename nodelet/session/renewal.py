@@ -1,0 +1,65 @@
+"""A node's certificate, renewed by the node itself after two thirds of its life."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from nodelet.session.dial import GrpcDialer
+from nodelet.state.identity import GROUP, Identity, user_of
+from podium import pki
+from podium.aio.backoff import Backoff
+from podium.aio.clock import Clock
+from podium.aio.link import LinkClosed
+from podium.telemetry.log import get_logger
+
+log = get_logger(__name__)
+
+RETRY = Backoff(initial=5.0, maximum=600.0)
+LONGEST_SLEEP = 3_600.0  # wall clocks are set and hosts sleep: look again
+
+
+class Renewer:
+    """Holds the identity in use. `keep` stores a new one durably (it blocks no loop) before it is used."""
+
+    def __init__(
+        self, identity: Identity, *, dialer: GrpcDialer, keep: Callable[[Identity], Awaitable[None]], clock: Clock
+    ) -> None:
+        self.identity = identity
+        self._dialer, self._keep, self._clock = dialer, keep, clock
+
+    async def run(self) -> None:
+        """Renew in time, for ever."""
+        failures = 0
+        while True:
+            wait = (self.identity.renew_at - self._clock.now()).total_seconds()
+            if wait > 0:
+                await self._clock.sleep(min(wait, LONGEST_SLEEP))
+                continue
+            try:
+                await self.renew()
+                failures = 0
+            except LinkClosed as error:
+                failures += 1
+                log.warning("could not renew the node's certificate", why=str(error), ends=self.identity.not_after)
+                await self._clock.sleep(RETRY.delay(failures))
+
+    async def renew(self) -> None:
+        """Get a certificate for a new key and use it from the next connection on.
+
+        Raises:
+            LinkClosed: The master does not answer, or refused.
+        """
+        name = self.identity.node_name
+        key, csr = pki.new_request(user_of(name), [GROUP])
+        answer = await self._dialer.renew(csr)
+        identity = Identity(
+            node_name=name,
+            key=key,
+            certificate=answer.certificate,
+            ca=answer.ca,
+            endpoints=tuple(answer.endpoints) or self.identity.endpoints,
+        )
+        await self._keep(identity)
+        self.identity = identity
+        self._dialer.use(identity)
+        log.info("renewed the node's certificate", ends=identity.not_after)
