@@ -1,0 +1,101 @@
+"""What can be set on a master. See `podium.settings` for where from; `podium-master --help` lists it all."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from podium.settings import Duration, SettingsError, option
+from podium.tls import API_PORT, JOIN_PORT, MASTER_HTTP_PORT, format_endpoint, parse_endpoint
+
+_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (recognised, not bound)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterSettings:
+    """Settings of one master."""
+
+    data_dir: Path = option(Path("/var/lib/podium/master"), doc="Folder of the store, the CA and admin.yaml.")
+    listen: tuple[str, ...] = option((f"0.0.0.0:{API_PORT}",), doc="Addresses of the API (mutual TLS).")
+    join_listen: tuple[str, ...] = option((f"0.0.0.0:{JOIN_PORT}",), doc="Addresses where new hosts join (TLS).")
+    http_listen: str = option(
+        f"0.0.0.0:{MASTER_HTTP_PORT}", doc="Address of /metrics, /healthz, /readyz (plain HTTP); empty for none."
+    )
+    advertise: tuple[str, ...] = option(
+        (),
+        doc="host:port under which clients and nodes reach the API; default: what it listens on, or this host's name.",
+    )
+    tls_names: tuple[str, ...] = option((), doc="Further names and addresses for the serving certificate.")
+    pod_cidr: str = option("10.64.0.0/10", doc="Address range of the cluster's pods.")
+    pod_cidr_node_prefix: int = option(24, doc="Length of the prefix of each node's slice of the pod range.")
+    heartbeat: Duration = option(1.0, doc="How often a nodelet says that it is there.")
+    lease: Duration = option(4.0, doc="Silence after which a node is held for lost.")
+    join_token_file: Path | None = option(
+        None, doc="Keep a valid join token in this file (mode 0600), for tools that add hosts."
+    )
+    join_token_lifetime: Duration = option(24 * 3600.0, doc="How long the token in join_token_file lasts.")
+    node_certificate_lifetime: Duration = option(30 * 86400.0, doc="How long a node's certificate lasts.")
+    server_certificate_lifetime: Duration = option(90 * 86400.0, doc="How long the serving certificate lasts.")
+    call_deadline: Duration = option(60.0, doc="Time allowed to a call whose client set no deadline.")
+    history: Duration = option(300.0, doc="How far back a watch may resume before it must list again.")
+    stop_grace: Duration = option(1.0, doc="Time that running calls get when the master stops.")
+    log_level: Literal["debug", "info", "warning", "error"] = option("info", doc="Least level that is logged.")
+    log_format: Literal["logfmt", "json"] = option("logfmt", doc="Form of log lines.")
+
+    def endpoints(self, ports: Sequence[int] = ()) -> tuple[str, ...]:
+        """Where clients and nodes reach the API, `host:port` each.
+
+        Args:
+            ports: The ports bound for each of `listen`, where those say 0.
+        """
+        if self.advertise:
+            return tuple(format_endpoint(*parse_endpoint(text)) for text in self.advertise)
+        bound = [parse_listen(text) for text in self.listen]
+        actual = [port or given for (_, port), given in zip(bound, ports or [0] * len(bound), strict=True)]
+        return tuple(format_endpoint(_reachable(host), port) for (host, _), port in zip(bound, actual, strict=True))
+
+    def server_names(self) -> tuple[str, ...]:
+        """Names and addresses for the serving certificate, besides `master.podium.internal`."""
+        hosts = [parse_listen(text)[0] for text in (*self.listen, *self.join_listen)]
+        hosts += [parse_endpoint(text)[0] for text in self.advertise]
+        named = [host for host in hosts if host not in _WILDCARDS]
+        return tuple(dict.fromkeys([*named, socket.gethostname(), "127.0.0.1", "::1", *self.tls_names]))
+
+
+def check(settings: MasterSettings) -> None:
+    """Check what types cannot say.
+
+    Raises:
+        SettingsError: Names the setting.
+    """
+    for name in ("listen", "join_listen", "advertise"):
+        for text in getattr(settings, name):
+            _address(name, text)
+    if settings.http_listen:
+        _address("http_listen", settings.http_listen)
+    if settings.lease <= 2 * settings.heartbeat:
+        raise SettingsError(
+            f"setting lease: {settings.lease:g}s must be more than two heartbeats ({settings.heartbeat:g}s each)"
+        )
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """As `podium.tls.parse_endpoint`, with port 0 (take a free one) allowed."""
+    host, colon, port = text.rpartition(":")
+    if colon and port == "0":
+        return host.removeprefix("[").removesuffix("]"), 0
+    return parse_endpoint(text)
+
+
+def _address(name: str, text: str) -> None:
+    try:
+        parse_listen(text)
+    except ValueError as error:
+        raise SettingsError(f"setting {name}: {error}") from error
+
+
+def _reachable(host: str) -> str:
+    return socket.gethostname() if host in _WILDCARDS else host
