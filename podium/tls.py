@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
+
     import grpc
 
 SERVER_NAME = "master.podium.internal"
@@ -85,3 +87,52 @@ def format_endpoint(host: str, port: int) -> str:
 def format_endpoints(endpoints: Sequence[tuple[str, int]]) -> list[str]:
     """Each as `host:port`."""
     return [format_endpoint(host, port) for host, port in endpoints]
+
+
+def explain_refusal(host: str, port: int, tls: TlsFiles, timeout: float = 5.0) -> str:
+    """Why a master does not let this client in, for people; empty when its TLS does.
+
+    gRPC says no more than that the socket was closed. This makes a connection of its own to find out; it blocks, so
+    call it from a thread, and only when a call has failed as unavailable.
+    """
+    import socket
+    import ssl
+
+    context = ssl.create_default_context(cadata=tls.ca.decode())
+    context.set_alpn_protocols(["h2"])
+    where = format_endpoint(host, port)
+    try:
+        if tls.certificate:
+            _load_chain(context, tls)
+        with (
+            socket.create_connection((host, port), timeout) as raw,
+            context.wrap_socket(raw, server_hostname=SERVER_NAME) as secured,
+        ):
+            # In TLS 1.3 the server judges the client's certificate after the client's handshake is over.
+            secured.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+            refused = not secured.recv(1)
+    except ssl.SSLCertVerificationError as error:
+        return f"the master at {where} is of another cluster, or its certificate has expired ({error.verify_message})"
+    except (ssl.SSLError, ConnectionResetError):
+        refused = True
+    except TimeoutError:
+        return f"{where} does not answer"
+    except OSError as error:
+        return f"{where} cannot be reached: {error.strerror or error}"
+    return _rejection(where, tls) if refused else ""
+
+
+def _rejection(where: str, tls: TlsFiles) -> str:
+    if not tls.certificate:
+        return f"the master at {where} asks for a client certificate, and there is none here"
+    return f"the master at {where} does not accept this client certificate: it is of another cluster, or has expired"
+
+
+def _load_chain(context: ssl.SSLContext, tls: TlsFiles) -> None:
+    """Load a client certificate; the standard library takes it from files only."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(tls.certificate + b"\n" + tls.key)
+        file.flush()
+        context.load_cert_chain(file.name)
