@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "apply": ("apply", "Make the cluster match manifests (server-side apply).", "Objects"),
     "delete": ("delete", "Delete objects by name, selector or manifest.", "Objects"),
     "wait": ("wait", "Wait for a condition of objects.", "Objects"),
+    "rollout": ("rollout", "Follow, undo, pause and restart rollouts.", "Workloads"),
+    "logs": ("logs", "Show what containers wrote.", "Pods"),
+    "exec": ("exec", "Run a command in a container.", "Pods"),
+    "attach": ("exec", "Attach to a container's own process.", "Pods"),
     "version": ("version", "Versions of this command and of the master.", "Cluster"),
 }
 

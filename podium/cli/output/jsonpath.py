@@ -1,4 +1,4 @@
-"""JSONPath templates as kubectl takes them: `{.items[*].metadata.name}`, `{range .items[*]}{.metadata.name}{"\\n"}{end}`.
+"""JSONPath templates as kubectl takes them, such as `{range .items[*]}{.metadata.name}{"\\n"}{end}`.
 
 Supported: fields (`.a.b`, `['a']`), indexes and slices (`[0]`, `[-1]`, `[1:3]`), wildcards (`[*]`, `.*`), recursive
 descent (`..name`), filters (`[?(@.type=="Ready")]` with == != < <= > >=, or bare existence), unions of names,

@@ -1,0 +1,61 @@
+"""`podium exec` and `podium attach`."""
+
+from __future__ import annotations
+
+import click
+
+from podium.cli import terminal
+from podium.cli.session import Session, command
+from podium.cli.workloads import best_pod, one_target
+from podium.v1.pods_service_pb2 import AttachRequest, ExecRequest, StreamFrame
+
+
+@click.command(
+    "exec",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="""
+\b
+Examples:
+  podium exec web-1 -- ls /               run a command
+  podium exec -it deploy/web -- sh        a shell in a pod of a deployment
+  podium exec -i db-0 -- psql < dump.sql  with standard input
+""",
+)
+@click.argument("what", required=True, metavar="POD | KIND/NAME")
+@click.argument("words", nargs=-1, required=True, metavar="-- COMMAND [ARG...]")
+@click.option("-c", "--container", default="", help="Container; the default one when not given.")
+@click.option("-i", "--stdin", is_flag=True, help="Pass standard input on.")
+@click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
+@command
+async def exec(session: Session, what: str, words: tuple[str, ...], container: str, stdin: bool, tty: bool) -> int:
+    """Run a command in a container; exits with its exit code."""
+    pod = await best_pod(session, one_target(what))
+    key = session.client.pods.key(pod.metadata.name, container=container)
+    arguments = words[1:] if words[0] == "--" else words
+    request = ExecRequest(pod=key, command=arguments, stdin=stdin, tty=tty, size=terminal.size() if tty else None)
+    with terminal.raw(tty):
+        sent = terminal.frames(StreamFrame(exec=request), stdin=stdin, tty=tty)
+        return await terminal.pump(session.client.pods.exec(sent))
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  podium attach web-1                     see what the container writes from now on
+  podium attach -it shell-1               and type into it
+"""
+)
+@click.argument("what", required=True, metavar="POD | KIND/NAME")
+@click.option("-c", "--container", default="", help="Container; the default one when not given.")
+@click.option("-i", "--stdin", is_flag=True, help="Pass standard input on.")
+@click.option("-t", "--tty", is_flag=True, help="The container has a terminal.")
+@command
+async def attach(session: Session, what: str, container: str, stdin: bool, tty: bool) -> int:
+    """Attach to a container's own process."""
+    pod = await best_pod(session, one_target(what))
+    key = session.client.pods.key(pod.metadata.name, container=container)
+    request = AttachRequest(pod=key, stdin=stdin, tty=tty, size=terminal.size() if tty else None)
+    with terminal.raw(tty):
+        sent = terminal.frames(StreamFrame(attach=request), stdin=stdin, tty=tty)
+        return await terminal.pump(session.client.pods.attach(sent))

@@ -1,0 +1,119 @@
+"""`podium rollout`: status, history, undo, pause, resume, restart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from podium.aio.clock import SystemClock
+from podium.cli.options import seconds
+from podium.cli.output import table
+from podium.cli.output.age import age
+from podium.cli.output.rollout import follow
+from podium.cli.resources import Target, parse_targets
+from podium.cli.session import Session, command
+from podium.errors import BadRequest
+
+
+@click.group(
+    epilog="""
+\b
+Examples:
+  podium rollout status deploy/web
+  podium rollout history deploy/web
+  podium rollout undo deploy/web --to-revision=3
+  podium rollout restart deploy/web
+"""
+)
+def rollout() -> None:
+    """Follow, undo, pause and restart rollouts."""
+
+
+def _one(words: tuple[str, ...]) -> Target:
+    targets = parse_targets(words)
+    if len(targets) != 1 or len(targets[0].names) != 1:
+        raise BadRequest("name one workload: KIND NAME or KIND/NAME")
+    return targets[0]
+
+
+@rollout.command()
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.option("--watch/--no-watch", default=True, show_default=True, help="Follow until it is complete or has failed.")
+@click.option("--timeout", default="0", metavar="DURATION", help="Give up after this long; 0 never.")
+@command
+async def status(session: Session, what: tuple[str, ...], watch: bool, timeout: str) -> int:
+    """Show how a rollout goes; exits with 1 when it has failed."""
+    target = _one(what)
+    return await follow(session, target.kind, target.names[0], watch=watch, timeout=seconds(timeout) or None)
+
+
+@rollout.command()
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.option("--revision", type=int, default=0, help="Show one revision, with its pod template.")
+@command
+async def history(session: Session, what: tuple[str, ...], revision: int) -> None:
+    """Who changed what, when: every revision that can be returned to."""
+    target = _one(what)
+    revisions = await session.client.rollouts.history(target.kind.message, target.names[0], revision=revision)
+    now = SystemClock().now()
+    rows = [_history_row(r, now) for r in revisions]
+    click.echo(table.render(["REVISION", "AGE", "BY", "CAUSE", "CHANGE"], rows))
+    if revision and revisions:
+        from podium.codec.json import to_dict
+        from podium.codec.yaml import dump_data
+
+        click.echo("\n" + dump_data(to_dict(revisions[0].template)).rstrip())
+
+
+def _history_row(revision: Any, now: Any) -> list[str]:
+    changes = list(revision.changes)
+    summary = "; ".join(changes[:2]) + (f"; and {len(changes) - 2} more" if len(changes) > 2 else "")
+    number = f"{revision.revision}{' *' if revision.current else ''}"
+    return [number, age(revision.created, now), revision.user or "-", revision.change_cause or "-", summary or "-"]
+
+
+@rollout.command()
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.option("--to-revision", type=int, default=0, help="0: the one before the current.")
+@click.option("--dry-run", is_flag=True, help="Change nothing.")
+@command
+async def undo(session: Session, what: tuple[str, ...], to_revision: int, dry_run: bool) -> None:
+    """Go back to an earlier revision."""
+    target = _one(what)
+    await session.client.rollouts.undo(target.kind.message, target.names[0], to_revision=to_revision, dry_run=dry_run)
+    _say(target, f"rolled back{f' to revision {to_revision}' if to_revision else ''}{' (dry run)' if dry_run else ''}")
+
+
+@rollout.command()
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@command
+async def pause(session: Session, what: tuple[str, ...]) -> None:
+    """Stop rolling out; changes gather until it is resumed."""
+    target = _one(what)
+    await session.client.rollouts.pause(target.kind.message, target.names[0])
+    _say(target, "paused")
+
+
+@rollout.command()
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@command
+async def resume(session: Session, what: tuple[str, ...]) -> None:
+    """Go on rolling out."""
+    target = _one(what)
+    await session.client.rollouts.resume(target.kind.message, target.names[0])
+    _say(target, "resumed")
+
+
+@rollout.command()
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@command
+async def restart(session: Session, what: tuple[str, ...]) -> None:
+    """Replace every pod, step by step."""
+    target = _one(what)
+    await session.client.rollouts.restart(target.kind.message, target.names[0])
+    _say(target, "restarted")
+
+
+def _say(target: Target, what: str) -> None:
+    click.echo(f"{target.kind.qualified}/{target.names[0]} {what}")
