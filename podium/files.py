@@ -1,10 +1,15 @@
-"""Files that are either wholly old or wholly new, also after a power cut."""
+"""Files that are either wholly old or wholly new, also after a power cut; and folders held by one process only."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from podium.errors import Conflict
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -39,3 +44,22 @@ def make_private_directory(path: Path) -> None:
     """Make a directory (and its parents) that only the owner can enter."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Hold a directory alone, by a lock on its file `lock`; the kernel drops it however the process ends.
+
+    Raises:
+        Conflict: Another process holds it; says which.
+    """
+    with (directory / "lock").open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise Conflict(f"{directory} is in use by process {file.read().strip() or 'unknown'}") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
