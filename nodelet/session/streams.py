@@ -245,7 +245,7 @@ async def _copy_socket(link: FrameLink, reader: asyncio.StreamReader) -> None:
 
 
 async def _both(work: Coroutine[Any, Any, None], feed: Coroutine[Any, Any, None]) -> None:
-    """Run `work` to its end with `feed` beside it. A caller that went away ends it; input that nobody takes does not."""
+    """Run `work` to its end with `feed` beside it. A caller that went away ends it; untaken input does not."""
     async with TaskScope(on_error=lambda name, error: None) as scope:
         main = scope.start(work, name="stream output")
         side = scope.start(feed, name="stream input")

@@ -1,0 +1,75 @@
+"""Nodelets reduced to their session: what they are told is recorded, what they say is the test's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from nodelet.session.events import EventBuffer
+from nodelet.session.reporter import Reporter
+from nodelet.session.session import Session
+from podium.aio.clock import Clock
+from podium.v1.core_pb2 import NodeStatus, Pod, PodStatus, Secret
+from podium.v1.node_session_pb2 import Assignments, Hello, OpenStream, UsageReport, Welcome
+from tests.support.links import MemoryDialer
+
+
+def ready_status(cpu: str = "4") -> NodeStatus:
+    """The status of a healthy node."""
+    status = NodeStatus(capacity={"cpu": cpu, "memory": "8Gi", "pods": "110"})
+    status.allocatable.update(status.capacity)
+    status.conditions.add(type="Ready", status="True", reason="NodeletReady")
+    status.node_info.operating_system, status.node_info.architecture = "linux", "amd64"
+    return status
+
+
+class RecordingNode:
+    """A session with recorders at its ends."""
+
+    def __init__(self, dialer: MemoryDialer, clock: Clock, *, name: str = "n1", machine_id: str = "m1") -> None:
+        self.name, self.machine_id, self.dialer = name, machine_id, dialer
+        self.reporter, self.events = Reporter(), EventBuffer(node=name, clock=clock)
+        self.assigned: Mapping[str, Pod] = {}
+        self.secrets: Mapping[str, Secret] = {}
+        self.node_status = ready_status()
+        self.node_usage: UsageReport | None = None
+        self.welcome: Welcome | None = None
+        self.opened: list[OpenStream] = []
+        self.kept: list[Assignments] = []
+        self.session = Session(
+            dialer=dialer, node=self, pods=self, reporter=self.reporter, events=self.events, streams=self, store=self,
+            clock=clock,
+        )  # fmt: skip
+
+    def names(self) -> set[str]:
+        """Names of the assigned pods."""
+        return {pod.metadata.name for pod in self.assigned.values()}
+
+    def report(self, name: str, phase: str, *, gone: bool = False) -> None:
+        """Say that an assigned pod is in a phase."""
+        pod = next(p for p in self.assigned.values() if p.metadata.name == name)
+        self.reporter.report(pod, PodStatus(phase=phase), gone=gone)
+
+    # AboutNode
+    async def hello(self) -> Hello:
+        return Hello(status=self.node_status, machine_id=self.machine_id, boot_id="b1", version="test")
+
+    async def status(self) -> NodeStatus:
+        return self.node_status
+
+    async def usage(self) -> UsageReport | None:
+        return self.node_usage
+
+    def welcomed(self, welcome: Welcome) -> None:
+        self.welcome = welcome
+
+    # Assignable
+    def assign(self, pods: Mapping[str, Pod], secrets: Mapping[str, Secret]) -> None:
+        self.assigned, self.secrets = pods, secrets
+
+    # StreamServer
+    def open(self, request: OpenStream) -> None:
+        self.opened.append(request)
+
+    # AssignmentStore
+    def keep(self, assignments: Callable[[], Assignments]) -> None:
+        self.kept.append(assignments())
