@@ -104,7 +104,7 @@ async def _follow_workload(session: Session, selector: str, request: Request) ->
                 source = (f"{pod.metadata.uid}/{name}", _run_of(pod, name))
                 if source not in following:
                     following.add(source)
-                    scope.start(
+                    _ = scope.start(
                         _copy(session, pod, name, request, _label(pod, name)), name=f"{pod.metadata.name}/{name}"
                     )
 

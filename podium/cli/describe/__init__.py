@@ -1,0 +1,1 @@
+"""What `podium describe` prints, one module a kind. Secrets' values never appear."""

@@ -1,0 +1,108 @@
+"""Every other kind, and the table of who describes what."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+from podium.cli.describe import pods
+from podium.cli.describe.page import Page, conditions, header
+from podium.objects.kinds import kind_of
+from podium.objects.selectors import from_label_selector
+from podium.v1.apps_pb2 import Deployment, ReplicaSet
+from podium.v1.core_pb2 import Namespace, Node, Secret
+
+Describer = Callable[[Page, Any, datetime.datetime], None]
+
+
+def describe(page: Page, obj: Any, now: datetime.datetime) -> None:
+    """Describe an object of any kind (events are added by the caller)."""
+    _DESCRIBERS.get(kind_of(obj).name, _plain)(page, obj, now)
+
+
+def _deployment(page: Page, obj: Deployment, now: datetime.datetime) -> None:
+    header(page, obj)
+    status = obj.status
+    page.field("Selector", from_label_selector(obj.spec.selector))
+    page.field(
+        "Replicas",
+        f"{obj.spec.replicas} desired | {status.updated_replicas} updated | {status.replicas} total | "
+        f"{status.available_replicas} available | {status.unavailable_replicas} unavailable",
+    )
+    page.field("Strategy", obj.spec.strategy.type)
+    if obj.spec.strategy.HasField("rolling_update"):
+        update = obj.spec.strategy.rolling_update
+        page.field(
+            "RollingUpdate", f"{_amount(update.max_unavailable)} max unavailable, {_amount(update.max_surge)} max surge"
+        )
+    page.field("MinReadySeconds", obj.spec.min_ready_seconds)
+    page.field("Paused", obj.spec.paused or "")
+    pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
+    conditions(page, status.conditions, now)
+
+
+def _replicaset(page: Page, obj: ReplicaSet, now: datetime.datetime) -> None:
+    header(page, obj)
+    page.field("Selector", from_label_selector(obj.spec.selector))
+    status = obj.status
+    page.field("Replicas", f"{obj.spec.replicas} desired | {status.replicas} current | {status.ready_replicas} ready")
+    pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
+    conditions(page, status.conditions, now)
+
+
+def _node(page: Page, obj: Node, now: datetime.datetime) -> None:
+    header(page, obj)
+    page.field("Taints", "\n".join(f"{t.key}{'=' + t.value if t.value else ''}:{t.effect}" for t in obj.spec.taints))
+    page.field("Unschedulable", obj.spec.unschedulable)
+    page.field("PodCIDR", obj.spec.pod_cidr)
+    conditions(page, obj.status.conditions, now)
+    page.field("Addresses", "\n".join(f"{a.type} {a.address}" for a in obj.status.addresses))
+    names = sorted({*obj.status.capacity, *obj.status.allocatable})
+    with page.section("Resources"):
+        page.table(
+            ["RESOURCE", "CAPACITY", "ALLOCATABLE"],
+            [[n, obj.status.capacity.get(n, "-"), obj.status.allocatable.get(n, "-")] for n in names],
+        )
+    info = obj.status.node_info
+    page.field("System", f"{info.os_image}, kernel {info.kernel_version}, {info.architecture}")
+    page.field("Runtime", f"{info.container_runtime_version}, nodelet {info.kubelet_version}")
+
+
+def _namespace(page: Page, obj: Namespace, now: datetime.datetime) -> None:
+    header(page, obj)
+    page.field("Status", obj.status.phase)
+    conditions(page, obj.status.conditions, now)
+
+
+def _secret(page: Page, obj: Secret, now: datetime.datetime) -> None:
+    header(page, obj)
+    page.field("Type", obj.type)
+    with page.section("Data"):
+        for key, value in sorted(obj.data.items()):
+            page.field(key, f"{len(value)} bytes")
+
+
+def _plain(page: Page, obj: Any, now: datetime.datetime) -> None:
+    """Everything else: metadata, then its fields as YAML."""
+    from podium.codec.json import to_dict
+    from podium.codec.yaml import dump_data
+
+    header(page, obj)
+    data = {k: v for k, v in to_dict(obj).items() if k not in ("apiVersion", "kind", "metadata")}
+    if data:
+        page.field("Content", dump_data(data).rstrip())
+
+
+def _amount(value: Any) -> str:
+    return str(value.str_value) if value.HasField("str_value") else str(value.int_value)
+
+
+_DESCRIBERS: dict[str, Describer] = {
+    "Pod": pods.describe,
+    "Deployment": _deployment,
+    "ReplicaSet": _replicaset,
+    "Node": _node,
+    "Namespace": _namespace,
+    "Secret": _secret,
+}
