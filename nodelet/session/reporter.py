@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from podium.objects.meta import is_terminating
 from podium.v1.core_pb2 import Pod, PodStatus
 from podium.v1.meta_pb2 import Condition
-from podium.v1.node_session_pb2 import PodStatusBatch, PodStatusUpdate
+from podium.v1.node_session_pb2 import Assignments, PodStatusBatch, PodStatusUpdate
 
 MAX_BATCH = 200
 
@@ -80,6 +80,14 @@ class Reporter:
             if report is not None and report.acked and self._is_wrong(pod, report.update):
                 report.sent = report.acked = False
                 self._make_due(uid)
+
+    def overlay(self, assignments: Assignments) -> Assignments:
+        """The assignments with the newest status of each pod in place of the master's. Changes the message."""
+        for pod in assignments.pods:
+            report = self._reports.get(pod.metadata.uid)
+            if report is not None:
+                pod.status.CopyFrom(report.update.status)
+        return assignments
 
     @staticmethod
     def _is_wrong(pod: Pod, update: PodStatusUpdate) -> bool:

@@ -123,7 +123,7 @@ class Session:
         self._beat_due = False
         self._last_heard = clock.monotonic()
         self.connected = False
-        reporter.wake = events.wake = self._wake.set
+        reporter.wake, events.wake = self._status_reported, self._wake.set
 
     @property
     def last_heard(self) -> float:
@@ -233,7 +233,15 @@ class Session:
         pods, secrets = self._desired.view()
         self._reporter.reconcile(pods)
         self._pods.assign(pods, secrets)
-        self._store.keep(self._desired.snapshot)
+        self._store.keep(self._snapshot)
+
+    def _snapshot(self) -> Assignments:
+        """What a restart begins with: the assignments, with the newest status of each pod."""
+        return self._reporter.overlay(self._desired.snapshot())
+
+    def _status_reported(self) -> None:
+        self._wake.set()
+        self._store.keep(self._snapshot)
 
     # ------------------------------------------------------------ up
 

@@ -1,0 +1,28 @@
+"""The nodelet's plain-HTTP port: /metrics, /healthz (the process lives), /readyz (runtime and master answer)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from podium.telemetry.http import Answer, HttpPort
+
+
+def http_port(host: str, port: int, *, waiting_for: Callable[[], str]) -> HttpPort:
+    """The port, not started yet. `waiting_for` is empty when the nodelet is ready, else what it waits for."""
+
+    async def metrics() -> Answer:
+        return Answer(await asyncio.to_thread(generate_latest), content_type=CONTENT_TYPE_LATEST)
+
+    async def healthz() -> Answer:
+        return Answer(b"ok\n")
+
+    async def readyz() -> Answer:
+        waiting = waiting_for()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if waiting else HTTPStatus.OK
+        return Answer(f"{waiting or 'ok'}\n".encode(), status)
+
+    return HttpPort(host, port, {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz})
