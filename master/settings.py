@@ -11,6 +11,8 @@ from typing import Literal
 from podium.settings import Duration, SettingsError, option
 from podium.tls import API_PORT, JOIN_PORT, MASTER_HTTP_PORT, format_endpoint, parse_endpoint
 
+STORE_FILE = "store.db"  # in data_dir
+
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (recognised, not bound)
 
 

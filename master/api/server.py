@@ -25,7 +25,7 @@ log = get_logger(__name__)
 
 
 class ApiServer:
-    """A gRPC server: make it, `add` servicers, `start`, `stop`.
+    """A gRPC server: make it, `bind`, `add` servicers, `start`, `stop`.
 
     Args:
         listen: Addresses, `host:port`; port 0 takes a free one.
@@ -52,17 +52,21 @@ class ApiServer:
         """Register a servicer with its generated function: `add(add_ClusterServicer_to_server, servicer)`."""
         add_to_server(servicer, _Registration(self._server, self._instrumentation, self._services))
 
-    async def start(self) -> None:
-        """Bind every address and serve.
+    def bind(self) -> list[int]:
+        """Take the ports; returns them. Clients that connect now wait for `start`.
 
         Raises:
             Unavailable: An address cannot be bound.
         """
+        self.ports = [self._bind(address) for address in self._listen]
+        return self.ports
+
+    async def start(self) -> None:
+        """Serve what was added, on the ports that are bound."""
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             [*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
         )
-        self.ports = [self._bind(address) for address in self._listen]
         await self._server.start()
         for service in ["", *self._services]:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)

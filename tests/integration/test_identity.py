@@ -155,8 +155,9 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         tokens=tokens, signer=ca, reader=nodes, limiter=FailureLimiter(clock, allowed=3), endpoints=["master:7443"]
     )
     join.add(cluster_grpc.add_JoinServicer_to_server, servicer)
-    await api.start()
-    await join.start()
+    for server in (api, join):
+        server.bind()
+        await server.start()
     other = CertificateAuthority.open(tmp_path / "other", clock)
     yield Rig(ca=ca, other=other, clock=clock, tokens=tokens, nodes=nodes, api=api, join=join)
     await api.stop(0)
