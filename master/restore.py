@@ -1,0 +1,60 @@
+"""`podium-master restore`: a backup becomes the store of a master that is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
+
+from master.settings import STORE_FILE
+from master.store.sqlite import SqliteStore
+from podium.errors import AlreadyExists, BadRequest, NotFound
+from podium.files import exclusive, make_private_directory, sync_directory
+
+
+def restore(backup: Path, data_dir: Path, *, force: bool = False) -> int:
+    """Put a backup in place of the store in `data_dir`; returns its revision. The old store is kept aside.
+
+    Raises:
+        NotFound: There is no such backup.
+        AlreadyExists: There is a store, and `force` is not given.
+        BadRequest: The backup is damaged, or none.
+        Conflict: The master runs.
+    """
+    if not backup.is_file():
+        raise NotFound(f"{backup} does not exist")
+    make_private_directory(data_dir)
+    target, aside = data_dir / STORE_FILE, data_dir / f"{STORE_FILE}.restoring"
+    with exclusive(data_dir):
+        if target.exists() and not force:
+            raise AlreadyExists(f"{target} exists: --force keeps it aside and goes on")
+        shutil.copyfile(backup, aside)
+        revision = _revision_of(aside)
+        _replace(aside, target)
+    return revision
+
+
+def _revision_of(path: Path) -> int:
+    """Open a store as a master would, and close it: what cannot be opened is not put in place."""
+    try:
+        return asyncio.run(_open_and_close(path))
+    except sqlite3.DatabaseError as error:
+        path.unlink()
+        raise BadRequest(f"the backup cannot be used: {error}") from error
+
+
+async def _open_and_close(path: Path) -> int:
+    store = await SqliteStore.open(path)
+    revision = store.revision
+    await store.close()
+    return revision
+
+
+def _replace(source: Path, target: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):  # SQLite's companions belong to the old store
+        old = target.with_name(target.name + suffix)
+        if old.exists():
+            old.replace(target.with_name(f"{target.name}.before-restore{suffix}"))
+    source.replace(target)
+    sync_directory(target.parent)
