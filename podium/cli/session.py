@@ -26,13 +26,17 @@ class Session:
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
 
+    @property
+    def config_path(self) -> Path | None:
+        """The configuration file that `--config` names."""
+        return Path(self._options["config"]) if self._options["config"] else None
+
     @functools.cached_property
     def context(self) -> Context:
         """The chosen context of the configuration file, with `--namespace` applied."""
         from dataclasses import replace
 
-        path = Path(self._options["config"]) if self._options["config"] else None
-        context = load(path).context(self._options["context"] or "")
+        context = load(self.config_path).context(self._options["context"] or "")
         return replace(context, namespace=self._options["namespace"]) if self._options["namespace"] else context
 
     @functools.cached_property
