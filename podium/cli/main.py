@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rollout": ("rollout", "Follow, undo, pause and restart rollouts.", "Workloads"),
     "logs": ("logs", "Show what containers wrote.", "Pods"),
     "exec": ("exec", "Run a command in a container.", "Pods"),
+    "port-forward": ("port_forward", "Reach ports of a pod from here.", "Pods"),
+    "cp": ("cp", "Copy files into or out of a container.", "Pods"),
     "attach": ("exec", "Attach to a container's own process.", "Pods"),
     "version": ("version", "Versions of this command and of the master.", "Cluster"),
 }

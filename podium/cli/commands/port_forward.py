@@ -1,0 +1,98 @@
+"""`podium port-forward`: local ports that lead into a pod; each TCP connection is one stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import click
+
+from podium.aio.tasks import TaskScope
+from podium.cli.session import Session, command, print_error
+from podium.cli.workloads import best_pod, one_target
+from podium.client._async.pods import raise_error
+from podium.errors import BadRequest, PodiumError
+from podium.v1.pods_service_pb2 import PodKey, PortForwardRequest, StreamFrame
+
+_CHUNK = 64 * 1024
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  podium port-forward web-1 8080:80
+  podium port-forward deploy/web 8080:80 --address 0.0.0.0
+  podium port-forward web-1 :80           a free local port
+"""
+)
+@click.argument("what", metavar="POD | KIND/NAME")
+@click.argument("ports", nargs=-1, required=True, metavar="[LOCAL:]REMOTE...")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Local address to listen at.")
+@command
+async def port_forward(session: Session, what: str, ports: tuple[str, ...], address: str) -> None:
+    """Reach ports of a pod from here."""
+    pod = await best_pod(session, one_target(what))
+    key = session.client.pods.key(pod.metadata.name)
+    async with TaskScope(_report) as scope, contextlib.AsyncExitStack() as stack:
+        for local, remote in map(parse_ports, ports):
+            handler = _Forward(session, key, remote, scope)
+            server = await asyncio.start_server(handler.accept, address, local)
+            await stack.enter_async_context(server)
+            bound = server.sockets[0].getsockname()
+            click.echo(f"forwarding {bound[0]}:{bound[1]} -> {pod.metadata.name}:{remote}")
+        await asyncio.get_running_loop().create_future()
+
+
+def parse_ports(text: str) -> tuple[int, int]:
+    """`8080:80`, `80` (the same port here) or `:80` (any free port), as (local, remote).
+
+    Raises:
+        BadRequest: Not of that form.
+    """
+    local, colon, remote = text.rpartition(":")
+    if not colon:
+        local = remote
+    numbers = (local or "0", remote)
+    if not all(n.isdigit() and int(n) < 65536 for n in numbers) or not int(remote):
+        raise BadRequest(f'"{text}" is not a port or LOCAL:REMOTE')
+    return int(numbers[0]), int(numbers[1])
+
+
+def _report(name: str, error: BaseException) -> None:
+    if isinstance(error, PodiumError):
+        print_error(error, name)
+    elif not isinstance(error, OSError):
+        raise error
+
+
+class _Forward:
+    """Takes connections of one local port."""
+
+    def __init__(self, session: Session, pod: PodKey, port: int, scope: TaskScope) -> None:
+        self._session, self._pod, self._port, self._scope = session, pod, port, scope
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection in a task of its own."""
+        _ = self._scope.start(self._serve(reader, writer), name=f"port {self._port}")
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async for frame in self._session.client.pods.port_forward(self._sent(reader)):
+                match frame.WhichOneof("frame"):
+                    case "data":
+                        writer.write(frame.data)
+                        await writer.drain()
+                    case "close":
+                        writer.write_eof()
+                    case _:
+                        raise_error(frame)
+        finally:
+            writer.close()
+
+    async def _sent(self, reader: asyncio.StreamReader) -> AsyncIterator[StreamFrame]:
+        yield StreamFrame(port_forward=PortForwardRequest(pod=self._pod, port=self._port))
+        while data := await reader.read(_CHUNK):
+            yield StreamFrame(data=data)
+        yield StreamFrame(close=True)
