@@ -26,5 +26,5 @@ class Assignable(Protocol):
     """The pod manager, as the session sees it."""
 
     def assign(self, pods: Mapping[str, Pod], secrets: Mapping[str, Secret]) -> None:
-        """Everything that should be here now: pods by uid, Secrets by `namespace/name`. Level-triggered; returns at once."""
+        """Everything that should be here now: pods by uid, Secrets by `namespace/name`. Returns at once."""
         ...

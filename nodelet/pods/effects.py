@@ -1,0 +1,344 @@
+"""Carries out a pod's actions, one at a time as it is told, and writes what came of each into the pod's memory.
+
+Thin: no decision is made here but how to name a failure. A runtime fault becomes a fault of the action's slot (with its
+back-off) and an event; RuntimeDown goes through to the worker, since it says nothing about the pod. Everything that
+makes the runtime do heavy work waits its turn in `Turns`, so a hundred pods that arrive at once don't smother it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from nodelet.network.protocol import NetworkFault, PodNetwork
+from nodelet.pods.actions import (
+    Action,
+    AttachNetwork,
+    CreateSandbox,
+    DetachNetwork,
+    HastenStop,
+    KillContainer,
+    PullImage,
+    RemoveContainer,
+    RemoveSandbox,
+    RunPostStart,
+    StartContainer,
+    StopContainer,
+)
+from nodelet.pods.blueprint import Blueprint, Unit
+from nodelet.pods.credentials import auths_for, pull_secrets
+from nodelet.pods.hooks import POST_START_SECONDS, run_hook
+from nodelet.pods.images import ImageFault, ImageKeeper, default_policy
+from nodelet.pods.memory import PodMemory
+from nodelet.pods.observed import Ending
+from nodelet.pods.protocol import EventSink
+from nodelet.pods.spec import NodeFacts, container_spec, identity, port_mappings, root_refusal, sandbox_spec
+from nodelet.probes.check import Target
+from nodelet.runtime.protocol import (
+    ContainerRecord,
+    ContainerSpec,
+    Exec,
+    ImageRecord,
+    Runtime,
+    RuntimeDown,
+    RuntimeFault,
+    State,
+)
+from podium.aio.clock import Clock
+from podium.v1.core_pb2 import LifecycleHandler, Secret
+
+NORMAL, WARNING = "Normal", "Warning"
+_LEAST_AFTER_HOOK = 2.0
+"""Seconds to end in that remain, at least, after a preStop hook that used up the grace."""
+_SIGKILL = "SIGKILL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """Bounds on what the runtime is asked for at one time."""
+
+    starts: asyncio.Semaphore
+    removals: asyncio.Semaphore
+
+
+@dataclass(slots=True, kw_only=True)
+class PodContext:
+    """One pod's own: the newest blueprint and pull secrets, and its memory."""
+
+    blue: Blueprint
+    memory: PodMemory
+    secrets: Mapping[str, Secret]
+
+
+class Effects:
+    """See the module. One for all pods of a nodelet; keeps nothing of a pod."""
+
+    def __init__(self, *, runtime: Runtime, images: ImageKeeper, network: PodNetwork, events: EventSink, clock: Clock,
+                 node: NodeFacts, turns: Turns) -> None:  # fmt: skip
+        self._runtime, self._images, self._network = runtime, images, network
+        self._events, self._clock, self._node, self._turns = events, clock, node, turns
+
+    async def perform(self, action: Action, pod: PodContext) -> None:
+        """Do it. Raises: RuntimeDown."""
+        match action:
+            case CreateSandbox():
+                await self._create_sandbox(action, pod)
+            case RemoveSandbox():
+                await self._remove_sandbox(action, pod)
+            case AttachNetwork():
+                await self._attach(action, pod)
+            case DetachNetwork():
+                await self._detach(action, pod)
+            case PullImage():
+                await self._pull(action, pod)
+            case StartContainer():
+                await self._start(action, pod)
+            case RunPostStart():
+                await self._post_start(action, pod)
+            case StopContainer():
+                await self._stop(action, pod)
+            case HastenStop():
+                self._hasten(action, pod)
+            case KillContainer():
+                await self._kill(action, pod)
+            case RemoveContainer():
+                await self._remove_container(action, pod)
+            case _:
+                assert_never(action)
+
+    def _event(self, pod: PodContext, type_: str, reason: str, message: str) -> None:
+        self._events.event(pod.blue.pod, type_, reason, message)
+
+    # ------------------------------------------------------------ sandbox and network
+
+    async def _create_sandbox(self, action: CreateSandbox, pod: PodContext) -> None:
+        if pod.memory.sandboxes:
+            self._event(pod, NORMAL, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        spec = sandbox_spec(pod.blue.pod, action.attempt, self._node)
+        async with self._turns.starts:
+            if pod.memory.removal_deadline is not None:
+                return
+            try:
+                sandbox = await self._runtime.create_sandbox(spec)
+            except RuntimeDown:
+                raise
+            except RuntimeFault as fault:
+                self._fail(action, pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {fault.message}")
+                return
+        pod.memory.sandbox_created(sandbox)
+        pod.memory.succeed(action.slot)
+
+    async def _remove_sandbox(self, action: RemoveSandbox, pod: PodContext) -> None:
+        async with self._turns.removals:
+            try:
+                await self._runtime.remove_sandbox(action.id)
+            except RuntimeDown:
+                raise
+            except RuntimeFault as fault:
+                self._fail(action, pod, "FailedKillPod", f"Failed to remove pod sandbox: {fault.message}")
+                return
+        pod.memory.sandbox_removed(action.id)
+        pod.memory.succeed(action.slot)
+
+    async def _attach(self, action: AttachNetwork, pod: PodContext) -> None:
+        sandbox = next((s for s in pod.memory.sandboxes if s.id == action.sandbox_id), None)
+        if sandbox is None:
+            return
+        try:
+            address = await self._network.attach(sandbox, port_mappings(pod.blue.pod.spec))
+        except NetworkFault as fault:
+            self._fail(action, pod, "FailedCreatePodSandBox", f"Failed to set up the pod's network: {fault}")
+            return
+        if any(s.id == action.sandbox_id for s in pod.memory.sandboxes):
+            pod.memory.network_attached(address)
+        pod.memory.succeed(action.slot)
+
+    async def _detach(self, action: DetachNetwork, pod: PodContext) -> None:
+        try:
+            await self._network.detach(identity(pod.blue.pod))
+        except NetworkFault as fault:
+            self._fail(action, pod, "FailedKillPod", f"Failed to take down the pod's network: {fault}")
+            return
+        pod.memory.network_detached()
+        pod.memory.succeed(action.slot)
+
+    # ------------------------------------------------------------ images
+
+    async def _pull(self, action: PullImage, pod: PodContext) -> None:
+        container = pod.blue.by_name[action.name].container
+        auths = auths_for(container.image, pull_secrets(pod.blue.pod, pod.secrets))
+        policy = container.image_pull_policy or default_policy(container.image)
+        try:
+            fetched = await self._images.ensure(container.image, policy, auths)
+        except ImageFault as fault:
+            pod.memory.fail(action.slot, fault.reason, fault.message, retry_at=fault.retry_at)
+            if fault.reason == "ImagePullBackOff":
+                self._event(pod, WARNING, "BackOff", fault.message)
+            else:
+                self._event(pod, WARNING, "Failed", f'Failed to pull image "{container.image}": {fault.message}')
+            return
+        except RuntimeDown:
+            raise
+        except RuntimeFault as fault:
+            self._fail(action, pod, "ImageInspectError", fault.message)
+            return
+        if fetched.pulled_seconds is not None:
+            seconds = f"{fetched.pulled_seconds:.3f}s"
+            self._event(pod, NORMAL, "Pulled", f'Successfully pulled image "{container.image}" in {seconds}')
+        pod.memory.images[action.name] = fetched.image
+        pod.memory.succeed(action.slot)
+
+    # ------------------------------------------------------------ containers
+
+    async def _start(self, action: StartContainer, pod: PodContext) -> None:
+        unit = pod.blue.by_name[action.name]
+        image = pod.memory.images.pop(action.name)
+        spec = container_spec(
+            pod.blue,
+            unit,
+            attempt=action.attempt,
+            level=action.level,
+            generation=action.generation,
+            node=self._node,
+        )
+        if refusal := root_refusal(spec, image.user):
+            self._fail(action, pod, "CreateContainerConfigError", refusal, event="Failed")
+            return
+        async with self._turns.starts:
+            if pod.memory.removal_deadline is not None:
+                return
+            await self._create_and_start(action, pod, unit, spec, image)
+
+    async def _create_and_start(self, action: StartContainer, pod: PodContext, unit: Unit, spec: ContainerSpec,
+                                image: ImageRecord) -> None:  # fmt: skip
+        sandbox = next((s for s in pod.memory.sandboxes if s.attempt == action.generation), None)
+        if sandbox is None:
+            return
+        try:
+            container_id = await self._runtime.create_container(spec, sandbox)
+        except RuntimeDown:
+            raise
+        except RuntimeFault as fault:
+            self._images.forget(spec.image)
+            self._fail(action, pod, "CreateContainerError", fault.message, event="Failed")
+            return
+        record = self._record(container_id, spec, image)
+        try:
+            await self._runtime.start_container(container_id)
+        except RuntimeDown:
+            raise
+        except RuntimeFault as fault:
+            pod.memory.container_created(dataclasses.replace(record, state=State.CREATED, started_at=None), unit)
+            pod.memory.container_failed(container_id, fault.message)
+            self._event(pod, WARNING, "Failed", f"Error: failed to start container {unit.name}: {fault.message}")
+            return
+        pod.memory.container_created(record, unit)
+        pod.memory.succeed(action.slot)
+        self._event(pod, NORMAL, "Started", f"Started container {unit.name}")
+
+    def _record(self, container_id: str, spec: ContainerSpec, image: ImageRecord) -> ContainerRecord:
+        """The container as the runtime would list it: saves asking for what was just made."""
+        now = self._clock.now()
+        return ContainerRecord(
+            id=container_id,
+            pod=spec.pod,
+            name=spec.name,
+            attempt=spec.attempt,
+            state=State.RUNNING,
+            image=spec.image,
+            image_id=image.id,
+            config_hash=spec.config_hash,
+            created_at=now,
+            started_at=now,
+            labels=spec.labels,
+        )
+
+    async def _post_start(self, action: RunPostStart, pod: PodContext) -> None:
+        unit = pod.blue.by_name.get(action.name)
+        if unit is None or unit.post_start is None:
+            pod.memory.hook_over(action.id)
+            return
+        answer = await self._hook(unit.post_start, unit, action.id, pod, POST_START_SECONDS)
+        pod.memory.hook_over(action.id)
+        if answer:
+            self._event(pod, WARNING, "FailedPostStartHook", f"PostStartHook failed: {answer}")
+            await self._begin_stop(action.id, unit, pod, pod.blue.grace, "FailedPostStartHook")
+
+    async def _hook(
+        self, handler: LifecycleHandler, unit: Unit, container_id: str, pod: PodContext, timeout: float
+    ) -> str:
+        """Run a hook; what went wrong, or nothing."""
+        runtime = self._runtime if isinstance(self._runtime, Exec) else None
+        target = Target(
+            container=unit.container, container_id=container_id, address=pod.memory.address, runtime=runtime
+        )
+        answer = await run_hook(handler, target, self._clock, timeout)
+        return "" if answer.healthy else answer.message or "the hook failed"
+
+    async def _stop(self, action: StopContainer, pod: PodContext) -> None:
+        unit = pod.blue.by_name.get(action.name)
+        grace = action.deadline - self._clock.monotonic()
+        self._event(pod, NORMAL, "Killing", _killing(action))
+        await self._begin_stop(action.id, unit, pod, grace, action.cause)
+
+    async def _begin_stop(
+        self, container_id: str, unit: Unit | None, pod: PodContext, grace: float, cause: str
+    ) -> None:
+        now = self._clock.monotonic()
+        ending = Ending(deadline=now + grace, cause=cause, killed_at=now if grace <= 0 else None)
+        pod.memory.set_ending(container_id, ending)
+        if grace > 0 and unit is not None and unit.pre_stop is not None:
+            if answer := await self._hook(unit.pre_stop, unit, container_id, pod, grace):
+                self._event(pod, WARNING, "FailedPreStopHook", f"PreStopHook failed: {answer}")
+            self._leave_time_after_hook(container_id, pod)
+        await self._signal(container_id, "" if grace > 0 else _SIGKILL, pod)
+
+    def _leave_time_after_hook(self, container_id: str, pod: PodContext) -> None:
+        ending, least = pod.memory.ending(container_id), self._clock.monotonic() + _LEAST_AFTER_HOOK
+        if ending is not None and ending.deadline < least and ending.killed_at is None:
+            pod.memory.set_ending(container_id, dataclasses.replace(ending, deadline=least, floor=least))
+
+    def _hasten(self, action: HastenStop, pod: PodContext) -> None:
+        if (ending := pod.memory.ending(action.id)) is not None and action.deadline < ending.deadline:
+            pod.memory.set_ending(action.id, dataclasses.replace(ending, deadline=action.deadline))
+
+    async def _kill(self, action: KillContainer, pod: PodContext) -> None:
+        now = self._clock.monotonic()
+        ending = pod.memory.ending(action.id) or Ending(deadline=now, cause="killed")
+        pod.memory.set_ending(action.id, dataclasses.replace(ending, killed_at=now))
+        await self._signal(action.id, _SIGKILL, pod)
+
+    async def _signal(self, container_id: str, signal: str, pod: PodContext) -> None:
+        try:
+            await self._runtime.signal_container(container_id, signal)
+        except RuntimeDown:
+            raise
+        except RuntimeFault as fault:
+            self._event(pod, WARNING, "FailedKillPod", f"error killing container: {fault.message}")
+
+    async def _remove_container(self, action: RemoveContainer, pod: PodContext) -> None:
+        async with self._turns.removals:
+            try:
+                await self._runtime.remove_container(action.id)
+            except RuntimeDown:
+                raise
+            except RuntimeFault as fault:
+                self._fail(action, pod, "FailedKillPod", f"error removing container {action.name}: {fault.message}")
+                return
+        pod.memory.container_removed(action.id)
+        pod.memory.succeed(action.slot)
+
+    # ------------------------------------------------------------ failures
+
+    def _fail(self, action: Action, pod: PodContext, reason: str, message: str, *, event: str = "") -> None:
+        pod.memory.fail(action.slot, reason, message)
+        self._event(pod, WARNING, event or reason, f"Error: {message}" if event else message)
+
+
+def _killing(action: StopContainer) -> str:
+    if action.cause.endswith("restarted"):
+        return f"Container {action.name} {action.cause}"
+    return f"Stopping container {action.name}"

@@ -1,0 +1,340 @@
+"""The pods of this node: keeps a worker for each pod that is assigned, or that left something on this host.
+
+`assign()` gives the whole desired set; workers are made, told the news, or told to remove their pod. What the runtime
+lists and nobody is assigned (an *orphan*) is ended gracefully too, but only once a desired set has arrived: a nodelet
+that has just started knows nothing yet, and must not touch what runs.
+
+`run()` follows the runtime's events, which only say where to look again, and lists everything from time to time to heal
+what events miss. When the runtime goes away, workers conclude nothing until it has been listed anew; pods that kept
+running meanwhile are adopted as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from nodelet.network.protocol import NetworkFault, PodNetwork
+from nodelet.pods.effects import Effects, Turns
+from nodelet.pods.images import Disk, ImageKeeper, Limits
+from nodelet.pods.protocol import EventSink, StatusSink
+from nodelet.pods.spec import GRACE_LABEL, NodeFacts
+from nodelet.pods.worker import PodWorker, WorkerTools
+from nodelet.probes.prober import ProbeTools
+from nodelet.runtime.protocol import (
+    ContainerRecord,
+    Images,
+    Listing,
+    Runtime,
+    RuntimeDown,
+    RuntimeFault,
+    Sandbox,
+)
+from podium.aio.alarms import Alarms
+from podium.aio.backoff import Backoff
+from podium.aio.clock import Clock
+from podium.aio.tasks import TaskScope, cancel_and_wait, forever
+from podium.errors import NotFound
+from podium.objects.pod import all_containers
+from podium.telemetry.log import get_logger
+from podium.v1.core_pb2 import Pod, Secret
+
+log = get_logger(__name__)
+
+_RECONNECT = Backoff(initial=0.2, maximum=5.0)
+_SECOND_LOOK_SECONDS = 2.0
+"""A second full listing soon after (re)connecting closes the gap before the event stream was up."""
+_KILL_SECONDS = 5.0
+CRITICAL_PRIORITY = 2_000_000_000
+_NOTHING = Listing(sandboxes=(), containers=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSettings:
+    """How the pods of a node are kept; seconds where not said otherwise."""
+
+    relist_seconds: float = 60.0
+    parallel_starts: int = 8
+    parallel_removals: int = 4
+    parallel_pulls: int = 3
+    garbage: Limits = field(default_factory=Limits)
+
+
+class PodManager:
+    """See the module. `run()` must be running for anything to happen."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        images: Images,
+        network: PodNetwork,
+        statuses: StatusSink,
+        events: EventSink,
+        clock: Clock,
+        node: NodeFacts,
+        settings: PodSettings | None = None,
+        disk: Callable[[], Awaitable[Disk]] | None = None,
+    ) -> None:
+        """`disk` measures where images are kept; without it no image is ever removed."""
+        self._settings = settings or PodSettings()
+        self._runtime, self._network, self._clock, self._disk = runtime, network, clock, disk
+        self._scope = TaskScope(_log_failure)
+        alarms = Alarms(clock, self._scope, _log_failure)
+        self.images = ImageKeeper(images, clock, self._scope, parallel=self._settings.parallel_pulls)
+        turns = Turns(
+            starts=asyncio.Semaphore(self._settings.parallel_starts),
+            removals=asyncio.Semaphore(self._settings.parallel_removals),
+        )
+        self._tools = WorkerTools(
+            runtime=runtime,
+            effects=Effects(runtime=runtime, images=self.images, network=network, events=events, clock=clock,
+                            node=node, turns=turns),
+            probe=ProbeTools(clock=clock, alarms=alarms, scope=self._scope),
+            statuses=statuses,
+            events=events,
+            node=node,
+            epoch=lambda: self._epoch,
+            on_runtime_down=self._runtime_down,
+            on_gone=self._worker_gone,
+        )  # fmt: skip
+        self._workers: dict[str, PodWorker] = {}
+        self._gone: dict[str, PodWorker] = {}
+        self._gone_in: dict[str, int] = {}
+        self._desired: dict[str, Pod] | None = None
+        self._secrets: Mapping[str, Secret] = {}
+        self._unclaimed: dict[str, Listing] | None = None
+        self._epoch = 0
+        self._down = asyncio.Event()
+
+    # ------------------------------------------------------------ the desired set
+
+    def assign(self, pods: Mapping[str, Pod], secrets: Mapping[str, Secret]) -> None:
+        """Everything that should be here now: pods by uid, Secrets by `namespace/name`. Returns at once."""
+        first = self._desired is None
+        self._desired, self._secrets = dict(pods), dict(secrets)
+        self._gone = {uid: worker for uid, worker in self._gone.items() if uid in pods}
+        if self._unclaimed is not None:
+            self._follow(self._desired)
+            if first:
+                self._settle()
+
+    def _follow(self, desired: Mapping[str, Pod]) -> None:
+        """Bring workers in line with the desired set."""
+        for uid, pod in desired.items():
+            if uid in self._workers:
+                self._workers[uid].assign(pod, self._secrets)
+            elif uid not in self._gone:
+                self._add(pod).assign(pod, self._secrets)
+        for uid, worker in self._workers.items():
+            if uid not in desired and worker.memory.removal_deadline is None:
+                worker.remove()
+
+    def _add(self, pod: Pod) -> PodWorker:
+        uid = pod.metadata.uid
+        worker = self._workers[uid] = PodWorker(pod, self._secrets, self._tools)
+        if not self._down.is_set() and self._unclaimed is not None:
+            _ = worker.memory.take(self._unclaimed.pop(uid, _NOTHING))
+        return worker
+
+    def _settle(self) -> None:
+        """The first desired set and the first listing have met: end orphans, free addresses of pods that are gone."""
+        self._end_orphans()
+        _ = self._scope.start(self._retain_network(), name="retain addresses")
+
+    def _end_orphans(self) -> None:
+        for uid, part in list((self._unclaimed or {}).items()):
+            pod = _orphan(part)
+            log.warning("removing a pod that is not assigned to this node", pod=pod.metadata.name, uid=uid)
+            self._add(pod).remove()
+
+    async def _retain_network(self) -> None:
+        try:
+            await self._network.retain(set(self._workers))
+        except NetworkFault as fault:
+            log.warning("could not free unused addresses", error=str(fault))
+
+    def _worker_gone(self, worker: PodWorker) -> None:
+        uid = worker.pod.metadata.uid
+        del self._workers[uid]
+        self._gone_in[uid] = self._epoch
+        if uid in (self._desired or {}):
+            self._gone[uid] = worker
+
+    # ------------------------------------------------------------ following the runtime
+
+    async def run(self) -> None:
+        """Keep the pods until cancelled. Containers are left as they are then."""
+        failures = 0
+        async with self._scope:
+            while True:
+                began = self._clock.monotonic()
+                try:
+                    await self._attend()
+                except* RuntimeFault as lost:
+                    log.warning("the container runtime is not there", error=str(lost.exceptions[0]))
+                failures = failures + 1 if self._clock.monotonic() - began < _RECONNECT.maximum else 1
+                await self._clock.sleep(_RECONNECT.delay(failures))
+
+    async def _attend(self) -> None:
+        self._down.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(forever("runtime events", self._hear))
+                group.create_task(forever("runtime listings", self._list_on))
+                group.create_task(forever("runtime watchdog", self._await_down))
+        finally:
+            self._down.set()
+            for worker in self._workers.values():
+                worker.runtime_lost()
+
+    def _runtime_down(self) -> None:
+        self._down.set()
+
+    async def _await_down(self) -> None:
+        await self._down.wait()
+        raise RuntimeDown("an action found the runtime gone")
+
+    async def _hear(self) -> None:
+        async for event in self._runtime.events():
+            if worker := self._workers.get(event.pod_uid):
+                worker.heard(event)
+        raise RuntimeDown("the event stream ended")
+
+    async def _list_on(self) -> None:
+        await self._list()
+        await self._clock.sleep(_SECOND_LOOK_SECONDS)
+        while True:
+            await self._list()
+            await self._collect_garbage()
+            await self._clock.sleep(self._settings.relist_seconds)
+
+    async def _list(self) -> None:
+        self._epoch += 1
+        epoch = self._epoch
+        parts = _by_pod(await self._runtime.listing())
+        first = self._unclaimed is None
+        self._unclaimed = {
+            uid: part for uid, part in parts.items() if uid not in self._workers and self._gone_in.get(uid, -1) < epoch
+        }
+        self._gone_in = {uid: gone for uid, gone in self._gone_in.items() if gone >= epoch}
+        for uid, worker in list(self._workers.items()):
+            worker.offer(parts.get(uid, _NOTHING), epoch)
+        if self._desired is not None:
+            if first:
+                self._follow(self._desired)
+                self._settle()
+            else:
+                self._end_orphans()
+
+    async def _collect_garbage(self) -> None:
+        if self._disk is None:
+            return
+        in_use = {c.image for pod in (self._desired or {}).values() for c in all_containers(pod.spec)}
+        for worker in self._workers.values():
+            in_use |= {name for record in worker.memory.records() for name in (record.image, record.image_id)}
+        for image in await self.images.collect(in_use, await self._disk(), self._settings.garbage):
+            log.info("removed an unused image", image=" ".join(image.names) or image.id, bytes=image.size_bytes)
+
+    # ------------------------------------------------------------ for streams, reports, eviction and shutdown
+
+    def pod_uids(self) -> list[str]:
+        """Every pod that has something on this host."""
+        return [*self._workers, *(uid for uid in self._unclaimed or {} if uid not in self._workers)]
+
+    def workers(self) -> Iterable[PodWorker]:
+        """Every pod that is kept, those being removed included."""
+        return tuple(self._workers.values())
+
+    def report_again(self) -> None:
+        """Send every pod's last status once more, also of pods that are gone and still assigned."""
+        for worker in (*self._workers.values(), *self._gone.values()):
+            worker.report_again()
+
+    def find(self, namespace: str, name: str, uid: str = "") -> PodWorker:
+        """A pod by name; the one that is not being removed if there are two.
+
+        Raises:
+            NotFound: No such pod here.
+        """
+        found = [
+            w for w in self._workers.values() if (w.pod.metadata.namespace, w.pod.metadata.name) == (namespace, name)
+        ]
+        found = [w for w in found if not uid or w.pod.metadata.uid == uid]
+        if not found:
+            raise NotFound(f"pod {namespace}/{name} is not on node {self._tools.node.name}")
+        return min(found, key=lambda w: w.memory.removal_deadline is not None)
+
+    def container(self, namespace: str, name: str, container: str = "", *, uid: str = "",
+                  previous: bool = False) -> ContainerRecord:  # fmt: skip
+        """The newest run of a pod's container (the first one if not named), or the run before it.
+
+        Raises:
+            NotFound: No such pod, or container, or it has not run (before).
+        """
+        worker = self.find(namespace, name, uid)
+        wanted = container or worker.pod.spec.containers[0].name
+        runs = sorted((r for r in worker.memory.records() if r.name == wanted), key=lambda r: -r.attempt)
+        if all(wanted != c.name for c in all_containers(worker.pod.spec)):
+            raise NotFound(f"pod {namespace}/{name} has no container {wanted}")
+        if len(runs) <= previous:
+            which = "previous terminated container" if previous else "container"
+            raise NotFound(f"{which} {wanted} of pod {namespace}/{name} has not run")
+        return runs[1 if previous else 0]
+
+    async def shut_down(self, grace: float, critical_grace: float) -> None:
+        """Graceful node shutdown: end all pods, critical ones last; returns when they have ended, or should have."""
+        for critical, seconds in ((False, grace), (True, critical_grace)):
+            chosen = [w for w in self._workers.values() if is_critical(w.pod) is critical]
+            for worker in chosen:
+                worker.fail("Terminated", "Pod was terminated in response to imminent node shutdown.", seconds)
+            await self._until_stopped(chosen, seconds + _KILL_SECONDS)
+
+    async def _until_stopped(self, workers: Iterable[PodWorker], seconds: float) -> None:
+        limit = self._scope.start(self._clock.sleep(seconds), name="shutdown limit")
+        stopped = self._scope.start(_all_idle(workers), name="shutdown")
+        await asyncio.wait((limit, stopped), return_when=asyncio.FIRST_COMPLETED)
+        await cancel_and_wait(limit)
+        await cancel_and_wait(stopped)
+
+
+async def _all_idle(workers: Iterable[PodWorker]) -> None:
+    for worker in workers:
+        await worker.until_over()
+
+
+def is_critical(pod: Pod) -> bool:
+    """Whether the pod is among those that go last."""
+    return pod.spec.priority >= CRITICAL_PRIORITY
+
+
+def _orphan(part: Listing) -> Pod:
+    """As much of a pod as its remains on this host tell."""
+    owners = [*(record.pod for record in part.containers), *(sandbox.pod for sandbox in part.sandboxes)]
+    identity = owners[0]
+    pod = Pod()
+    pod.metadata.namespace, pod.metadata.name, pod.metadata.uid = identity.namespace, identity.name, identity.uid
+    for name in dict.fromkeys(record.name for record in part.containers):
+        pod.spec.containers.add(name=name)
+    graces = [float(record.labels[GRACE_LABEL]) for record in part.containers if record.labels.get(GRACE_LABEL)]
+    if graces:
+        pod.spec.termination_grace_period_seconds = int(max(graces))
+    return pod
+
+
+def _by_pod(listing: Listing) -> dict[str, Listing]:
+    sandboxes: dict[str, list[Sandbox]] = {}
+    containers: dict[str, list[ContainerRecord]] = {}
+    for sandbox in listing.sandboxes:
+        sandboxes.setdefault(sandbox.pod.uid, []).append(sandbox)
+    for record in listing.containers:
+        containers.setdefault(record.pod.uid, []).append(record)
+    return {
+        uid: Listing(sandboxes=sandboxes.get(uid, ()), containers=containers.get(uid, ()))
+        for uid in sandboxes.keys() | containers.keys()
+    }
+
+
+def _log_failure(name: str, error: BaseException) -> None:
+    log.error("task failed", task=name, error=error)

@@ -1,0 +1,266 @@
+"""What one pod worker remembers between steps, and how it takes in what the runtime lists.
+
+The runtime's listing is the truth about sandboxes and containers; what it can't say (hooks run, probe results, who is
+being stopped and why, what failed and when to try again) is kept here, and is rebuilt empty after the nodelet's own
+restart, where a running container counts as started, its hook as run, and its readiness as last reported.
+A container that vanished from the runtime while it ran is kept as one that ended, so that its restart policy is applied
+to it. Mutable, in memory, touched only by its worker in the event loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from nodelet.pods.blueprint import Unit
+from nodelet.pods.observed import LOST_EXIT_CODE, Ending, Fault, Observed, Run, Unhealthy, Verdict
+from nodelet.pods.spec import GENERATION_LABEL, LEVEL_LABEL
+from nodelet.runtime.protocol import ContainerRecord, ImageRecord, Listing, Sandbox, State
+from podium.aio.backoff import Backoff
+from podium.aio.clock import Clock
+from podium.objects.pod import FAILED, SUCCEEDED
+from podium.v1.core_pb2 import ContainerStatus, Pod
+
+_RETRY = Backoff(initial=1.0, maximum=60.0)
+_LOST = "The container could not be located when the pod was last seen by the runtime"
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What the runtime doesn't know about one container."""
+
+    hook_over: bool
+    started: bool
+    ready: bool
+    error: str = ""
+    lost: bool = False
+    ended: float | None = None
+    unhealthy: Unhealthy | None = None
+    ending: Ending | None = None
+
+
+class PodMemory:
+    """See the module."""
+
+    def __init__(self, clock: Clock, pod: Pod, host_address: str = "") -> None:
+        """`host_address` is the node's own, for a pod on the host's network; else the pod gets one by attaching."""
+        self._clock, self._host_address = clock, host_address
+        self._sandboxes: tuple[Sandbox, ...] = ()
+        self._records: dict[str, ContainerRecord] = {}
+        self._notes: dict[str, _Notes] = {}
+        self._attempts: dict[str, int] = {}
+        self._faults: dict[str, Fault] = {}
+        self._adopting = True
+        self._terminal = pod.status.phase if pod.status.phase in (SUCCEEDED, FAILED) else ""
+        self._last_ready = {s.container_id for s in _statuses(pod) if s.ready and s.container_id}
+        self._not_started = {s.container_id for s in _statuses(pod) if s.HasField("started") and not s.started}
+        for status in _statuses(pod):
+            self._attempts[status.name] = status.restart_count + 1 if status.container_id else status.restart_count
+        self.known = False
+        self.address = host_address
+        self.attached: bool | None = False if host_address else None
+        self.images: dict[str, ImageRecord] = {}
+        self.removal_deadline: float | None = None
+        self.verdict: Verdict | None = None
+
+    # ------------------------------------------------------------ reading
+
+    def observed(self, busy: Iterable[str]) -> Observed:
+        """Everything, frozen."""
+        runs: dict[str, list[Run]] = {}
+        for record in self._records.values():
+            runs.setdefault(record.name, []).append(self._run(record))
+        for of_name in runs.values():
+            of_name.sort(key=lambda run: run.attempt, reverse=True)
+        return Observed(
+            known=self.known,
+            sandboxes=self._sandboxes,
+            address=self.address,
+            attached=self.attached,
+            runs={name: tuple(of_name) for name, of_name in runs.items()},
+            attempts=dict(self._attempts),
+            pulled=frozenset(self.images),
+            faults=dict(self._faults),
+            busy=frozenset(busy),
+            removal_deadline=self.removal_deadline,
+            verdict=self.verdict,
+            terminal=self._terminal,
+        )
+
+    def _run(self, record: ContainerRecord) -> Run:
+        notes = self._notes[record.id]
+        return Run(
+            record=record,
+            generation=_number(record.labels, GENERATION_LABEL),
+            level=_number(record.labels, LEVEL_LABEL),
+            ended=notes.ended,
+            error=notes.error,
+            lost=notes.lost,
+            hook_over=notes.hook_over,
+            started=notes.started,
+            ready=notes.ready,
+            unhealthy=notes.unhealthy,
+            ending=notes.ending,
+        )
+
+    def record(self, container_id: str) -> ContainerRecord | None:
+        """A container by its id."""
+        return self._records.get(container_id)
+
+    def records(self) -> Iterable[ContainerRecord]:
+        """Every container known."""
+        return self._records.values()
+
+    @property
+    def sandboxes(self) -> tuple[Sandbox, ...]:
+        """Newest attempt first."""
+        return self._sandboxes
+
+    # ------------------------------------------------------------ the runtime's word
+
+    def take(self, listing: Listing) -> bool:
+        """Take in what the runtime holds of this pod; whether that is news."""
+        before = (self.known, self._sandboxes, self._records)
+        self._take_sandboxes(listing.sandboxes)
+        records = {record.id: record for record in listing.containers}
+        for gone in [record for id_, record in self._records.items() if id_ not in records]:
+            if kept := self._lost(gone):
+                records[kept.id] = kept
+        self._records = records
+        for record in records.values():
+            self._note(record)
+        self._notes = {id_: notes for id_, notes in self._notes.items() if id_ in records}
+        self.known, self._adopting = True, False
+        return before != (True, self._sandboxes, self._records)
+
+    def _take_sandboxes(self, sandboxes: Iterable[Sandbox]) -> None:
+        known = self._sandboxes[0] if self._sandboxes else None
+        self._sandboxes = tuple(sorted(sandboxes, key=lambda s: s.attempt, reverse=True))
+        newest = self._sandboxes[0] if self._sandboxes else None
+        same = known is not None and newest is not None and known.id == newest.id
+        if same and known is not None and newest is not None and known.netns_path != newest.netns_path:
+            self.address = self._host_address  # restarted behind our back: a new network namespace, not yet wired
+
+    def _lost(self, record: ContainerRecord) -> ContainerRecord | None:
+        """A container that vanished: kept, as ended, while nothing newer of its name replaced it."""
+        notes = self._notes[record.id]
+        if notes.lost:
+            newer = any(r.name == record.name and r.attempt > record.attempt for r in self._records.values())
+            return None if newer or self.removal_deadline is not None else record
+        if record.state is not State.RUNNING or self.removal_deadline is not None:
+            return None
+        notes.lost, notes.error = True, _LOST
+        now = self._clock.now()
+        return dataclasses.replace(record, state=State.EXITED, exit_code=LOST_EXIT_CODE, finished_at=now)
+
+    def _note(self, record: ContainerRecord) -> None:
+        self._attempts[record.name] = max(self._attempts.get(record.name, 0), record.attempt + 1)
+        notes = self._notes.get(record.id)
+        if notes is None:
+            running = self._adopting and record.state is State.RUNNING
+            ready = not running or record.id in self._last_ready
+            started = record.id not in self._not_started
+            notes = self._notes[record.id] = _Notes(hook_over=running, started=started and running, ready=ready)
+        if record.state is State.CREATED and record.error:
+            notes.error = record.error
+        over = record.state is State.EXITED or bool(notes.error)
+        if over and notes.ended is None:
+            notes.ended = self.moment(record.finished_at or record.created_at)
+
+    def moment(self, wall: datetime.datetime) -> float:
+        """A wall time as a moment on the monotonic scale; never in the future."""
+        return self._clock.monotonic() - max(0.0, (self._clock.now() - wall).total_seconds())
+
+    def forget_runtime(self) -> None:
+        """The runtime is gone: conclude nothing until it lists again."""
+        self.known = False
+
+    # ------------------------------------------------------------ what actions came to
+
+    def sandbox_created(self, sandbox: Sandbox) -> None:
+        others = [s for s in self._sandboxes if s.attempt != sandbox.attempt]
+        self._sandboxes = tuple(sorted((sandbox, *others), key=lambda s: s.attempt, reverse=True))
+        self.address = self._host_address
+        self.attached = False if self._host_address else None
+
+    def sandbox_removed(self, sandbox_id: str) -> None:
+        self._sandboxes = tuple(s for s in self._sandboxes if s.id != sandbox_id)
+
+    def network_attached(self, address: str) -> None:
+        self.address, self.attached = address, True
+
+    def network_detached(self) -> None:
+        self.attached = False
+
+    def container_created(self, record: ContainerRecord, unit: Unit) -> None:
+        """A container of this unit was created, and, if its state says so, started."""
+        self._records[record.id] = record
+        self._notes[record.id] = _Notes(
+            hook_over=unit.post_start is None,
+            started=not unit.container.HasField("startup_probe"),
+            ready=not unit.container.HasField("readiness_probe"),
+        )
+        self._note(record)
+
+    def container_failed(self, container_id: str, message: str) -> None:
+        """A created container could not be started."""
+        if (record := self._records.get(container_id)) is not None:
+            self._notes[container_id].error = message
+            self._note(record)
+
+    def container_removed(self, container_id: str) -> None:
+        self._records.pop(container_id, None)
+        self._notes.pop(container_id, None)
+
+    def hook_over(self, container_id: str) -> None:
+        if notes := self._notes.get(container_id):
+            notes.hook_over = True
+
+    def probed(self, container_id: str, *, started: bool | None = None, ready: bool | None = None) -> None:
+        """A probe's verdict changed."""
+        if notes := self._notes.get(container_id):
+            notes.started = notes.started if started is None else started
+            notes.ready = notes.ready if ready is None else ready
+
+    def gave_up(self, container_id: str, unhealthy: Unhealthy) -> None:
+        """A liveness or startup probe condemned a container."""
+        if notes := self._notes.get(container_id):
+            notes.unhealthy = notes.unhealthy or unhealthy
+
+    def ending(self, container_id: str) -> Ending | None:
+        notes = self._notes.get(container_id)
+        return notes.ending if notes else None
+
+    def set_ending(self, container_id: str, ending: Ending) -> None:
+        if notes := self._notes.get(container_id):
+            notes.ending = ending
+
+    def fail(self, slot: str, reason: str, message: str, *, retry_at: float | None = None) -> Fault:
+        """An action failed; it is tried again at `retry_at`, by default after a doubling delay of 1 to 60 seconds."""
+        known = self._faults.get(slot)
+        count = known.count + 1 if known else 1
+        moment = self._clock.monotonic() + _RETRY.delay(count) if retry_at is None else retry_at
+        fault = self._faults[slot] = Fault(reason=reason, message=message, count=count, retry_at=moment)
+        return fault
+
+    def succeed(self, slot: str) -> None:
+        self._faults.pop(slot, None)
+
+    def forgive(self, prefix: str) -> None:
+        """Drop the faults of slots that begin so: what they failed on has changed."""
+        self._faults = {slot: fault for slot, fault in self._faults.items() if not slot.startswith(prefix)}
+
+    def set_terminal(self, phase: str) -> None:
+        """A terminal phase was reported; it is never left again."""
+        self._terminal = self._terminal or phase
+
+
+def _statuses(pod: Pod) -> tuple[ContainerStatus, ...]:
+    return (*pod.status.init_container_statuses, *pod.status.container_statuses)
+
+
+def _number(labels: Mapping[str, str], name: str) -> int:
+    text = labels.get(name, "")
+    return int(text) if text.isdigit() else 0

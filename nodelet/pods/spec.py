@@ -1,0 +1,219 @@
+"""From a pod's specification to what the runtime is asked to make. Pure.
+
+Here are Kubernetes' rules for `$(VAR)` references, for merging the pod's security context into the container's, for
+DNS, and for how the kernel should choose under memory pressure (`oom_score_adj` by quality of service).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from nodelet.pods.blueprint import Blueprint, Unit
+from nodelet.runtime.protocol import ContainerSpec, PodIdentity, PortMapping, SandboxSpec
+from podium.objects.pod import BEST_EFFORT, CPU, GUARANTEED, MEMORY, amount, host_ports, qos_class
+from podium.v1.core_pb2 import Container, Pod, PodSecurityContext, PodSpec, SecurityContext
+
+LEVEL_LABEL = "podium.dev/crash-level"
+GENERATION_LABEL = "podium.dev/sandbox-attempt"
+GRACE_LABEL = "podium.dev/grace-seconds"
+
+_REFERENCE = re.compile(r"\$\$|\$\(([^()\s]*)\)")
+_NODE_CRITICAL_PRIORITY = 2_000_000_000
+_LONGEST_HOSTNAME = 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """What pods inherit from their node: `memory` is its capacity in bytes, `dns_servers` serve cluster names."""
+
+    name: str
+    ip: str
+    memory: int = 0
+    dns_servers: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+
+
+def identity(pod: Pod) -> PodIdentity:
+    """Which pod the runtime's things belong to."""
+    return PodIdentity(namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid)
+
+
+# ---------------------------------------------------------------- sandbox
+
+
+def sandbox_spec(pod: Pod, attempt: int, node: NodeFacts) -> SandboxSpec:
+    """The sandbox of a pod."""
+    servers, searches, options = _dns(pod, node)
+    return SandboxSpec(
+        pod=identity(pod),
+        attempt=attempt,
+        hostname=(pod.spec.hostname or pod.metadata.name)[:_LONGEST_HOSTNAME].rstrip("-."),
+        host_network=pod.spec.host_network,
+        dns_servers=servers,
+        dns_searches=searches,
+        dns_options=options,
+    )
+
+
+def port_mappings(spec: PodSpec) -> list[PortMapping]:
+    """The host ports of a pod that has a network of its own."""
+    if spec.host_network or not host_ports(spec):
+        return []
+    return [
+        PortMapping(
+            host_port=port.host_port,
+            container_port=port.container_port,
+            protocol=port.protocol or "TCP",
+            host_ip=port.host_ip,
+        )
+        for container in (*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always"))
+        for port in container.ports
+        if port.host_port
+    ]
+
+
+def _dns(pod: Pod, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    spec = pod.spec
+    own = spec.dns_config
+    servers, searches, options = _policy_dns(pod, node)
+    return (
+        tuple(dict.fromkeys((*servers, *own.nameservers))),
+        tuple(dict.fromkeys((*searches, *own.searches))),
+        _merged_options(options, [(o.name, o.value) for o in own.options]),
+    )
+
+
+def _policy_dns(pod: Pod, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    policy = pod.spec.dns_policy or "ClusterFirst"
+    cluster = policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod.spec.host_network)
+    if not cluster or not node.dns_servers:
+        return (), (), ()
+    domain = node.cluster_domain
+    searches = (f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain)
+    return node.dns_servers, searches, ("ndots:5",)
+
+
+def _merged_options(base: Iterable[str], own: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    merged = dict(option.partition(":")[::2] for option in base) | dict(own)
+    return tuple(f"{name}:{value}" if value else name for name, value in merged.items())
+
+
+# ---------------------------------------------------------------- container
+
+
+def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, generation: int, node: NodeFacts,
+                   image: str = "") -> ContainerSpec:  # fmt: skip
+    """One run of a container. `image` is what the image store resolved the name to, when it did."""
+    pod, container = blue.pod, unit.container
+    env = expanded_env(container)
+    security = container.security_context
+    merged = _identity_of_process(pod.spec.security_context, security)
+    requests, limits = container.resources.requests, container.resources.limits
+    return ContainerSpec(
+        pod=identity(pod),
+        name=unit.name,
+        attempt=attempt,
+        image=image or container.image,
+        config_hash=unit.config_hash,
+        command=tuple(expand(part, env) for part in container.command),
+        args=tuple(expand(part, env) for part in container.args),
+        working_dir=container.working_dir,
+        env=env,
+        cpu_request=_amount(requests, limits, CPU) / 1000,
+        cpu_limit=_amount(limits, {}, CPU) / 1000,
+        memory_request=_amount(requests, limits, MEMORY),
+        memory_limit=_amount(limits, {}, MEMORY),
+        oom_score_adj=oom_score_adj(pod.spec, container, node.memory),
+        privileged=security.privileged,
+        read_only_root=security.read_only_root_filesystem,
+        no_new_privileges=security.HasField("allow_privilege_escalation") and not security.allow_privilege_escalation,
+        run_as_user=merged.user,
+        run_as_group=merged.group,
+        run_as_non_root=merged.non_root,
+        supplemental_groups=tuple(pod.spec.security_context.supplemental_groups),
+        capabilities_add=tuple(security.capabilities.add),
+        capabilities_drop=tuple(security.capabilities.drop),
+        stdin=container.stdin,
+        stdin_once=container.stdin_once,
+        tty=container.tty,
+        host_network=pod.spec.host_network,
+        labels={
+            LEVEL_LABEL: str(level),
+            GENERATION_LABEL: str(generation),
+            GRACE_LABEL: f"{blue.grace:g}",
+        },
+    )
+
+
+def _amount(first: Mapping[str, str], then: Mapping[str, str], resource: str) -> int:
+    text = first.get(resource) or then.get(resource)
+    return amount(resource, text) if text else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _ProcessIdentity:
+    user: int | None
+    group: int | None
+    non_root: bool
+
+
+def _identity_of_process(pod: PodSecurityContext, own: SecurityContext) -> _ProcessIdentity:
+    """The container's own settings win, field by field."""
+
+    def number(name: str) -> int | None:
+        for source in (own, pod):
+            if source.HasField(name):  # type: ignore[arg-type]  # the same names in both messages
+                return int(getattr(source, name))
+        return None
+
+    non_root = own.run_as_non_root if own.HasField("run_as_non_root") else pod.run_as_non_root
+    return _ProcessIdentity(number("run_as_user"), number("run_as_group"), non_root)
+
+
+def root_refusal(spec: ContainerSpec, image_user: str) -> str:
+    """Why a container that must not run as root would, or nothing; `image_user` is the image's USER."""
+    if not spec.run_as_non_root:
+        return ""
+    if spec.run_as_user is not None:
+        return "container's runAsUser breaks non-root policy" if spec.run_as_user == 0 else ""
+    user = image_user.partition(":")[0]
+    if user in ("", "0", "root"):
+        return "container has runAsNonRoot and image will run as root"
+    if not user.isdigit():
+        return f"container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root"
+    return ""
+
+
+def oom_score_adj(spec: PodSpec, container: Container, node_memory: int) -> int:
+    """How readily the kernel kills: node-critical and Guaranteed last, BestEffort first, else by request."""
+    quality = qos_class(spec)
+    if spec.priority >= _NODE_CRITICAL_PRIORITY or quality == GUARANTEED:
+        return -997
+    if quality == BEST_EFFORT or node_memory <= 0:
+        return 1000 if quality == BEST_EFFORT else 999
+    requested = _amount(container.resources.requests, container.resources.limits, MEMORY)
+    return min(max(3, 1000 - 1000 * requested // node_memory), 999)
+
+
+# ---------------------------------------------------------------- environment
+
+
+def expanded_env(container: Container) -> dict[str, str]:
+    """The environment, each value expanded by the variables before it; a later duplicate wins."""
+    env: dict[str, str] = {}
+    for variable in container.env:
+        env[variable.name] = expand(variable.value, env)
+    return env
+
+
+def expand(text: str, env: Mapping[str, str]) -> str:
+    """`$(NAME)` by its value, or left as it is when there is none; `$$` is a literal `$`."""
+
+    def value(match: re.Match[str]) -> str:
+        if match.group(0) == "$$":
+            return "$"
+        return env.get(match.group(1), match.group(0))
+
+    return _REFERENCE.sub(value, text)
