@@ -1,4 +1,4 @@
-"""What the node lifecycle controller needs to know of sessions; the dispatcher implements it, `master.app` joins them."""
+"""What node lifecycle needs to know of sessions; the dispatcher implements it, `master.app` joins the two."""
 
 from __future__ import annotations
 

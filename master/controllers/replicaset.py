@@ -1,0 +1,276 @@
+"""ReplicaSet: as many pods of a template as asked for, no more and no fewer.
+
+A pod counts while it is neither over (Succeeded, Failed) nor being deleted; whatever stops counting is replaced at
+once. Reads see one's own writes, so there are no expectations to keep: what was created a moment ago is counted.
+
+Creation is in batches that double while they succeed, so that a quota, a bad template or a missing namespace costs
+some refused writes and not thousands. Which pods go first when there are too many is Kubernetes' order: those that
+cost least to lose (`deletion_order`).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from master.access.protocol import Change, ChangeType, Create, Delete, EventRecorder, Reader, Writer, component
+from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.reconcile.protocol import After, Done, Outcome, Trigger
+from podium.aio.clock import Clock
+from podium.errors import NotFound, PodiumError
+from podium.objects.conditions import TRUE, remove_condition, set_condition
+from podium.objects.kinds import Key, key_of
+from podium.objects.meta import is_terminating
+from podium.objects.owners import controller_of, owner_reference
+from podium.objects.pod import PENDING, RUNNING, available_in, is_active, is_bound, is_ready, is_terminal
+from podium.objects.selectors import from_label_selector
+from podium.v1.apps_pb2 import ReplicaSet, ReplicaSetStatus
+from podium.v1.core_pb2 import Pod
+from podium.v1.meta_pb2 import DeleteOptions, Preconditions
+
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+REPLICA_FAILURE = "ReplicaFailure"
+
+FIRST_BATCH = 16
+LARGEST_BATCH = 512
+
+_BY = component("controller:replicaset")
+
+
+# ---------------------------------------------------------------- decisions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSetPlan:
+    """Pods to create, by number, and pods to delete; never both."""
+
+    create: int = 0
+    delete: Sequence[Pod] = ()
+    because: str
+
+
+def desired_replicas(replica_set: ReplicaSet) -> int:
+    """How many pods the ReplicaSet asks for; 1 when it does not say."""
+    return replica_set.spec.replicas if replica_set.spec.HasField("replicas") else 1
+
+
+def plan_replicaset(replica_set: ReplicaSet, pods: Sequence[Pod], related: Iterable[Pod] = ()) -> ReplicaSetPlan:
+    """Compare the pods that a ReplicaSet has with what it asks for.
+
+    Args:
+        replica_set: What is asked for.
+        pods: Its own pods, those that are over or being deleted included.
+        related: Active pods of all ReplicaSets of the same owner, its own included: a node that holds several of
+            them loses one first.
+    """
+    active = [pod for pod in pods if is_active(pod)]
+    desired = desired_replicas(replica_set)
+    if is_terminating(replica_set):
+        return ReplicaSetPlan(because="is being deleted")
+    if len(active) < desired:
+        return ReplicaSetPlan(create=desired - len(active), because=f"{len(active)} of {desired} pods exist")
+    if len(active) > desired:
+        surplus = deletion_order(active, related or active)[: len(active) - desired]
+        return ReplicaSetPlan(delete=surplus, because=f"{len(active)} pods exist where {desired} should")
+    return ReplicaSetPlan(because=f"all {desired} pods exist")
+
+
+def deletion_order(pods: Sequence[Pod], related: Iterable[Pod]) -> list[Pod]:
+    """Pods in the order in which they are given up: the one that costs least to lose first.
+
+    Unassigned, then pending, then not ready, then by the deletion cost that its owner put on it, then where most
+    related pods share the node, then ready for the shortest time, then most restarts, then youngest.
+    """
+    crowd = Counter(pod.spec.node_name for pod in related if is_bound(pod))
+    return sorted(pods, key=lambda pod: _worth(pod, crowd))
+
+
+_PHASE_WORTH = {PENDING: 0, "": 0, RUNNING: 2}
+
+
+def _worth(pod: Pod, crowd: Counter[str]) -> tuple[bool, int, bool, int, int, float, int, float]:
+    ready = next((c for c in pod.status.conditions if c.type == "Ready" and c.status == TRUE), None)
+    ready_since = ready.last_transition_time.seconds if ready is not None else 0
+    created = pod.metadata.creation_timestamp
+    return (
+        is_bound(pod),
+        _PHASE_WORTH.get(pod.status.phase, 1),
+        ready is not None,
+        _deletion_cost(pod),
+        -crowd[pod.spec.node_name],
+        -ready_since,
+        -max((s.restart_count for s in pod.status.container_statuses), default=0),
+        -(created.seconds + created.nanos / 1e9),
+    )
+
+
+def _deletion_cost(pod: Pod) -> int:
+    try:
+        return int(pod.metadata.annotations.get(DELETION_COST, "0"))
+    except ValueError:
+        return 0
+
+
+def replicaset_status(
+    replica_set: ReplicaSet, pods: Iterable[Pod], now: datetime.datetime, failure: PodiumError | None
+) -> tuple[ReplicaSetStatus, float | None]:
+    """The status that these pods make, and in how many seconds the next of them becomes available."""
+    status = ReplicaSetStatus()
+    status.conditions.extend(replica_set.status.conditions)
+    status.observed_generation = replica_set.metadata.generation
+    template_labels = dict(replica_set.spec.template.metadata.labels).items()
+    waits: list[float] = []
+    for pod in filter(is_active, pods):
+        status.replicas += 1
+        status.fully_labeled_replicas += template_labels <= dict(pod.metadata.labels).items()
+        wait = available_in(pod, replica_set.spec.min_ready_seconds, now)
+        if wait is not None:
+            status.ready_replicas += 1
+            status.available_replicas += wait == 0
+            if wait > 0:
+                waits.append(wait)
+    if failure is None:
+        remove_condition(status.conditions, REPLICA_FAILURE)
+    else:
+        set_condition(status.conditions, REPLICA_FAILURE, TRUE, now=now, reason="FailedCreate", message=failure.message)
+    return status, min(waits, default=None)
+
+
+def pod_of(replica_set: ReplicaSet) -> Pod:
+    """A pod made from the template; its name is generated when it is written."""
+    template = replica_set.spec.template
+    pod = Pod()
+    pod.metadata.namespace = replica_set.metadata.namespace
+    pod.metadata.generate_name = f"{replica_set.metadata.name}-"
+    pod.metadata.labels.update(template.metadata.labels)
+    pod.metadata.annotations.update(template.metadata.annotations)
+    pod.metadata.finalizers.extend(template.metadata.finalizers)
+    pod.metadata.owner_references.append(owner_reference(replica_set))
+    pod.spec.CopyFrom(template.spec)
+    return pod
+
+
+def batches(count: int) -> Iterator[int]:
+    """`count` split into batches that double."""
+    size = FIRST_BATCH
+    while count > 0:
+        batch = min(size, count)
+        yield batch
+        count -= batch
+        size = min(size * 2, LARGEST_BATCH)
+
+
+# ---------------------------------------------------------------- effects
+
+
+class ReplicaSetController:
+    """See the module."""
+
+    name = "replicaset"
+    workers = 5
+
+    def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
+        self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
+        self._orphans = Orphans(Pod)
+        self.triggers = (Trigger(ReplicaSet, lambda change: [key_of(change.new)]), Trigger(Pod, self._keys_of_pod))
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Bring the pods of one ReplicaSet to its number, and its status up to date."""
+        replica_set = self._reader.get(ReplicaSet, key.namespace, key.name)
+        if replica_set is None:
+            return Done("is gone")
+        pods = await self._claim(replica_set)
+        plan = plan_replicaset(replica_set, pods, self._related(replica_set))
+        failure: PodiumError | None = None
+        if plan.create:
+            failure = await self._create(replica_set, plan.create)
+        elif plan.delete:
+            await self._delete(replica_set, plan.delete)
+        wait = await self._write_status(replica_set, failure)
+        if failure is not None:
+            raise failure
+        return Done(plan.because) if wait is None else After(wait, f"{plan.because}; some wait to be available")
+
+    async def _claim(self, replica_set: ReplicaSet) -> list[Pod]:
+        selector = from_label_selector(replica_set.spec.selector)
+        controlled = self._controlled(replica_set)
+        orphans = self._orphans.of(replica_set.metadata.namespace, self._reader)
+        claims = plan_claims(replica_set, selector, controlled, (o for o in orphans if not is_terminal(o)))
+        if not claims.adopt and not claims.release:
+            return controlled
+        await carry_out(claims, replica_set, self._writer, _BY)
+        return self._controlled(replica_set)
+
+    def _controlled(self, replica_set: ReplicaSet) -> list[Pod]:
+        uid = replica_set.metadata.uid
+        owned = self._reader.owned_by(Pod, uid)
+        return [pod for pod in owned if (ref := controller_of(pod)) is not None and ref.uid == uid]
+
+    def _related(self, replica_set: ReplicaSet) -> Iterator[Pod]:
+        """Lazily: only a plan that deletes asks where its relatives are."""
+        owner = controller_of(replica_set)
+        family = self._reader.owned_by(ReplicaSet, owner.uid) if owner is not None else [replica_set]
+        return (pod for member in family for pod in self._reader.owned_by(Pod, member.metadata.uid) if is_active(pod))
+
+    async def _create(self, replica_set: ReplicaSet, count: int) -> PodiumError | None:
+        for size in batches(count):
+            results = await self._writer.write_many([Create(pod_of(replica_set)) for _ in range(size)], by=_BY)
+            failures = [r for r in results if isinstance(r, PodiumError)]
+            created = size - len(failures)
+            if created:
+                what = f"pod {_first_name(results)}" if created == 1 else f"{created} pods"
+                self._events.normal(replica_set, "SuccessfulCreate", f"Created {what}")
+            if failures:
+                self._events.warning(replica_set, "FailedCreate", f"Error creating: {failures[0].message}")
+                return failures[0]
+        return None
+
+    async def _delete(self, replica_set: ReplicaSet, pods: Sequence[Pod]) -> None:
+        writes = [Delete(key_of(pod), DeleteOptions(preconditions=Preconditions(uid=pod.metadata.uid))) for pod in pods]
+        results = await self._writer.write_many(writes, by=_BY)
+        what = f"pod {pods[0].metadata.name}" if len(pods) == 1 else f"{len(pods)} pods"
+        self._events.normal(replica_set, "SuccessfulDelete", f"Deleted {what}")
+        for result in results:
+            if isinstance(result, PodiumError) and not isinstance(result, NotFound):
+                raise result
+
+    async def _write_status(self, replica_set: ReplicaSet, failure: PodiumError | None) -> float | None:
+        status, wait = replicaset_status(replica_set, self._controlled(replica_set), self._clock.now(), failure)
+        current = self._reader.get(ReplicaSet, replica_set.metadata.namespace, replica_set.metadata.name)
+        if current is None or current.metadata.uid != replica_set.metadata.uid or current.status == status:
+            return wait
+
+        def change(obj: ReplicaSet) -> None:
+            if obj.metadata.uid == replica_set.metadata.uid:
+                obj.status.CopyFrom(status)
+
+        key = key_of(replica_set)
+        await self._writer.mutate(ReplicaSet, key.namespace, key.name, change, by=_BY, subresource="status")
+        return wait
+
+    def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
+        if change.type is ChangeType.MODIFIED and change.old is not None and not _matters(change.old, change.new):
+            return ()
+        self._orphans.note(change)
+        keys = {controller_key(pod, ReplicaSet) for pod in (change.old, change.new) if pod is not None}
+        if change.type is not ChangeType.DELETED and controller_of(change.new) is None:
+            keys.update(selecting(self._reader.list(ReplicaSet, change.new.metadata.namespace), change.new))
+        return [key for key in keys if key is not None]
+
+
+def _first_name(results: Sequence[Any]) -> str:
+    return next((r.metadata.name for r in results if not isinstance(r, PodiumError)), "")
+
+
+def _matters(old: Pod, new: Pod) -> bool:
+    """Whether a change of a pod can change what its ReplicaSet does or says."""
+    return (
+        old.status.phase != new.status.phase
+        or is_ready(old) != is_ready(new)
+        or old.metadata.HasField("deletion_timestamp") != new.metadata.HasField("deletion_timestamp")
+        or old.metadata.labels != new.metadata.labels
+        or list(old.metadata.owner_references) != list(new.metadata.owner_references)
+    )

@@ -1,0 +1,161 @@
+"""Runs controllers: changes of objects become keys, keys become reconciliations, failures come back with back-off.
+
+    Reader.subscribe ──► triggers ──► one WorkQueue a controller ──► N workers ──► reconcile(key) ──► Outcome
+                                            ▲                                          │
+                                            └── After(seconds) · error → back-off ◄────┘
+
+One subscription serves all controllers, so a change costs one delivery however many are interested. Its first batch is
+everything that exists: starting is a full resync, and a lost subscription is mended by another.
+
+A reconciliation that raises never ends its worker. A Conflict is ordinary (somebody else wrote first) and is told at
+debug level; another refusal is a warning, and a bug an error with its trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from google.protobuf.message import Message
+from prometheus_client import Counter, Gauge, Histogram
+
+from master.access.protocol import Change, Reader
+from master.reconcile.protocol import After, Controller, Done, SelfWaking, Trigger
+from podium.aio.backoff import Backoff
+from podium.aio.clock import Clock
+from podium.aio.workqueue import WorkQueue
+from podium.errors import Conflict, PodiumError
+from podium.objects.kinds import Key
+from podium.telemetry.log import get_logger
+
+log = get_logger(__name__)
+
+RECONCILIATIONS = Counter(
+    "podium_master_reconcile_total", "Reconciliations, by controller and result.", ["controller", "result"]
+)
+SECONDS = Histogram(
+    "podium_master_reconcile_seconds",
+    "Time that one reconciliation took.",
+    ["controller"],
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60),
+)
+DEPTH = Gauge("podium_master_reconcile_queue_depth", "Keys that wait for a worker.", ["controller"])
+
+RECONCILE_TIMEOUT = 60.0
+RESUBSCRIBE_AFTER = 1.0
+_CHUNK = 500
+
+
+class ControllerRuntime:
+    """See the module. `run` is the whole of its use; it runs until cancelled."""
+
+    def __init__(self, *, reader: Reader, clock: Clock, backoff: Backoff | None = None) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._backoff = backoff or Backoff(initial=0.005, maximum=60.0)
+        self._loops: list[_Loop] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether no controller has work to do right now (deadlines may be pending)."""
+        return all(loop.queue.idle for loop in self._loops)
+
+    async def run(self, controllers: Sequence[Controller]) -> None:
+        """Run the controllers until cancelled.
+
+        Raises:
+            ExceptionGroup: A part that must never end has failed; an error of a reconciliation is no such failure.
+        """
+        async with AsyncExitStack() as stack:
+            self._loops = [_Loop(c, WorkQueue(self._clock, self._backoff), self._clock) for c in controllers]
+            for loop in self._loops:
+                await stack.enter_async_context(loop.queue)
+            async with asyncio.TaskGroup() as group:
+                for loop in self._loops:
+                    loop.start(group)
+                group.create_task(self._feed(), name="controllers feed")
+
+    async def _feed(self) -> None:
+        routes = _routes(self._loops)
+        while True:
+            try:
+                async with self._reader.subscribe(*routes) as changes:
+                    async for batch in changes:
+                        await _deliver(batch, routes)
+            except PodiumError as error:
+                log.warning("the controllers' subscription was lost; subscribing again", error=str(error))
+            await self._clock.sleep(RESUBSCRIBE_AFTER)
+
+
+class _Loop:
+    """One controller with its queue and workers."""
+
+    def __init__(self, controller: Controller, queue: WorkQueue[Key], clock: Clock) -> None:
+        self.controller, self.queue, self._clock = controller, queue, clock
+        self._seconds = SECONDS.labels(controller.name)
+        DEPTH.labels(controller.name).set_function(lambda: len(queue))
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        name = self.controller.name
+        for number in range(self.controller.workers):
+            group.create_task(self._work(), name=f"{name} worker {number}")
+        if isinstance(self.controller, SelfWaking):
+            group.create_task(self.controller.watch(self.queue.add), name=f"{name} watch")
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._reconcile(key)
+            finally:
+                self.queue.done(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        name, began = self.controller.name, self._clock.monotonic()
+        try:
+            async with asyncio.timeout(RECONCILE_TIMEOUT):
+                outcome = await self.controller.reconcile(key)
+        except Conflict as error:
+            result, delay = "conflict", self.queue.retry(key)
+            log.debug("reconcile met a conflict", controller=name, key=str(key), retry=delay, why=str(error))
+        except PodiumError as error:
+            result, delay = "refused", self.queue.retry(key)
+            log.warning("reconcile was refused", controller=name, key=str(key), retry=delay, why=str(error))
+        except Exception as error:  # noqa: BLE001 - one key's failure must not stop the controller
+            result, delay = "error", self.queue.retry(key)
+            log.error("reconcile failed", error=error, controller=name, key=str(key), retry=delay)
+        else:
+            result = "ok"
+            self.queue.forget(key)
+            self._conclude(key, outcome)
+        RECONCILIATIONS.labels(name, result).inc()
+        self._seconds.observe(self._clock.monotonic() - began)
+
+    def _conclude(self, key: Key, outcome: Done | After) -> None:
+        if isinstance(outcome, After):
+            self.queue.add_after(key, outcome.seconds)
+        if outcome.because:
+            log.debug(outcome.because, controller=self.controller.name, key=str(key))
+
+
+_Routes = dict[type[Message], list[tuple[Trigger, WorkQueue[Key]]]]
+
+
+def _routes(loops: Sequence[_Loop]) -> _Routes:
+    routes: _Routes = {}
+    for loop in loops:
+        for trigger in loop.controller.triggers:
+            routes.setdefault(trigger.kind, []).append((trigger, loop.queue))
+    return routes
+
+
+async def _deliver(batch: Sequence[Change[Any]], routes: _Routes) -> None:
+    for number, change in enumerate(batch, start=1):
+        for trigger, queue in routes[type(change.new)]:
+            for key in trigger.keys(change):
+                queue.add(key)
+        if number % _CHUNK == 0:
+            # A resync of a large cluster must not hold the loop for its whole length.
+            await asyncio.sleep(0)
