@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podium.codec.yaml import load_documents
+from podium.codec.yaml import parse, unfold
 from podium.errors import BadRequest
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -53,7 +53,7 @@ def _files(name: str, recursive: bool) -> Iterator[str]:
 def _documents(name: str) -> Iterator[Manifest]:
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text()
-        documents = load_documents(text)
+        documents = list(unfold(parse(text)))
     except UnicodeDecodeError:
         raise BadRequest(f"{name}: not text in UTF-8") from None
     except BadRequest as error:

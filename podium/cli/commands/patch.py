@@ -37,14 +37,16 @@ async def patch(
     """Change part of an object."""
     if bool(text) == bool(patch_file):
         raise BadRequest("give the patch with -p or --patch-file")
-    from podium.codec.yaml import load_data
+    from podium.codec.yaml import parse
 
-    data = load_data(patch_file.read() if patch_file else text)
+    documents = parse(patch_file.read() if patch_file else text)
+    if len(documents) != 1:
+        raise BadRequest("the patch is not one JSON or YAML value")
     target = parse_targets(what)[0]
     if len(target.names) != 1:
         raise BadRequest("name one object: KIND/NAME")
     obj = await session.client.patch(
-        target.kind.message, target.names[0], data, type=type_, subresource=subresource, dry_run=dry_run
+        target.kind.message, target.names[0], documents[0], type=type_, subresource=subresource, dry_run=dry_run
     )
     if output:
         print_objects([(target.kind, [obj])], Style(format=output), single=True)

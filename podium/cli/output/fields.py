@@ -51,7 +51,8 @@ def _field(message: Any, name: str, where: str) -> FieldDescriptor:
         near = get_close_matches(name, by_name, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"it has {', '.join(by_name)}"
         raise BadRequest(f'{where} has no field "{name}": {hint}')
-    return by_name[name]
+    field: FieldDescriptor = by_name[name]
+    return field
 
 
 def _inside(field: FieldDescriptor) -> Descriptor | None:

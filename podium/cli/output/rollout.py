@@ -16,7 +16,9 @@ _BAR = 20
 _LAST_LINES = 10
 
 
-async def follow(session: Session, kind: Kind, name: str, *, watch: bool, timeout: float | None) -> int:
+async def follow(
+    session: Session, kind: Kind, name: str, *, watch: bool, timeout: float | None, namespace: str | None = None
+) -> int:
     """Show a rollout until it is complete or has failed; returns the exit code.
 
     Raises:
@@ -25,18 +27,18 @@ async def follow(session: Session, kind: Kind, name: str, *, watch: bool, timeou
     shown, last = "", RolloutStatus()
     try:
         async with asyncio.timeout(timeout):
-            async for last in session.client.rollouts.status(kind.message, name, watch=watch):
+            async for last in session.client.rollouts.status(kind.message, name, namespace=namespace, watch=watch):
                 line = _line(kind, name, last)
                 if line != shown:
                     _show(line)
                     shown = line
     except TimeoutError:
         _end_line()
-        await _investigate(session, last)
+        await _investigate(session, last, namespace)
         raise DeadlineExceeded(f"{kind.qualified}/{name} is not rolled out after {timeout:g}s") from None
     _end_line()
     if last.phase == RolloutStatus.FAILED:
-        await _investigate(session, last)
+        await _investigate(session, last, namespace)
         return 1
     return 0
 
@@ -65,7 +67,7 @@ def _end_line() -> None:
         click.echo()
 
 
-async def _investigate(session: Session, status: RolloutStatus) -> None:
+async def _investigate(session: Session, status: RolloutStatus, namespace: str | None) -> None:
     """Print what would be looked for next: each failing pod's reason, exit code and last words, and what changed."""
     for problem in status.problems:
         where = f"{problem.pod}{'/' + problem.container if problem.container else ''}"
@@ -75,17 +77,17 @@ async def _investigate(session: Session, status: RolloutStatus) -> None:
         if problem.message:
             click.echo(f"  {problem.message}")
         if problem.container:
-            await _last_words(session, problem)
+            await _last_words(session, problem, namespace)
     if status.changes:
         click.echo("\nchanged since the last revision that worked:")
         for change in status.changes:
             click.echo(f"  {change}")
 
 
-async def _last_words(session: Session, problem: Any) -> None:
+async def _last_words(session: Session, problem: Any, namespace: str | None) -> None:
     """The last log lines of a failing container: of its previous run when the present one has written nothing."""
     for previous in (False, True):
-        text = await _tail(session, problem.pod, problem.container, previous=previous)
+        text = await _tail(session, problem, namespace, previous=previous)
         if text:
             click.echo("  last lines of its log:")
             for line in text.splitlines()[-_LAST_LINES:]:
@@ -93,12 +95,12 @@ async def _last_words(session: Session, problem: Any) -> None:
             return
 
 
-async def _tail(session: Session, pod: str, container: str, *, previous: bool) -> str:
+async def _tail(session: Session, problem: Any, namespace: str | None, *, previous: bool) -> str:
     data = bytearray()
     try:
         async with asyncio.timeout(5):
             async for _, piece in session.client.pods.logs(
-                pod, container=container, previous=previous, tail=_LAST_LINES
+                problem.pod, namespace=namespace, container=problem.container, previous=previous, tail=_LAST_LINES
             ):
                 data += piece
     except (PodiumError, TimeoutError):

@@ -1,0 +1,67 @@
+"""`podium edit`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from podium.cli.resources import parse_targets
+from podium.cli.session import Session, command
+from podium.codec.json import object_from_dict, to_dict
+from podium.codec.yaml import dump_data, parse
+from podium.errors import BadRequest, Invalid, PodiumError
+
+_HINT = "# Lines that begin with # are ignored; an empty file, or one without changes, leaves the object as it is.\n"
+
+
+@click.command(
+    epilog="""
+\b
+Example:
+  EDITOR=nano podium edit deploy/web
+"""
+)
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@command
+async def edit(session: Session, what: tuple[str, ...]) -> None:
+    """Change an object in your editor."""
+    target = parse_targets(what)[0]
+    if len(target.names) != 1:
+        raise BadRequest("name one object: KIND/NAME")
+    obj = await session.client.get(target.kind.message, target.names[0])
+    text = original = _editable(obj)
+    problem = ""
+    while True:
+        edited = click.edit(problem + _HINT + text, extension=".yaml")
+        text = _without_comments(edited or "")
+        if not text.strip() or text.strip() == original.strip():
+            click.echo("not changed")
+            return
+        try:
+            changed: Any = object_from_dict(parse(text)[0])
+            await session.client.update(changed)
+        except PodiumError as error:
+            problem = _as_comment(error)
+            click.echo(f"refused: {error}", err=True)
+            if not click.confirm("edit again?", default=True):
+                raise
+            continue
+        click.echo(f"{target.kind.qualified}/{target.names[0]} edited")
+        return
+
+
+def _editable(obj: Any) -> str:
+    data = to_dict(obj)
+    data.pop("status", None)
+    data["metadata"].pop("managedFields", None)
+    return dump_data(data)
+
+
+def _without_comments(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+
+
+def _as_comment(error: PodiumError) -> str:
+    lines = [str(error), *(str(v) for v in error.violations)] if isinstance(error, Invalid) else [str(error)]
+    return "".join(f"# {line}\n" for text in lines for line in text.splitlines()) + "#\n"
