@@ -17,7 +17,7 @@ from podium.v1.node_session_pb2 import MasterMessage, NodeMessage, RenewRequest
 from podium.v1.pods_service_pb2 import StreamFrame
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Identify = Callable[[Context], Principal]
+Identify = Callable[[Any], Principal]
 
 STREAM_ID = "podium-stream-id"
 

@@ -31,7 +31,7 @@ class World:
         _ = self.scope.start(self.master.run(), name="dispatcher")
         return self.master
 
-    async def node(self, name: str = "n1", machine_id: str = "m1") -> RecordingNode:
+    async def node(self, name: str = "n1", machine_id: str = "m1") -> RecordingNode[MemoryDialer]:
         dialer = MemoryDialer(name, self.master, self.scope)
         node = RecordingNode(dialer, self.clock, name=name, machine_id=machine_id)
         _ = self.scope.start(node.session.run(), name=f"nodelet {name}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
+from nodelet.session.dial import Dialer
 from nodelet.session.events import EventBuffer
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import Session
 from podium.aio.clock import Clock
 from podium.v1.core_pb2 import NodeStatus, Pod, PodStatus, Secret
 from podium.v1.node_session_pb2 import Assignments, Hello, OpenStream, UsageReport, Welcome
-from tests.support.links import MemoryDialer
+
+D = TypeVar("D", bound=Dialer)
 
 
 def ready_status(cpu: str = "4") -> NodeStatus:
@@ -22,10 +25,10 @@ def ready_status(cpu: str = "4") -> NodeStatus:
     return status
 
 
-class RecordingNode:
+class RecordingNode(Generic[D]):
     """A session with recorders at its ends."""
 
-    def __init__(self, dialer: MemoryDialer, clock: Clock, *, name: str = "n1", machine_id: str = "m1") -> None:
+    def __init__(self, dialer: D, clock: Clock, *, name: str = "n1", machine_id: str = "m1") -> None:
         self.name, self.machine_id, self.dialer = name, machine_id, dialer
         self.reporter, self.events = Reporter(), EventBuffer(node=name, clock=clock)
         self.assigned: Mapping[str, Pod] = {}
