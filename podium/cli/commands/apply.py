@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import click
 from google.protobuf.message import Message
@@ -23,6 +23,9 @@ from podium.errors import BadRequest, Conflict, Invalid, NotFound, PodiumError, 
 from podium.objects.kinds import Kind, kind_of
 from podium.objects.pod import is_ready
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _ROLLED_OUT = ("Deployment",)
 
 
@@ -37,7 +40,7 @@ class Checked:
 
 
 _file_options = (
-    click.option("-f", "--filename", "files", multiple=True, required=True, help="File, directory or - for standard input."),
+    click.option("-f", "--filename", "files", multiple=True, required=True, help="File, directory or -."),
     click.option("-R", "--recursive", is_flag=True, help="Directories with all below them."),
     click.option("--validate", type=click.Choice(["strict", "warn"]), default="strict", show_default=True,
                  help="Refuse fields that are not known, or drop them with a warning."),
@@ -46,13 +49,10 @@ _file_options = (
 )  # fmt: skip
 
 
-def _with(options: Sequence[Any]) -> Any:
-    def decorate(body: Any) -> Any:
-        for option in reversed(options):
-            body = option(body)
-        return body
-
-    return decorate
+def _manifest_options(body: Callable[P, R]) -> Callable[P, R]:
+    for option in reversed(_file_options):
+        body = option(body)
+    return body
 
 
 @click.command(
@@ -65,7 +65,7 @@ Examples:
   podium apply -f - --dry-run -o yaml     what would be stored
 """
 )
-@_with(_file_options)
+@_manifest_options
 @click.option("--dry-run", is_flag=True, help="Change nothing; show what the master would store.")
 @click.option("--wait", "wait_done", is_flag=True, help="Wait until what was applied runs; a failure is explained.")
 @click.option("--timeout", default="10m", show_default=True, metavar="DURATION", help="How long --wait waits.")
@@ -179,7 +179,7 @@ Example:
   podium diff -f web.yaml                 exits with 1 when something would change
 """
 )
-@_with(_file_options)
+@_manifest_options
 @command
 async def diff(
     session: Session, files: tuple[str, ...], recursive: bool, validate: str, field_manager: str, force_conflicts: bool
