@@ -4,8 +4,8 @@ A quantity is kept in objects as its canonical string and read as integers: CPU 
 counts by `value`. Both round up, so that a request is never understated. Reading is memoised: a cluster of a hundred
 thousand pods has some dozens of distinct quantities.
 
-Canonical form: no fraction digits, the largest suffix that loses nothing, and the family (binary, decimal or exponent)
-of what was written. `1.5` is `1500m`, `1024Mi` is `1Gi`, `0.5Ki` is `512`.
+Canonical form: no fraction digits, the largest suffix that loses nothing, and the family (binary, decimal or
+exponent) of what was written. `1.5` is `1500m`, `1024Mi` is `1Gi`, `0.5Ki` is `512`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,95 @@
+"""Names that Kubernetes knows and Podium does not, so that a refusal can say which of the two a mistake is.
+
+A known field that asks for nothing (`hostPID: false`, `volumes: []`), or for what Podium does anyway
+(`schedulerName: default-scheduler`), is accepted: output of `kubectl get -o yaml` is full of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+KINDS: dict[str, str] = {
+    "APIService": "apiregistration.k8s.io/v1",
+    "CertificateSigningRequest": "certificates.k8s.io/v1",
+    "ClusterRole": "rbac.authorization.k8s.io/v1",
+    "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
+    "ConfigMap": "v1",
+    "ControllerRevision": "apps/v1",
+    "CronJob": "batch/v1",
+    "CSIDriver": "storage.k8s.io/v1",
+    "CustomResourceDefinition": "apiextensions.k8s.io/v1",
+    "DaemonSet": "apps/v1",
+    "Endpoints": "v1",
+    "EndpointSlice": "discovery.k8s.io/v1",
+    "HorizontalPodAutoscaler": "autoscaling/v2",
+    "Ingress": "networking.k8s.io/v1",
+    "IngressClass": "networking.k8s.io/v1",
+    "Job": "batch/v1",
+    "LimitRange": "v1",
+    "MutatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
+    "PersistentVolume": "v1",
+    "PersistentVolumeClaim": "v1",
+    "PodDisruptionBudget": "policy/v1",
+    "PodTemplate": "v1",
+    "PriorityClass": "scheduling.k8s.io/v1",
+    "ReplicationController": "v1",
+    "ResourceQuota": "v1",
+    "Role": "rbac.authorization.k8s.io/v1",
+    "RoleBinding": "rbac.authorization.k8s.io/v1",
+    "RuntimeClass": "node.k8s.io/v1",
+    "Service": "v1",
+    "ServiceAccount": "v1",
+    "StatefulSet": "apps/v1",
+    "StorageClass": "storage.k8s.io/v1",
+    "ValidatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
+}
+
+_FIELDS: dict[str, frozenset[str]] = {
+    "ObjectMeta": frozenset(("selfLink", "clusterName")),
+    "NodeSpec": frozenset(("providerID", "configSource", "externalID")),
+    "PodSpec": frozenset((
+        "activeDeadlineSeconds", "automountServiceAccountToken", "enableServiceLinks", "ephemeralContainers",
+        "hostAliases", "hostIPC", "hostPID", "hostUsers", "hostnameOverride", "os", "overhead", "readinessGates",
+        "resourceClaims", "resources", "runtimeClassName", "schedulerName", "schedulingGates", "serviceAccount",
+        "serviceAccountName", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain", "topologySpreadConstraints",
+        "volumes",
+    )),
+    "PodSecurityContext": frozenset((
+        "appArmorProfile", "fsGroup", "fsGroupChangePolicy", "seLinuxChangePolicy", "seLinuxOptions", "seccompProfile",
+        "supplementalGroupsPolicy", "sysctls", "windowsOptions",
+    )),
+    "SecurityContext": frozenset((
+        "appArmorProfile", "procMount", "seLinuxOptions", "seccompProfile", "windowsOptions",
+    )),
+    "Container": frozenset((
+        "envFrom", "resizePolicy", "restartPolicyRules", "terminationMessagePath", "terminationMessagePolicy",
+        "volumeDevices", "volumeMounts",
+    )),
+    "EnvVar": frozenset(("valueFrom",)),
+    "ResourceRequirements": frozenset(("claims",)),
+    "LifecycleHandler": frozenset(("tcpSocket",)),
+    "Lifecycle": frozenset(("stopSignal",)),
+    "Affinity": frozenset(("podAffinity", "podAntiAffinity")),
+    "DeploymentSpec": frozenset(("rollbackTo",)),
+    "Event": frozenset(("action", "eventTime", "related", "series")),
+}  # fmt: skip
+
+_DONE_ANYWAY: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("PodSpec", "schedulerName"): ("default-scheduler",),
+    ("PodSpec", "enableServiceLinks"): (True,),
+    ("PodSpec", "serviceAccountName"): ("default",),
+    ("PodSpec", "serviceAccount"): ("default",),
+    ("Container", "terminationMessagePath"): ("/dev/termination-log",),
+    ("Container", "terminationMessagePolicy"): ("File",),
+}
+
+
+def is_known(message: str, field: str) -> bool:
+    """Whether Kubernetes has this field in a message where Podium has not."""
+    return field in _FIELDS.get(message, frozenset())
+
+
+def asks_for_nothing(message: str, field: str, value: Any) -> bool:
+    """Whether a known field's value can be dropped without changing what happens."""
+    return not value or value in _DONE_ANYWAY.get((message, field), ())
