@@ -24,6 +24,9 @@ _BaseDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 MAX_BYTES = 16 * 1024 * 1024
 """Longest text that is read."""
 
+_MAX_DEPTH = 100
+"""Deepest nesting; libyaml's composer recurses in C and would crash the process on a hundred thousand brackets."""
+
 _MAX_NODES = 1_000_000
 """Most values that aliases may expand to."""
 
@@ -86,6 +89,7 @@ def parse(text: str | bytes) -> list[Any]:
     if text[:1] in ("{", b"{"):
         return [parse_json(text)]
     try:
+        _refuse_depth(text)
         documents = [data for data in yaml.load_all(text, Loader=_Loader) if data is not None]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadRequest(f"not YAML: {_where(error)}") from None
@@ -98,6 +102,17 @@ def _where(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark is not None else str(problem)
+
+
+def _refuse_depth(text: str | bytes) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_BaseLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise BadRequest(f"not YAML that is accepted: nested more than {_MAX_DEPTH} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _may_have_aliases(text: str | bytes) -> bool:
