@@ -28,7 +28,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove a key. `expect` as in Put. `value` is the last state, told to watchers."""
+    """Remove a key, which must exist. `expect` as in Put. `value` is the last state, told to watchers."""
 
     key: Key
     expect: Revision | None = None
@@ -75,6 +75,11 @@ class Compacted(Exception):
         self.asked, self.oldest = asked, oldest
 
 
+Revisions = list[Revision]
+Outcome = Revisions | Mismatch
+"""What becomes of a transaction: the revision of each operation, or why nothing of it was written."""
+
+
 class Store(Protocol):
     """See the module. Every implementation passes `tests/conformance/test_store.py`."""
 
@@ -89,7 +94,7 @@ class Store(Protocol):
         """Everything (of a kind, in a namespace), and the revision at which this is the state. One consistent cut."""
         ...
 
-    async def commit(self, ops: Sequence[Op], *, durable: bool = True) -> list[Revision]:
+    async def commit(self, ops: Sequence[Op], *, durable: bool = True) -> Revisions:
         """Apply all or nothing; returns the revision of each operation, consecutive and growing.
 
         Concurrent commits share one fsync (group commit). Returns after the data is on disk; with
@@ -97,6 +102,15 @@ class Store(Protocol):
 
         Raises:
             Mismatch: An `expect` did not hold.
+            Unavailable: The store cannot write now (disk full); nothing was written, and a retry is safe.
+        """
+        ...
+
+    async def commit_each(self, transactions: Sequence[Sequence[Op]], *, durable: bool = True) -> Sequence[Outcome]:
+        """Many independent transactions, submitted together; each is answered in its place, as `commit` would.
+
+        Raises:
+            Unavailable: As in `commit`; transactions not answered were not written.
         """
         ...
 
@@ -104,7 +118,7 @@ class Store(Protocol):
         """Every event with a revision greater than `after`, in order, without gaps, in batches, for ever.
 
         Raises:
-            Compacted: `after` is older than what is kept.
+            Compacted: `after` is older than what is kept, or a revision that this store never acknowledged.
         """
         ...
 
