@@ -28,6 +28,7 @@ log = get_logger(__name__)
 FrameLink = Link[StreamFrame, StreamFrame]
 
 OPEN_SECONDS = 10.0
+LAST_FRAMES = frozenset({"exit", "close", "error"})
 
 OPEN = Gauge("podium_master_streams", "Streams into pods that are open now.")
 FAILED = Counter("podium_master_streams_failed_total", "Streams into pods that could not be opened.")
@@ -112,33 +113,33 @@ class StreamBroker:
     async def _splice(self, node: str, caller: FrameLink, link: FrameLink, expected: _Expected) -> None:
         """Pass frames until the node's side has ended. The caller's end of data becomes a `close` frame."""
         async with TaskScope(on_error=lambda name, error: None) as pumps:
-            down = pumps.start(_pump(link, caller), name="frames to the caller")
-            up = pumps.start(_pump_up(caller, link), name="frames to the node")
+            down = pumps.start(_pump_down(link, caller), name="frames to the caller")
+            _ = pumps.start(_pump_up(caller, link), name="frames to the node")
             gone = pumps.start(expected.gone.wait(), name="the node's side of the stream")
             await asyncio.wait({down, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if down.done():
-                _raise_for(node, down)
-                return
-            del up
-        raise Unavailable(f"node {node} went away while the stream was open")
+            if not down.done():
+                raise Unavailable(f"node {node} went away while the stream was open")
+        try:
+            whole = down.result()
+        except LinkClosed as error:
+            raise Unavailable(f"the stream with node {node} broke: {error}") from error
+        if not whole:
+            raise Unavailable(f"the stream with node {node} was cut")
 
 
-async def _pump(source: FrameLink, sink: FrameLink) -> None:
-    while (frame := await source.receive()) is not None:
-        await sink.send(frame)
+async def _pump_down(node: FrameLink, caller: FrameLink) -> bool:
+    """Pass frames to the caller; whether the last one said that it is the last."""
+    last = ""
+    while (frame := await node.receive()) is not None:
+        last = frame.WhichOneof("frame") or ""
+        await caller.send(frame)
+    return last in LAST_FRAMES
 
 
 async def _pump_up(caller: FrameLink, node: FrameLink) -> None:
     try:
-        await _pump(caller, node)
+        while (frame := await caller.receive()) is not None:
+            await node.send(frame)
         await node.send(StreamFrame(close=True))
     except LinkClosed as error:
         log.debug("a stream's caller or node has gone", error_message=str(error))
-
-
-def _raise_for(node: str, pump: asyncio.Task[None]) -> None:
-    error = pump.exception()
-    if isinstance(error, LinkClosed):
-        raise Unavailable(f"the stream with node {node} broke: {error}") from error
-    if error is not None:
-        raise error

@@ -14,6 +14,7 @@ import grpc
 
 from nodelet.state.identity import Identity
 from podium.aio.link import Link, LinkClosed
+from podium.aio.tasks import cancel_and_wait
 from podium.tls import channel_credentials, channel_options
 from podium.v1.cluster_service_pb2 import CertificateResponse
 from podium.v1.node_session_pb2 import MasterMessage, NodeMessage, RenewRequest
@@ -27,25 +28,31 @@ STREAM_ID = "podium-stream-id"
 FINISH_SECONDS = 5.0
 RENEW_SECONDS = 10.0
 
+_BROKEN = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs miss it
 
 
 class CallLink(Generic[S, R]):
-    """A bidirectional call, as its client sees it, as a `podium.aio.link.Link`."""
+    """A bidirectional call, as its client sees it, as a `podium.aio.link.Link`.
+
+    gRPC cancels the whole call when a task is cancelled while it reads; so the read is a task of the link's own, which
+    outlives its waiter and gives its message to the next.
+    """
 
     def __init__(self, call: Any) -> None:
         self._call = call
+        self._reading: asyncio.Task[Any] | None = None
 
     async def send(self, message: S) -> None:
         try:
             await self._call.write(message)
-        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError) as error:
+        except _BROKEN as error:
             raise LinkClosed(_describe(error)) from error
 
     async def receive(self) -> R | None:
         try:
-            message = await self._call.read()
-        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError) as error:
+            message = await self._read()
+        except _BROKEN as error:
             raise LinkClosed(_describe(error)) from error
         if message is not _EOF:
             received: R = message
@@ -54,17 +61,28 @@ class CallLink(Generic[S, R]):
             raise LinkClosed(f"{code.name}: {await self._call.details()}")
         return None
 
+    async def _read(self) -> Any:
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._call.read(), name="read of a call")
+        await asyncio.wait({self._reading})
+        done, self._reading = self._reading, None
+        if done.cancelled():
+            raise LinkClosed("the call was ended on this side")
+        return done.result()
+
     async def finish(self) -> None:
         """Half-close, then wait a while until the other side has taken everything."""
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 await self._call.done_writing()
                 await self._call.code()
-        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError, TimeoutError):
+        except (*_BROKEN, TimeoutError):
             self._call.cancel()
 
     async def close(self) -> None:
         self._call.cancel()
+        if self._reading is not None:
+            await cancel_and_wait(self._reading)
 
 
 def _describe(error: BaseException) -> str:

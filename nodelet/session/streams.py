@@ -122,6 +122,7 @@ class Streams:
         )
         limit = request.limit_bytes if request.HasField("limit_bytes") else None
         await _both(_copy_logs(link, pieces, limit), _until_closed(link))
+        await link.send(StreamFrame(close=True))
 
     # ------------------------------------------------------------ processes
 
