@@ -1,0 +1,315 @@
+"""The scheduler without its event loop: changes go in, turns come out.
+
+`see_pod`, `pod_gone`, `see_node` and `node_gone` take over what is; `turn` serves the line whose turn it is and says
+what to write: pods to bind, pods to tell why not, pods to evict. What it decides it assumes at once, so that turns can
+be taken while the writes of earlier ones are in flight; `undo` takes back an assumption whose write failed.
+
+Nothing here waits, reads a clock, or knows of tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count, islice
+
+import numpy as np
+
+from master.scheduler import explain, preempt
+from master.scheduler.columns import RowArray
+from master.scheduler.framework import Profile
+from master.scheduler.ledger import Entry, Ledger, PodKey, State
+from master.scheduler.place import place
+from master.scheduler.preempt import Eviction
+from master.scheduler.queue import Line, Queue
+from master.scheduler.shape import Shapes
+from master.scheduler.snapshot import Cause, Snapshot, facts_of
+from podium.objects import pod as pods
+from podium.v1.core_pb2 import Node, Pod
+
+# Pods of one line that may make room for themselves in one turn; each costs milliseconds.
+_EVICTIONS_A_TURN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """These pods must be told that they cannot be placed, and why."""
+
+    pods: tuple[Entry, ...]
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """Room is being made for a pod."""
+
+    pod: Entry
+    eviction: Eviction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What one turn decided; all of it is assumed already."""
+
+    bound: tuple[Entry, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    evictions: tuple[Making, ...] = ()
+
+
+class Engine:
+    """See the module."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.cluster = Snapshot()
+        self.ledger = Ledger(self.cluster)
+        self.queue = Queue()
+        self._shapes = Shapes(profile.sign)
+        self._order = count()
+        self._joined_parked: list[Entry] = []
+        self._changed: set[int] = set()
+        self._causes = Cause.NOTHING
+
+    @property
+    def shapes(self) -> Shapes:
+        """Reads pods."""
+        return self._shapes
+
+    # ------------------------------------------------------------ what is
+
+    def see_node(self, node: Node) -> None:
+        """A node was added or changed."""
+        facts = facts_of(node)
+        cause = self.ledger.set_node(facts)
+        self._helped(self.cluster.row(facts.name), cause)
+
+    def node_gone(self, name: str) -> None:
+        """A node was deleted."""
+        row = self.cluster.row(name)
+        if row is not None:
+            self._changed.discard(row)
+        for entry in self.ledger.remove_node(name):
+            if self.queue.remove(entry):
+                self._wait(entry)
+
+    def see_pod(self, pod: Pod, now: float) -> None:
+        """A pod was added or changed. `now`: seconds of the monotonic clock."""
+        key, uid = PodKey(pod.metadata.namespace, pod.metadata.name), pod.metadata.uid
+        entry = self.ledger.entries.get(key)
+        if entry is not None and entry.uid != uid:
+            self._forget(entry)
+            entry = None
+        if pods.is_terminal(pod):
+            if entry is not None:
+                self._forget(entry)
+        elif entry is None:
+            self._admit(key, pod, now)
+        else:
+            self._update(entry, pod)
+
+    def pod_gone(self, key: PodKey, uid: str) -> None:
+        """A pod was deleted."""
+        entry = self.ledger.entries.get(key)
+        if entry is not None and entry.uid == uid:
+            self._forget(entry)
+
+    def _admit(self, key: PodKey, pod: Pod, now: float) -> None:
+        node, terminating = pod.spec.node_name, pods.is_terminating(pod)
+        if not node and terminating:
+            return
+        shape = None if node else self._shapes.shape(pod)
+        entry = Entry(
+            key=key,
+            uid=pod.metadata.uid,
+            footprint=self._shapes.footprint(pod) if shape is None else shape.footprint,
+            shape=shape,
+            order=next(self._order),
+            since=now,
+            terminating=terminating,
+            started=pod.metadata.creation_timestamp.seconds,
+        )
+        self.ledger.entries[key] = entry
+        if node:
+            self.ledger.bind(entry, node)
+            return
+        if pod.status.nominated_node_name:
+            self.ledger.claim(entry, pod.status.nominated_node_name)
+        self._wait(entry)
+
+    def _update(self, entry: Entry, pod: Pod) -> None:
+        entry.terminating = entry.terminating or pods.is_terminating(pod)
+        if pod.spec.node_name:
+            if entry.state is not State.BOUND:
+                self._bound(entry, pod.spec.node_name)
+        elif entry.state is State.WAITING and entry.terminating:
+            self._forget(entry)
+        elif entry.state is State.WAITING:
+            self._reshape(entry, pod)
+
+    def _bound(self, entry: Entry, node: str) -> None:
+        self.queue.remove(entry)
+        self._helped(self.ledger.unclaim(entry), Cause.PODS_LEFT)
+        self._helped(self.ledger.bind(entry, node), Cause.PODS_LEFT)
+        entry.shape = None
+
+    def _reshape(self, entry: Entry, pod: Pod) -> None:
+        shape = self._shapes.shape(pod)
+        if shape is entry.shape:
+            return
+        waiting = self.queue.remove(entry)
+        self._helped(self.ledger.unclaim(entry), Cause.PODS_LEFT)
+        entry.shape, entry.footprint = shape, shape.footprint
+        if waiting:
+            self._wait(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        self.queue.remove(entry)
+        self._helped(self.ledger.unclaim(entry), Cause.PODS_LEFT)
+        self._helped(self.ledger.free(entry), Cause.PODS_LEFT)
+        entry.state = State.GONE
+        del self.ledger.entries[entry.key]
+
+    def _wait(self, entry: Entry) -> None:
+        if self.queue.push(entry).parked:
+            self._joined_parked.append(entry)
+
+    def _helped(self, row: int | None, cause: Cause) -> None:
+        if row is not None and cause:
+            self._changed.add(row)
+            self._causes |= cause
+
+    # ------------------------------------------------------------ what to do
+
+    def undo(self, entry: Entry) -> bool:
+        """The binding of an assumed pod failed; whether it must be placed anew (by `again`, when its back-off ends)."""
+        if entry.state is not State.ASSUMED:
+            return False
+        self._helped(self.ledger.free(entry), Cause.PODS_LEFT)
+        entry.state = State.WAITING
+        entry.failures += 1
+        return True
+
+    def again(self, entry: Entry) -> None:
+        """A pod's back-off ended."""
+        if entry.state is State.WAITING and self.queue.line_of(entry) is None:
+            self._wait(entry)
+
+    def turn(self, limit: int) -> Turn | None:
+        """Serve up to `limit` pods of the line whose turn it is; None when no pod can be placed for now."""
+        self._wake()
+        line = self.queue.next()
+        if line is None:
+            refused = self._told_parked()
+            return Turn(refused=refused) if refused else None
+        return self._serve_claimant(line, line.claimant) if line.claimant is not None else self._serve(line, limit)
+
+    def _wake(self) -> None:
+        if not self._changed:
+            return
+        rows = np.fromiter(self._changed, np.intp, len(self._changed))
+        self.queue.wake(self._causes, rows, self._helps, self._waits_for)
+        self._changed.clear()
+        self._causes = Cause.NOTHING
+
+    def _helps(self, line: Line, rows: RowArray) -> bool:
+        if line.claimant is not None and self.cluster.row(line.claimant.claim) in rows:
+            return True
+        evicting = line.shape.preempts and line.claimant is None
+        return bool(self.profile.room(line.shape, self.cluster, rows, evicting=evicting).any())
+
+    def _waits_for(self, line: Line, rows: RowArray) -> Cause:
+        return self.profile.waits_for(line.shape, self.cluster, rows)
+
+    def _told_parked(self) -> tuple[Refused, ...]:
+        joined, self._joined_parked = self._joined_parked, []
+        lines: dict[Line, list[Entry]] = {}
+        for entry in joined:
+            line = self.queue.line_of(entry)
+            if line is not None and line.parked and entry.told != line.message:
+                lines.setdefault(line, []).append(entry)
+        return tuple(_tell(entries, line.message) for line, entries in lines.items())
+
+    def _serve(self, line: Line, limit: int) -> Turn:
+        wanted = list(islice(line.pods.values(), limit))
+        placed = self._place(line, wanted)
+        if placed:
+            self.queue.done(line)
+            return Turn(bound=placed)
+        evictions = self._make_room(line)
+        if len(evictions) == _EVICTIONS_A_TURN:
+            self.queue.done(line)
+            return Turn(evictions=evictions)
+        refused = (self._park(line),) if line.pods else ()
+        return Turn(evictions=evictions, refused=refused)
+
+    def _place(self, line: Line, wanted: list[Entry]) -> tuple[Entry, ...]:
+        rows = place(self.profile, line.shape, self.cluster, len(wanted)).each()
+        placed = wanted[: len(rows)]
+        for entry in placed:
+            self.queue.remove(entry)
+        self.ledger.assume(placed, rows)
+        return tuple(placed)
+
+    def _make_room(self, line: Line) -> tuple[Making, ...]:
+        made: list[Making] = []
+        while line.pods and len(made) < _EVICTIONS_A_TURN:
+            eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger)
+            if eviction is None:
+                break
+            entry = line.head()
+            self.queue.remove(entry)
+            made.append(self._promise(entry, eviction))
+        return tuple(made)
+
+    def _promise(self, entry: Entry, eviction: Eviction) -> Making:
+        for victim in eviction.victims:
+            victim.terminating = True
+        line = self._diagnosed(entry, eviction.node)
+        entry.told = line.message
+        return Making(pod=entry, eviction=eviction)
+
+    def _diagnosed(self, entry: Entry, node: str) -> Line:
+        """Park a pod in a line of its own, with a claim on `node`."""
+        assert entry.shape is not None, "it waits"
+        diagnosis = explain.diagnose(self.profile, entry.shape, self.cluster)
+        self.ledger.claim(entry, node)
+        line = self.queue.push(entry)
+        self.queue.park(line, diagnosis.waits_for, str(diagnosis))
+        return line
+
+    def _serve_claimant(self, line: Line, entry: Entry) -> Turn:
+        """A pod that room is being made for tries again; its own claim does not count against it."""
+        node = entry.claim
+        row = self.ledger.unclaim(entry)
+        placed = self._place(line, [entry])
+        if placed:
+            self._helped(row, Cause.PODS_LEFT)
+            return Turn(bound=placed)
+        self.queue.remove(entry)
+        if self._still_leaving(entry, node):
+            self._diagnosed(entry, node)
+            return Turn()
+        self._helped(row, Cause.PODS_LEFT)
+        eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger)
+        if eviction is not None:
+            return Turn(evictions=(self._promise(entry, eviction),))
+        self._wait(entry)
+        return Turn()
+
+    def _still_leaving(self, entry: Entry, node: str) -> bool:
+        return self.cluster.row(node) is not None and any(
+            other.terminating and other.footprint.priority < entry.footprint.priority for other in self.ledger.on(node)
+        )
+
+    def _park(self, line: Line) -> Refused:
+        diagnosis = explain.diagnose(self.profile, line.shape, self.cluster)
+        message = f"{diagnosis} {preempt.why_not(self.profile, line.shape, self.cluster)}"
+        self.queue.park(line, diagnosis.waits_for, message)
+        return _tell([entry for entry in line.pods.values() if entry.told != message], message)
+
+
+def _tell(entries: Iterable[Entry], message: str) -> Refused:
+    told = tuple(entries)
+    for entry in told:
+        entry.told = message
+    return Refused(pods=told, message=message)

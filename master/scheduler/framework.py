@@ -1,0 +1,168 @@
+"""What a scheduling plugin is, and the profile that asks them all.
+
+A plugin *signs* a pod: it returns its need, an immutable value that holds all that it wants to know of the pod, or None
+when it has nothing to say. From then on it sees only that need and the snapshot, for whole arrays of nodes at a time:
+
+    sign    (pod)                      → need          once a shape
+    mask    (need, cluster, rows)      → yes or no     filters by labels and taints alone; kept while these last
+    room    (need, cluster, rows)      → how many      filters that look at what pods use; 0 is no
+    score   (need, cluster, rows, n)   → 0…100         how good, if 0, 1, … n-1 further pods of this shape were there
+    tally, explain                     → why not       in Kubernetes' words; by count, and for one node
+    wakes_on                           → what to wait for
+
+Scores are absolute, never relative to other nodes, and are taken not to rise as a node fills. That is what lets a whole
+batch of one shape be placed in one step with the same result as one pod after the other (`master.scheduler.place`).
+
+To add a plugin: one file in `plugins/` with one class of one of the shapes below, one line in `plugins/__init__.py`, a
+table of cases in `tests/unit/master/test_scheduler_plugins.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from master.scheduler.columns import ALL, UNLIMITED, Bools, Floats, Ints, RowArray, Rows
+from master.scheduler.shape import Footprint, Shape
+from master.scheduler.snapshot import Cause, Snapshot
+from podium.v1.core_pb2 import Pod
+
+Need = TypeVar("Need")
+NeedIn = TypeVar("NeedIn", contravariant=True)
+
+
+@runtime_checkable
+class Plugin(Protocol):
+    """Every plugin: reads pods."""
+
+    name: str
+
+    def sign(self, pod: Pod, footprint: Footprint) -> Hashable | None:
+        """All that the plugin needs to know of the pod, or None when it does not matter to it."""
+        ...
+
+
+class _Refuses(Protocol[NeedIn]):
+    """What has a reason to say no."""
+
+    name: str
+    wakes_on: Cause
+    evictable: bool
+    """Whether evicting pods can turn the no into a yes."""
+
+    def tally(self, need: NeedIn, cluster: Snapshot, rows: RowArray) -> Counter[str]:
+        """Reasons by the number of nodes, for rows that the plugin refuses."""
+        ...
+
+    def explain(self, need: NeedIn, cluster: Snapshot, row: int) -> tuple[str, ...]:
+        """The reasons for one node that the plugin refuses; those that `tally` counts for it."""
+        ...
+
+
+@runtime_checkable
+class Filter(_Refuses[NeedIn], Protocol[NeedIn]):
+    """Decides by labels, taints and names alone: the answer stays until `Snapshot.topology` moves."""
+
+    def mask(self, need: NeedIn, cluster: Snapshot, rows: Rows) -> Bools:
+        """Where such pods may go."""
+        ...
+
+
+@runtime_checkable
+class Meter(_Refuses[NeedIn], Protocol[NeedIn]):
+    """Decides by what other pods use."""
+
+    def room(self, need: NeedIn, cluster: Snapshot, rows: Rows, evicting: bool) -> Ints:
+        """How many more such pods fit on each node; 0 or less is none.
+
+        With `evicting`, an upper bound of how many would fit if every pod of a lower priority were gone.
+        """
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol[NeedIn]):
+    """Says how good a node is."""
+
+    weight: float
+
+    def score(self, need: NeedIn, cluster: Snapshot, rows: RowArray, depth: int) -> Floats:
+        """0 (worst) to 100 for each row and for 0, 1, … depth-1 more such pods there; shape (rows, depth or 1)."""
+        ...
+
+
+Refuser = Filter[Any] | Meter[Any]
+
+
+class Profile:
+    """The plugins in the order in which they are asked, and answers for whole shapes."""
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self.plugins = tuple(plugins)
+        self._filters = [(i, p) for i, p in enumerate(self.plugins) if isinstance(p, Filter)]
+        self._meters = [(i, p) for i, p in enumerate(self.plugins) if isinstance(p, Meter)]
+        self._scorers = [(i, p) for i, p in enumerate(self.plugins) if isinstance(p, Scorer)]
+        self._refusers: list[tuple[int, Refuser]] = sorted((*self._filters, *self._meters), key=lambda at: at[0])
+        self._masks: WeakKeyDictionary[Shape, tuple[int, Bools]] = WeakKeyDictionary()
+
+    def sign(self, pod: Pod, footprint: Footprint) -> tuple[Hashable | None, ...]:
+        """Every plugin's need."""
+        return tuple(plugin.sign(pod, footprint) for plugin in self.plugins)
+
+    def room(self, shape: Shape, cluster: Snapshot, rows: Rows = ALL, *, evicting: bool = False) -> Ints:
+        """How many more pods of this shape each node takes, never negative."""
+        room = np.where(self._mask(shape, cluster)[rows], UNLIMITED, 0)
+        for index, meter in self._meters:
+            if (need := shape.needs[index]) is not None:
+                np.minimum(room, meter.room(need, cluster, rows, evicting), out=room)
+        return np.maximum(room, 0, out=room)
+
+    def _mask(self, shape: Shape, cluster: Snapshot) -> Bools:
+        kept = self._masks.get(shape)
+        if kept is not None and kept[0] == cluster.topology:
+            return kept[1]
+        mask = cluster.live.copy()
+        for index, plugin in self._filters:
+            if (need := shape.needs[index]) is not None:
+                mask &= plugin.mask(need, cluster, ALL)
+        self._masks[shape] = (cluster.topology, mask)
+        return mask
+
+    def scores(self, shape: Shape, cluster: Snapshot, rows: RowArray, depth: int = 1) -> Floats:
+        """Weighted sum of all scores; shape (rows, depth)."""
+        total = np.zeros((rows.size, depth))
+        for index, scorer in self._scorers:
+            if (need := shape.needs[index]) is not None:
+                total += scorer.weight * scorer.score(need, cluster, rows, depth)
+        return total
+
+    def best_score(self, shape: Shape) -> float:
+        """The score of a node that every scorer finds perfect."""
+        return sum(100.0 * scorer.weight for index, scorer in self._scorers if shape.needs[index] is not None)
+
+    def refusals(self, shape: Shape, cluster: Snapshot, rows: RowArray) -> list[tuple[Refuser, Any, Bools]]:
+        """Of every plugin that refuses some of these rows: itself, its need, and where; in the order of asking."""
+        found: list[tuple[Refuser, Any, Bools]] = []
+        for index, plugin in self._refusers:
+            need = shape.needs[index]
+            if need is not None and (refused := _refused(plugin, need, cluster, rows)).any():
+                found.append((plugin, need, refused))
+        return found
+
+    def waits_for(self, shape: Shape, cluster: Snapshot, rows: RowArray) -> Cause:
+        """What could let a pod of this shape onto these nodes, all of which refuse it now."""
+        causes = Cause.NODE_ADDED
+        for plugin, _, _ in self.refusals(shape, cluster, rows):
+            causes |= plugin.wakes_on
+        return causes
+
+
+def _refused(plugin: Refuser, need: Any, cluster: Snapshot, rows: RowArray) -> Bools:
+    if isinstance(plugin, Filter):
+        return ~plugin.mask(need, cluster, rows)
+    full: Bools = plugin.room(need, cluster, rows, False) <= 0
+    return full
