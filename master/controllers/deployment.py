@@ -1,0 +1,213 @@
+"""Deployment: rolls from one pod template to the next through ReplicaSets, one a template.
+
+    template changes ─► a ReplicaSet named after the template's hash ─► it grows, the others shrink, within limits
+    replicas change  ─► every ReplicaSet of a rollout under way is resized in proportion
+    paused           ─► only resizing goes on
+    done             ─► old ReplicaSets beyond revisionHistoryLimit are deleted
+
+`deployment_plan` compares and decides the whole next step at once; each effect wakes the Deployment again until there
+is nothing left to change. What it says of itself comes from `deployment_status`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import assert_never
+
+from master.access.protocol import (
+    Change,
+    ChangeType,
+    Create,
+    Delete,
+    EventRecorder,
+    Mutate,
+    Reader,
+    Write,
+    Writer,
+    component,
+)
+from master.controllers.deployment_plan import (
+    RECREATE,
+    CreateSet,
+    DeploymentPlan,
+    DropSet,
+    EditSet,
+    Step,
+    limits_of,
+    plan_deployment,
+)
+from master.controllers.deployment_status import deployment_status
+from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.reconcile.protocol import After, Done, Outcome, Trigger
+from podium.aio.clock import Clock
+from podium.errors import AlreadyExists, Conflict, NotFound, PodiumError
+from podium.objects.kinds import Key, key_of
+from podium.objects.owners import controller_of, is_controlled_by
+from podium.objects.pod import is_terminal
+from podium.objects.revisions import REVISION, current_of, revision_of
+from podium.objects.selectors import from_label_selector
+from podium.objects.template import same_template
+from podium.v1.apps_pb2 import Deployment, ReplicaSet
+from podium.v1.core_pb2 import Pod
+from podium.v1.meta_pb2 import DeleteOptions, Preconditions
+
+_BY = component("controller:deployment")
+
+
+class DeploymentController:
+    """See the module."""
+
+    name = "deployment"
+    workers = 5
+
+    def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
+        self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
+        self._orphans = Orphans(ReplicaSet)
+        self.triggers = (
+            Trigger(Deployment, lambda change: [key_of(change.new)]),
+            Trigger(ReplicaSet, self._keys_of_set),
+            Trigger(Pod, self._keys_of_pod),
+        )
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Take the next step of one Deployment, and bring its status up to date."""
+        deployment = self._reader.get(Deployment, key.namespace, key.name)
+        if deployment is None:
+            return Done("is gone")
+        sets = await self._claim(deployment)
+        plan = plan_deployment(deployment, sets, old_pods_exist=self._old_pods_exist(deployment, sets))
+        await self._carry_out(deployment, plan)
+        await self._note_revision(deployment, plan.revision)
+        wait = await self._write_status(deployment)
+        return Done(plan.because) if wait is None else After(wait, plan.because)
+
+    async def _claim(self, deployment: Deployment) -> list[ReplicaSet]:
+        controlled = self._controlled(deployment)
+        orphans = self._orphans.of(deployment.metadata.namespace, self._reader)
+        claims = plan_claims(deployment, from_label_selector(deployment.spec.selector), controlled, orphans)
+        if not claims.adopt and not claims.release:
+            return controlled
+        await carry_out(claims, deployment, self._writer, _BY)
+        return self._controlled(deployment)
+
+    def _controlled(self, deployment: Deployment) -> list[ReplicaSet]:
+        owned = self._reader.owned_by(ReplicaSet, deployment.metadata.uid)
+        return [rs for rs in owned if is_controlled_by(rs, deployment)]
+
+    def _old_pods_exist(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> bool:
+        if deployment.spec.strategy.type != RECREATE:
+            return False
+        old = (rs for rs in sets if not same_template(rs.spec.template, deployment.spec.template))
+        pods = (pod for rs in old for pod in self._reader.owned_by(Pod, rs.metadata.uid))
+        return any(not is_terminal(pod) for pod in pods)
+
+    async def _carry_out(self, deployment: Deployment, plan: DeploymentPlan) -> None:
+        if not plan.steps:
+            return
+        results = await self._writer.write_many([_write(step) for step in plan.steps], by=_BY)
+        for step, result in zip(plan.steps, results, strict=True):
+            if not isinstance(result, PodiumError):
+                self._announce(deployment, step)
+            elif isinstance(step, CreateSet) and isinstance(result, AlreadyExists):
+                await self._resolve_collision(deployment, step.replica_set)
+            elif not (isinstance(step, DropSet) and isinstance(result, NotFound)):
+                raise result
+
+    async def _resolve_collision(self, deployment: Deployment, wanted: ReplicaSet) -> None:
+        there = self._reader.get(ReplicaSet, wanted.metadata.namespace, wanted.metadata.name)
+        if (
+            there is not None
+            and is_controlled_by(there, deployment)
+            and same_template(there.spec.template, wanted.spec.template)
+        ):
+            return
+        count = deployment.status.collision_count + 1
+
+        def change(obj: Deployment) -> None:
+            obj.status.collision_count = count
+
+        meta = deployment.metadata
+        await self._writer.mutate(Deployment, meta.namespace, meta.name, change, by=_BY, subresource="status")
+        raise Conflict(f"the name {wanted.metadata.name} is taken by another template; trying another name")
+
+    def _announce(self, deployment: Deployment, step: Step) -> None:
+        match step:
+            case CreateSet(replica_set=made):
+                name, before, after = made.metadata.name, 0, made.spec.replicas
+            case EditSet(replica_set=rs, replicas=int(size)):
+                name, before, after = rs.metadata.name, rs.spec.replicas, size
+            case EditSet() | DropSet():
+                return
+            case _:
+                assert_never(step)
+        direction = "up" if after >= before else "down"
+        sentence = f"Scaled {direction} replica set {name} from {before} to {after}"
+        self._events.normal(deployment, "ScalingReplicaSet", sentence)
+
+    async def _note_revision(self, deployment: Deployment, revision: int) -> None:
+        if not revision or revision_of(deployment) == revision:
+            return
+
+        def change(obj: Deployment) -> None:
+            obj.metadata.annotations[REVISION] = str(revision)
+
+        meta = deployment.metadata
+        await self._writer.mutate(Deployment, meta.namespace, meta.name, change, by=_BY)
+
+    async def _write_status(self, seen: Deployment) -> float | None:
+        deployment = self._reader.get(Deployment, seen.metadata.namespace, seen.metadata.name)
+        if deployment is None or deployment.metadata.uid != seen.metadata.uid:
+            return None
+        sets = self._controlled(deployment)
+        current = current_of(deployment, sets)
+        old = [rs for rs in sets if rs is not current]
+        status, wait = deployment_status(
+            deployment, current, old, least_available=limits_of(deployment).least_available, now=self._clock.now()
+        )
+        if status == deployment.status:
+            return wait
+
+        def change(obj: Deployment) -> None:
+            obj.status.CopyFrom(status)
+
+        meta = deployment.metadata
+        await self._writer.mutate(Deployment, meta.namespace, meta.name, change, by=_BY, subresource="status")
+        return wait
+
+    def _keys_of_set(self, change: Change[ReplicaSet]) -> Iterable[Key]:
+        self._orphans.note(change)
+        keys = {controller_key(rs, Deployment) for rs in (change.old, change.new) if rs is not None}
+        if change.type is not ChangeType.DELETED and controller_of(change.new) is None:
+            keys.update(selecting(self._reader.list(Deployment, change.new.metadata.namespace), change.new))
+        return [key for key in keys if key is not None]
+
+    def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
+        """A pod that ends may be the last that a Recreate waits for."""
+        if change.type is not ChangeType.DELETED and not is_terminal(change.new):
+            return ()
+        owner = controller_key(change.new, ReplicaSet)
+        replica_set = self._reader.get(ReplicaSet, owner.namespace, owner.name) if owner is not None else None
+        key = controller_key(replica_set, Deployment) if replica_set is not None else None
+        deployment = self._reader.get(Deployment, key.namespace, key.name) if key is not None else None
+        return [key] if key and deployment is not None and deployment.spec.strategy.type == RECREATE else ()
+
+
+def _write(step: Step) -> Write:
+    match step:
+        case CreateSet(replica_set=made):
+            return Create(made)
+        case EditSet():
+            return Mutate(key_of(step.replica_set), lambda obj: _apply(step, obj))
+        case DropSet(replica_set=rs):
+            return Delete(key_of(rs), DeleteOptions(preconditions=Preconditions(uid=rs.metadata.uid)))
+        case _:
+            assert_never(step)
+
+
+def _apply(edit: EditSet, obj: ReplicaSet) -> None:
+    if obj.metadata.uid != edit.replica_set.metadata.uid:
+        raise Conflict(f"{obj.metadata.name} is another ReplicaSet now")
+    if edit.replicas is not None:
+        obj.spec.replicas = edit.replicas
+    obj.spec.min_ready_seconds = edit.min_ready_seconds
+    obj.metadata.annotations.update(edit.annotations)
