@@ -133,18 +133,28 @@ class Writer(Protocol):
         """Raises: AlreadyExists, Invalid, Forbidden, NotFound (its namespace)."""
         ...
 
-    async def update(self, obj: M, *, by: Principal, subresource: str = "", dry_run: bool = False,
-                     field_manager: str = "") -> M:
+    async def update(
+        self, obj: M, *, by: Principal, subresource: str = "", dry_run: bool = False, field_manager: str = ""
+    ) -> M:
         """Raises: Conflict (resourceVersion), NotFound, Invalid, Forbidden."""
         ...  # fmt: skip
 
-    async def delete(self, key: Key, *, by: Principal, options: DeleteOptions | None = None,
-                     dry_run: bool = False) -> Message:
+    async def delete(
+        self, key: Key, *, by: Principal, options: DeleteOptions | None = None, dry_run: bool = False
+    ) -> Message:
         """Start or finish deletion (finalizers, grace, propagation); returns the last state."""
         ...  # fmt: skip
 
-    async def mutate(self, kind: type[M], namespace: str, name: str, change: Callable[[M], None], *, by: Principal,
-                     subresource: str = "") -> M:
+    async def mutate(
+        self,
+        kind: type[M],
+        namespace: str,
+        name: str,
+        change: Callable[[M], None],
+        *,
+        by: Principal,
+        subresource: str = "",
+    ) -> M:
         """Read-modify-write with retries on conflict. No write when `change` changes nothing."""
         ...  # fmt: skip
 

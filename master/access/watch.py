@@ -1,0 +1,87 @@
+"""Watches for the API: the changes of what is selected, in batches, from a revision.
+
+A watcher sees only its selection: an object that changes so that it now belongs is ADDED, one that no longer does is
+DELETED (with its last selected state, at the revision of the change), as in Kubernetes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from master.access.listing import Selection
+from master.access.protocol import ChangeType
+from master.cache.cache import WatchCache
+from master.cache.item import Event, Item
+
+BATCH_EVENTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A change as this watcher sees it. `natural`: as everybody without a selector sees it, so encodings are shared."""
+
+    type: ChangeType
+    item: Item
+    event: Event
+    natural: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WatchBatch:
+    """Some changes, and the revision up to which the watch is now complete."""
+
+    seen: Sequence[Seen]
+    revision: int
+
+
+class Watch:
+    """One watcher's place and selection.
+
+    Raises:
+        Expired: History no longer reaches back to `after`, or never had it.
+    """
+
+    def __init__(self, cache: WatchCache, selection: Selection, *, after: int) -> None:
+        cache.check_known(after)
+        self._cache = cache
+        self._selection = selection
+        self._cursor = cache.history(selection.kind).cursor(after)
+
+    async def next(self, *, at_most: float) -> WatchBatch:
+        """The next changes; an empty batch when there were none for `at_most` seconds.
+
+        Raises:
+            TooSlow: This watcher fell behind what is kept.
+        """
+        try:
+            async with asyncio.timeout(at_most):
+                while True:
+                    await self._cursor.ready()
+                    batch = self._take()
+                    if batch.seen:
+                        return batch
+        except TimeoutError:
+            return self._take()
+
+    def _take(self) -> WatchBatch:
+        # Nothing between the two reads can change the cache, so the batch is complete up to the revision.
+        events = self._cursor.take(BATCH_EVENTS)
+        revision = events[-1].revision if len(events) == BATCH_EVENTS else self._cache.revision
+        return WatchBatch([seen for event in events if (seen := see(event, self._selection)) is not None], revision)
+
+
+def see(event: Event, selection: Selection) -> Seen | None:
+    """How an event appears to a watcher of a selection; None when it does not."""
+    now = not event.removed and event.new in selection
+    before = event.old is not None and event.old in selection
+    if event.removed:
+        return Seen(ChangeType.DELETED, event.new, event, natural=True) if before or event.old is None else None
+    if now:
+        natural = (event.old is not None) == before
+        return Seen(ChangeType.MODIFIED if before else ChangeType.ADDED, event.new, event, natural)
+    if before and event.old is not None:
+        left = Item(event.old.key, event.old.value, event.revision)
+        return Seen(ChangeType.DELETED, left, event, natural=False)
+    return None

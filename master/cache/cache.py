@@ -1,0 +1,199 @@
+"""The watch cache: every object in memory, decoded, at one revision; all reads and watches are served from it.
+
+It loads the store once and then follows its events in order. Each event updates the kind's table and indexes, joins the
+kind's history (for watches), and is told to listeners (for subscriptions), all in one step of the event loop: who reads
+between steps sees one consistent revision.
+
+Writers read their own writes: they `wait_for` the revision that the store gave them. A writer that has the message at
+hand lends it (`lend`) before committing, so that the cache need not decode what has just been encoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from prometheus_client import Gauge
+
+from master.cache.guard import verify
+from master.cache.history import History
+from master.cache.item import Event, Item
+from master.cache.table import Table
+from master.store.protocol import Revision, Store, StoreEvent
+from podium.aio.tasks import forever
+from podium.errors import Expired
+from podium.objects.kinds import KINDS, Key
+
+OBJECTS = Gauge("podium_master_objects", "Objects stored.", ["kind"])
+
+Listener = Callable[[Sequence[Event]], None]
+"""Told of the events of its kind, in order, at once; must not block, await or raise."""
+
+
+class WatchCache:
+    """See the module. An async context manager: entering loads and follows; a failure to follow cancels the body.
+
+    Args:
+        detect_mutation: Check every superseded object against its bytes, and fail when a reader has changed it.
+    """
+
+    def __init__(self, store: Store, *, detect_mutation: bool = False) -> None:
+        self._store = store
+        self._detect_mutation = detect_mutation
+        self._revision = 0
+        self._tables = {kind.name: Table(by_node=kind.name == "Pod") for kind in KINDS}
+        self._histories: dict[str, History] = {}
+        self._listeners: dict[str, list[Listener]] = {kind.name: [] for kind in KINDS}
+        self._lent: dict[int, tuple[bytes, Any]] = {}
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._group = asyncio.TaskGroup()
+        self._following: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> WatchCache:
+        await self._load()
+        await self._group.__aenter__()
+        self._following = self._group.create_task(forever("watch cache", self._follow), name="watch cache")
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        if self._following is not None:
+            self._following.cancel()
+        await self._group.__aexit__(*exc)
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def revision(self) -> int:
+        """The revision at which the cache is."""
+        return self._revision
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """The table of each kind."""
+        return self._tables
+
+    def history(self, kind: str) -> History:
+        """The recent events of a kind."""
+        return self._histories[kind]
+
+    def get(self, key: Key) -> Item | None:
+        """The object of this key."""
+        return self._tables[key.kind].get(key.namespace, key.name)
+
+    def check_known(self, revision: int) -> None:
+        """Return when the cache has got to a revision.
+
+        Raises:
+            Expired: It is from another history: of a later time than a restored backup, or of another cluster.
+        """
+        if revision > self._revision:
+            raise Expired(
+                f"resourceVersion {revision} is not of this history, which is at {self._revision}; list again"
+            )
+
+    @contextmanager
+    def listening(self, kinds: Sequence[str], listener: Listener) -> Iterator[None]:
+        """Tell `listener` of events of these kinds from now on."""
+        for kind in kinds:
+            self._listeners[kind].append(listener)
+        try:
+            yield
+        finally:
+            for kind in kinds:
+                self._listeners[kind].remove(listener)
+
+    async def wait_for(self, revision: int) -> None:
+        """Return when the cache is at `revision` or later. A revision that the store gave is never waited for long."""
+        if revision <= self._revision:
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((revision, future))
+        await future
+
+    def verify(self) -> None:
+        """Compare every object with its bytes.
+
+        Raises:
+            AssertionError: Somebody changed an object that all share.
+        """
+        for table in self._tables.values():
+            for item in table.scan():
+                verify(item)
+
+    # ------------------------------------------------------------ lending
+
+    def lend(self, value: bytes, message: Any) -> None:
+        """Give the message that `value` encodes, to be used when `value` (this very object) arrives committed."""
+        self._lent[id(value)] = (value, message)
+
+    def take_back(self, value: bytes) -> None:
+        """Undo `lend`, when the commit failed."""
+        self._lent.pop(id(value), None)
+
+    # ------------------------------------------------------------ following the store
+
+    async def _load(self) -> None:
+        entries, revision = await self._store.list()
+        with _collector_paused():
+            for entry in entries:
+                self._tables[entry.key.kind].put(Item(entry.key, entry.value, entry.revision))
+        self._revision = revision
+        self._histories = {kind.name: History(revision) for kind in KINDS}
+        for name, table in self._tables.items():
+            OBJECTS.labels(name).set_function(partial(getattr, table, "count"))
+
+    async def _follow(self) -> None:
+        batches: AsyncIterator[Sequence[StoreEvent]] = self._store.watch(Revision(self._revision))
+        async for batch in batches:
+            self._apply(batch)
+
+    def _apply(self, batch: Sequence[StoreEvent]) -> None:
+        told: dict[str, list[Event]] = {}
+        for stored in batch:
+            kind = stored.key.kind
+            event = self._event(stored)
+            self._histories[kind].append(event)
+            told.setdefault(kind, []).append(event)
+        self._revision = batch[-1].revision
+        self._wake(told)
+
+    def _event(self, stored: StoreEvent) -> Event:
+        value, revision = stored.value, stored.revision
+        lent = self._lent.pop(id(value), None)
+        message = None
+        if lent is not None and lent[0] is value:
+            message = lent[1]
+            message.metadata.resource_version = str(revision)
+        table = self._tables[stored.key.kind]
+        item = Item(stored.key, value, revision, message)
+        old = table.remove(stored.key) if stored.removed else table.put(item)
+        if old is not None and self._detect_mutation:
+            verify(old)
+        return Event(old, item, stored.removed)
+
+    def _wake(self, told: Mapping[str, list[Event]]) -> None:
+        for kind, events in told.items():
+            for listener in self._listeners[kind]:
+                listener(events)
+            self._histories[kind].wake()
+        while self._waiting and self._waiting[0][0] <= self._revision:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Loading makes objects by the hundred thousand and no garbage: looking for some takes longer than the loading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

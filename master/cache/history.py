@@ -1,0 +1,135 @@
+"""The recent events of one kind: what watches are served from.
+
+A watcher is a `Cursor`: a position in the history, holding nothing of its own. So a slow watcher costs no memory and
+delays nobody; when the events it has yet to read are dropped, it is told (`TooSlow`) and lists again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from master.cache.item import Event
+from podium.errors import Expired, TooSlow
+
+KEEP_EVENTS = 10_000
+# Events younger than this keep the decoded form of the objects that they replaced.
+KEEP_DECODED = 1_000
+
+
+class History:
+    """At least the `keep` newest events of a kind that came after the revision `floor`."""
+
+    def __init__(self, floor: int, keep: int = KEEP_EVENTS) -> None:
+        self._floor = floor
+        self._keep = keep
+        self._events: list[Event] = []
+        self._dropped = 0  # events that were here once; positions count from the first ever
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def floor(self) -> int:
+        """The revision after which every event is here."""
+        return self._floor
+
+    @property
+    def end(self) -> int:
+        """The position after the newest event."""
+        return self._dropped + len(self._events)
+
+    def append(self, event: Event) -> None:
+        """Add an event that is newer than all here."""
+        self._events.append(event)
+        if len(self._events) > KEEP_DECODED:
+            self._cool(self._events[-KEEP_DECODED - 1])
+        if len(self._events) > 2 * self._keep:
+            surplus = len(self._events) - self._keep
+            self._floor = self._events[surplus - 1].revision
+            self._dropped += surplus
+            del self._events[:surplus]
+
+    @staticmethod
+    def _cool(event: Event) -> None:
+        if event.old is not None:
+            event.old.forget_message()
+        if event.removed:
+            event.new.forget_message()
+        event.wire = None
+
+    def wake(self) -> None:
+        """Wake the cursors that wait."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def after(self, revision: int) -> Sequence[Event]:
+        """All events after a revision.
+
+        Raises:
+            Expired: Some of them are no longer here.
+        """
+        return self._events[self._index(revision) :]
+
+    def cursor(self, after: int) -> Cursor:
+        """A watcher that starts after a revision.
+
+        Raises:
+            Expired: Events after that revision are no longer here.
+        """
+        return Cursor(self, self._dropped + self._index(after))
+
+    def _index(self, revision: int) -> int:
+        if revision < self._floor:
+            raise Expired(
+                f"resourceVersion {revision} is too old, {self._floor} is the oldest to resume from: list again",
+                {"oldest": str(self._floor)},
+            )
+        return bisect_right(self._events, revision, key=lambda event: event.revision)
+
+    def slice(self, position: int, limit: int) -> Sequence[Event]:
+        """At most `limit` events from a position.
+
+        Raises:
+            TooSlow: Events at that position are no longer here.
+        """
+        start = position - self._dropped
+        if start < 0:
+            raise TooSlow(f"this watch fell {-start} events behind what is kept; list again and watch from there")
+        return self._events[start : start + limit]
+
+    async def grown(self, position: int) -> None:
+        """Return when there is an event at `position`. May wait for ever: callers set the time limit."""
+        while self.end <= position:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            try:
+                await future
+            finally:
+                if future.cancelled():
+                    self._waiting = [other for other in self._waiting if other is not future]
+
+
+class Cursor:
+    """A watcher's place in a history."""
+
+    __slots__ = ("_history", "position")
+
+    def __init__(self, history: History, position: int) -> None:
+        self._history = history
+        self.position = position
+
+    def take(self, limit: int) -> Sequence[Event]:
+        """The next events, if there are any, and step past them.
+
+        Raises:
+            TooSlow: They are no longer kept.
+        """
+        events = self._history.slice(self.position, limit)
+        self.position += len(events)
+        return events
+
+    async def ready(self) -> None:
+        """Return when `take` has something to give. May wait for ever: callers set the time limit."""
+        await self._history.grown(self.position)

@@ -1,0 +1,65 @@
+"""One object at one revision, and one change of it, as everything above the cache sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+
+from master.cache.stamp import stamp
+from podium.objects.kinds import BY_NAME, Key
+
+
+class Item:
+    """An object at a revision: its stored bytes, and its message, decoded when first needed.
+
+    The message is shared by all readers and must not be changed. Superseded items forget theirs after a while, to save
+    memory, and decode it again should a slow watcher still ask.
+    """
+
+    __slots__ = ("_message", "key", "revision", "value")
+
+    def __init__(self, key: Key, value: bytes, revision: int, message: Any = None) -> None:
+        self.key = key
+        self.value = value
+        self.revision = revision
+        self._message = message
+
+    @property
+    def message(self) -> Any:
+        """The object, with its resourceVersion."""
+        if self._message is None:
+            self._message = self.decode()
+        return self._message
+
+    @property
+    def encoded(self) -> bytes:
+        """The object's bytes, with its resourceVersion."""
+        return self.value + stamp(self.revision)
+
+    def decode(self) -> Message:
+        """A message of one's own, which may be changed."""
+        return BY_NAME[self.key.kind].message.FromString(self.encoded)
+
+    def forget_message(self) -> None:
+        """Drop the decoded form."""
+        self._message = None
+
+
+@dataclass(slots=True)
+class Event:
+    """A committed change. `old` is None when the object is new; when `removed`, `new` is its last state.
+
+    `wire` is a place for the API to keep the event as it goes to watchers: encoded once, shared by all.
+    """
+
+    old: Item | None
+    new: Item
+    removed: bool
+    wire: bytes | None = None
+
+    @property
+    def revision(self) -> int:
+        """The revision at which this happened."""
+        return self.new.revision
