@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -87,7 +88,8 @@ def parse(text: str | bytes) -> list[Any]:
     if len(text) > MAX_BYTES:
         raise BadRequest(f"the manifest is {len(text)} bytes long: must be at most {MAX_BYTES}")
     if text[:1] in ("{", b"{"):
-        return [parse_json(text)]
+        with suppress(BadRequest):  # YAML in flow style begins so too, and its reader names the line of a mistake
+            return [parse_json(text)]
     try:
         _refuse_depth(text)
         documents = [data for data in yaml.load_all(text, Loader=_Loader) if data is not None]

@@ -1,0 +1,227 @@
+"""Sets of fields, as `managedFields` records them, and what can be done to plain data by them.
+
+A path is a tuple of segments in the notation of FieldsV1:
+
+    f:NAME                            a field of a message, or an entry of a map
+    k:{"name":"nginx"}                the element of a list that has these keys
+    v:"podium.dev/finalizer"          a value in a list that is a set
+
+A set holds the paths of leaves, and of keyed elements themselves (`.` in FieldsV1). Lists without keys, and messages
+and maps that Kubernetes owns as a whole, are leaves. All functions are pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+from podium.objects.patch import ordered_union
+from podium.objects.schema import Field, Form, Schema
+
+Data = dict[str, Any]
+Path = tuple[str, ...]
+FieldSet = frozenset[Path]
+
+
+class _Missing:
+    """The type of MISSING."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+"""What `get` returns for a path that is not there; null cannot occur, but zero can."""
+
+_KEY_DEFAULTS = {"protocol": "TCP"}
+"""Keys of list elements that a manifest may leave out."""
+
+# ---------------------------------------------------------------- sets
+
+
+def field_set(data: Data, schema: Schema) -> FieldSet:
+    """The fields that are present in a message's data."""
+    return frozenset(_message_paths(data, schema, ()))
+
+
+def _message_paths(data: Data, schema: Schema, prefix: Path) -> Iterator[Path]:
+    for name, value in data.items():
+        field = schema.fields.get(name)
+        if field is not None and value is not None:
+            yield from _field_paths(value, field, (*prefix, f"f:{name}"))
+
+
+def _is_collection(value: Any) -> bool:
+    return isinstance(value, (dict, list))
+
+
+def _field_paths(value: Any, field: Field, path: Path) -> Iterator[Path]:
+    if field.atomic or not _is_collection(value) or not value:
+        yield path
+    elif field.is_map:
+        yield from ((*path, f"f:{key}") for key in value)
+    elif field.list_keys:
+        for item in value:
+            element = (*path, element_segment(item, field.list_keys))
+            yield element
+            yield from _message_paths(item, field.schema, element)
+    elif field.list_set:
+        yield from ((*path, _segment("v", item)) for item in value)
+    elif field.form is Form.MESSAGE:
+        yield from _message_paths(value, field.schema, path)
+    else:
+        yield path
+
+
+def element_segment(item: Data, keys: tuple[str, ...]) -> str:
+    """The segment that names an element of a keyed list."""
+    return _segment("k", {key: item.get(key, _KEY_DEFAULTS.get(key)) for key in keys})
+
+
+def _segment(letter: str, value: Any) -> str:
+    return f"{letter}:{json.dumps(value, separators=(',', ':'), sort_keys=True)}"
+
+
+def closure(paths: Iterable[Path]) -> FieldSet:
+    """A set with all the messages, maps and lists that its paths go through."""
+    return frozenset(path[:length] for path in paths for length in range(1, len(path) + 1))
+
+
+def to_fields_v1(paths: FieldSet) -> Data:
+    """The set as a FieldsV1 tree."""
+    root: Data = {}
+    for path in sorted(paths):
+        node = root
+        for segment in path:
+            node = node.setdefault(segment, {})
+    _mark(root, paths, ())
+    return root
+
+
+def _mark(node: Data, paths: FieldSet, prefix: Path) -> None:
+    for segment, inner in list(node.items()):
+        path = (*prefix, segment)
+        if inner:
+            _mark(inner, paths, path)
+            if path in paths:
+                node[segment] = {".": {}} | inner
+
+
+def from_fields_v1(tree: Any) -> FieldSet:
+    """The set that a FieldsV1 tree means; what is not of that form is passed over."""
+    return frozenset(_tree_paths(tree, ())) if isinstance(tree, dict) else frozenset()
+
+
+def _tree_paths(tree: Data, prefix: Path) -> Iterator[Path]:
+    for segment, inner in tree.items():
+        if segment == ".":
+            yield prefix
+        elif not inner or not isinstance(inner, dict):
+            yield (*prefix, segment)
+        else:
+            yield from _tree_paths(inner, (*prefix, segment))
+
+
+def describe(path: Path) -> str:
+    """A path for people: `.spec.containers[name="nginx"].image`."""
+    return "".join(_describe_segment(segment) for segment in path)
+
+
+def _describe_segment(segment: str) -> str:
+    letter, text = segment[0], segment[2:]
+    if letter == "f":
+        return f".{text}" if "." not in text and "/" not in text else f"[{text}]"
+    if letter == "k":
+        return f"[{','.join(f'{key}={json.dumps(value)}' for key, value in _loaded(text).items())}]"
+    return f"[={text}]"
+
+
+@lru_cache(maxsize=4096)
+def _loaded(text: str) -> Any:
+    return json.loads(text)
+
+
+# ---------------------------------------------------------------- data by path
+
+
+def get(data: Any, path: Path) -> Any:
+    """The value at a path, or MISSING."""
+    for segment in path:
+        data = _step(data, segment)
+        if data is MISSING:
+            return MISSING
+    return data
+
+
+def _step(data: Any, segment: str) -> Any:
+    if segment[0] == "f":
+        return data.get(segment[2:], MISSING) if isinstance(data, dict) else MISSING
+    position = _position(data, segment)
+    return data[position] if position is not None else MISSING
+
+
+def _position(items: Any, segment: str) -> int | None:
+    """Where in a list the element of a `k:` or `v:` segment is."""
+    if not isinstance(items, list):
+        return None
+    wanted = _loaded(segment[2:])
+    for index, item in enumerate(items):
+        if segment[0] == "v":
+            if item == wanted:
+                return index
+        elif isinstance(item, dict) and all(item.get(k, _KEY_DEFAULTS.get(k)) == v for k, v in wanted.items()):
+            return index
+    return None
+
+
+def remove(data: Data, paths: Iterable[Path]) -> Data:
+    """A copy of the data without what is at these paths."""
+    for path in sorted(paths):  # a prefix sorts before what it contains
+        if get(data, path) is not MISSING:
+            data = _without(data, path)
+    return data
+
+
+def _without(data: Any, path: Path) -> Any:
+    copy = data.copy()
+    segment = path[0]
+    key = segment[2:] if segment[0] == "f" else _position(copy, segment)
+    if len(path) == 1:
+        del copy[key]
+    else:
+        copy[key] = _without(copy[key], path[1:])
+    return copy
+
+
+# ---------------------------------------------------------------- merging
+
+
+def merge(live: Data, applied: Data, schema: Schema) -> Data:
+    """The live data with what is applied put over it; lists with keys are merged, in the applied order."""
+    merged = dict(live)
+    for name, value in applied.items():
+        field = schema.fields.get(name)
+        if value is not None:
+            merged[name] = _merge_value(live.get(name), value, field) if field is not None else value
+    return merged
+
+
+def _merge_value(live: Any, applied: Any, field: Field) -> Any:
+    if field.atomic or type(live) is not type(applied) or not _is_collection(applied):
+        return applied
+    if field.is_map:
+        return live | applied
+    if field.list_set:
+        return ordered_union(live, applied)
+    if field.list_keys:
+        return _merge_elements(live, applied, field)
+    return merge(live, applied, field.schema) if field.form is Form.MESSAGE else applied
+
+
+def _merge_elements(live: list[Data], applied: list[Data], field: Field) -> list[Data]:
+    current = {element_segment(item, field.list_keys): item for item in live}
+    wanted = {element_segment(item, field.list_keys): item for item in applied}
+    merged = {key: merge(current.get(key, {}), item, field.schema) for key, item in wanted.items()}
+    return [merged.get(key) or current[key] for key in ordered_union(list(current), list(wanted))]
