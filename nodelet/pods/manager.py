@@ -173,8 +173,9 @@ class PodManager:
                 try:
                     await self._attend()
                 except* RuntimeFault as lost:
-                    log.warning("the container runtime is not there", error=str(lost.exceptions[0]))
-                failures = failures + 1 if self._clock.monotonic() - began < _RECONNECT.maximum else 1
+                    failures = failures + 1 if self._clock.monotonic() - began < _RECONNECT.maximum else 1
+                    if failures == 1:
+                        log.warning("lost the container runtime", error=str(lost.exceptions[0]))
                 await self._clock.sleep(_RECONNECT.delay(failures))
 
     async def _attend(self) -> None:
@@ -207,7 +208,7 @@ class PodManager:
         await self._clock.sleep(_SECOND_LOOK_SECONDS)
         while True:
             await self._list()
-            await self._collect_garbage()
+            _ = await self.collect_garbage()
             await self._clock.sleep(self._settings.relist_seconds)
 
     async def _list(self) -> None:
@@ -228,14 +229,17 @@ class PodManager:
             else:
                 self._end_orphans()
 
-    async def _collect_garbage(self) -> None:
+    async def collect_garbage(self) -> bool:
+        """Remove unused images if the disk is filling up; whether any was."""
         if self._disk is None:
-            return
+            return False
         in_use = {c.image for pod in (self._desired or {}).values() for c in all_containers(pod.spec)}
         for worker in self._workers.values():
             in_use |= {name for record in worker.memory.records() for name in (record.image, record.image_id)}
-        for image in await self.images.collect(in_use, await self._disk(), self._settings.garbage):
+        removed = await self.images.collect(in_use, await self._disk(), self._settings.garbage)
+        for image in removed:
             log.info("removed an unused image", image=" ".join(image.names) or image.id, bytes=image.size_bytes)
+        return bool(removed)
 
     # ------------------------------------------------------------ for streams, reports, eviction and shutdown
 

@@ -110,10 +110,11 @@ def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Mome
     if not runs:
         status.state.CopyFrom(_waiting(blue, seen, unit))
         status.started = False
-        status.restart_count = max(0, seen.attempts.get(unit.name, 0))
+        status.restart_count = seen.attempts.get(unit.name, 0)
         return status
     newest = runs[0]
-    status.restart_count = newest.attempt
+    # A newer run may have vanished without a trace while the nodelet was away: the count never goes back.
+    status.restart_count = max(newest.attempt, seen.attempts.get(unit.name, 0) - 1)
     status.image_id, status.container_id = newest.record.image_id, newest.id
     status.started = newest.running and newest.started and newest.hook_over
     status.ready = _is_ready(unit, newest)

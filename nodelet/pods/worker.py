@@ -104,6 +104,10 @@ class PodWorker:
         """The status reported last."""
         return self._reported or self.pod.status
 
+    def pod_with_status(self) -> Pod:
+        """The pod as the world sees it: the newest assignment with the status reported last."""
+        return Pod(metadata=self.pod.metadata, spec=self.pod.spec, status=self.status)
+
     @property
     def gone(self) -> bool:
         """Whether nothing of the pod is left."""
@@ -134,6 +138,11 @@ class PodWorker:
             deadline = self._tools.probe.clock.monotonic() + grace
             self.memory.verdict = Verdict(reason=reason, message=message, deadline=deadline)
             self.wake()
+
+    def evict(self, message: str) -> None:
+        """End the pod at once: the host is short of something."""
+        self._tools.events.event(self.pod, "Warning", "Evicted", message)
+        self.fail("Evicted", message, 0)
 
     def offer(self, listing: Listing, epoch: int) -> None:
         """This pod's part of a full listing that began at `epoch`."""
