@@ -1,0 +1,47 @@
+"""Manifests that rig tests apply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+def deployment(name: str, *, image: str = "nginx:1.14.2", replicas: int = 3, **pod: Any) -> str:
+    """A Deployment of one container, with a readiness probe when it is nginx; `container` and `spec` extend the pod."""
+    container: dict[str, Any] = {"name": name, "image": image, **pod.get("container", {})}
+    if image.startswith("nginx"):
+        container.setdefault("ports", [{"containerPort": 80}])
+        container.setdefault("readinessProbe", {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1})
+    labels = {"app": name}
+    return str(
+        yaml.safe_dump(
+            {
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+                "spec": {
+                    "replicas": replicas, "selector": {"matchLabels": labels},
+                    "template": {
+                        "metadata": {"labels": labels},
+                        "spec": {"containers": [container], "terminationGracePeriodSeconds": 2, **pod.get("spec", {})},
+                    },
+                    **pod.get("deployment", {}),
+                },
+            }
+        )
+    )  # fmt: skip
+
+
+def pod(name: str, command: list[str], *, image: str = "busybox", spec: dict[str, Any] | None = None,
+        container: dict[str, Any] | None = None) -> str:  # fmt: skip
+    """A pod of one container."""
+    return str(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
+                "spec": {
+                    "containers": [{"name": "main", "image": image, "command": command, **(container or {})}],
+                    "terminationGracePeriodSeconds": 2, **(spec or {}),
+                },
+            }
+        )
+    )  # fmt: skip
