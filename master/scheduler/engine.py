@@ -9,7 +9,8 @@ Nothing here waits, reads a clock, or knows of tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 
@@ -178,6 +179,19 @@ class Engine:
             self._changed.add(row)
             self._causes |= cause
 
+    @contextmanager
+    def without_claim(self, entry: Entry | None) -> Iterator[None]:
+        """As the cluster looks to this pod: the room promised to it is not taken."""
+        node = entry.claim if entry is not None else ""
+        if entry is None or not node:
+            yield
+            return
+        self.ledger.unclaim(entry)
+        try:
+            yield
+        finally:
+            self.ledger.claim(entry, node)
+
     # ------------------------------------------------------------ what to do
 
     def undo(self, entry: Entry) -> bool:
@@ -214,8 +228,7 @@ class Engine:
     def _helps(self, line: Line, rows: RowArray) -> bool:
         if line.claimant is not None and self.cluster.row(line.claimant.claim) in rows:
             return True
-        evicting = line.shape.preempts and line.claimant is None
-        return bool(self.profile.room(line.shape, self.cluster, rows, evicting=evicting).any())
+        return bool(self.profile.room(line.shape, self.cluster, rows, evicting=line.shape.preempts).any())
 
     def _waits_for(self, line: Line, rows: RowArray) -> Cause:
         return self.profile.waits_for(line.shape, self.cluster, rows)

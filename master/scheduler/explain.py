@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def diagnose(profile: Profile, shape: Shape, cluster: Snapshot) -> Diagnosis:
         waits_for |= plugin.wakes_on
         blamed = rows[refused & unblamed]
         if blamed.size:
-            reasons += plugin.tally(need, cluster, blamed)
+            reasons.update(chain.from_iterable(plugin.explain(need, cluster, blamed)))
             unblamed &= ~refused
     return Diagnosis(total=rows.size, fitting=int(unblamed.sum()), reasons=reasons, waits_for=waits_for)
 
@@ -70,8 +71,9 @@ def verdicts(profile: Profile, shape: Shape, cluster: Snapshot) -> list[NodeVerd
     rows = cluster.rows()
     reasons: list[list[str]] = [[] for _ in rows]
     for plugin, need, refused in profile.refusals(shape, cluster, rows):
-        for index in np.flatnonzero(refused):
-            reasons[index].extend(plugin.explain(need, cluster, int(rows[index])))
+        where = np.flatnonzero(refused)
+        for index, why in zip(where, plugin.explain(need, cluster, rows[where]), strict=True):
+            reasons[index].extend(why)
     scores = profile.scores(shape, cluster, rows)[:, 0] / max(profile.best_score(shape), 1.0) * 100
     found = [
         NodeVerdict(

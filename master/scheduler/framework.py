@@ -7,7 +7,7 @@ when it has nothing to say. From then on it sees only that need and the snapshot
     mask    (need, cluster, rows)      → yes or no     filters by labels and taints alone; kept while these last
     room    (need, cluster, rows)      → how many      filters that look at what pods use; 0 is no
     score   (need, cluster, rows, n)   → 0…100         how good, if 0, 1, … n-1 further pods of this shape were there
-    tally, explain                     → why not       in Kubernetes' words; by count, and for one node
+    explain (need, cluster, rows)      → why not       in Kubernetes' words, node by node
     wakes_on                           → what to wait for
 
 Scores are absolute, never relative to other nodes, and are taken not to rise as a node fills. That is what lets a whole
@@ -19,7 +19,6 @@ table of cases in `tests/unit/master/test_scheduler_plugins.py`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -31,7 +30,7 @@ from master.scheduler.shape import Footprint, Shape
 from master.scheduler.snapshot import Cause, Snapshot
 from podium.v1.core_pb2 import Pod
 
-Need = TypeVar("Need")
+Reasons = tuple[str, ...]
 NeedIn = TypeVar("NeedIn", contravariant=True)
 
 
@@ -54,12 +53,8 @@ class _Refuses(Protocol[NeedIn]):
     evictable: bool
     """Whether evicting pods can turn the no into a yes."""
 
-    def tally(self, need: NeedIn, cluster: Snapshot, rows: RowArray) -> Counter[str]:
-        """Reasons by the number of nodes, for rows that the plugin refuses."""
-        ...
-
-    def explain(self, need: NeedIn, cluster: Snapshot, row: int) -> tuple[str, ...]:
-        """The reasons for one node that the plugin refuses; those that `tally` counts for it."""
+    def explain(self, need: NeedIn, cluster: Snapshot, rows: RowArray) -> list[Reasons]:
+        """Why, for each of some rows that the plugin refuses."""
         ...
 
 

@@ -2,9 +2,9 @@
 
 Choosing for `count` pods one after the other means: take the best node, count the pod there, score that node again,
 and so on. Since scores do not depend on other nodes, node *n*'s score with *j* such pods on it is a number s(n, j)
-known beforehand. If s(n, ·) does not rise, the greedy choice is simply the `count` greatest of all s(n, j) with j below the
-node's room: one partition of an array. Where a score does rise (balance sometimes improves) it is held level, which
-can only delay a preferred choice, never break a limit.
+known beforehand. If s(n, ·) does not rise, the greedy choice is simply the `count` greatest of all s(n, j) with j below
+the node's room: one partition of an array. Where a score does rise (balance sometimes improves) it is held level,
+which can only delay a preferred choice, never break a limit.
 
 Only `count` nodes can win, those with the greatest s(n, 0), and they rarely take many pods each, so the array is a few
 thousand numbers: its depth starts small and doubles when a node used all of it.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from master.scheduler.columns import Bools, RowArray, Rows
+from master.scheduler.framework import Reasons
 from master.scheduler.shape import Footprint
 from master.scheduler.snapshot import Cause, Snapshot
 from podium.v1.core_pb2 import Pod
@@ -32,8 +31,5 @@ class NodeName:
         found: Bools = mask[rows]
         return found
 
-    def tally(self, need: str, cluster: Snapshot, rows: RowArray) -> Counter[str]:
-        return Counter({REASON: rows.size})
-
-    def explain(self, need: str, cluster: Snapshot, row: int) -> tuple[str, ...]:
-        return (REASON,)
+    def explain(self, need: str, cluster: Snapshot, rows: RowArray) -> list[Reasons]:
+        return [(REASON,)] * rows.size

@@ -6,13 +6,13 @@ and an empty one never does. Preferred terms add their weight to the score.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from master.scheduler.columns import ALL, NOT_A_NUMBER, Bools, Floats, RowArray, Rows
+from master.scheduler.framework import Reasons
 from master.scheduler.shape import Footprint
 from master.scheduler.snapshot import Cause, Snapshot
 from podium.v1.core_pb2 import NodeSelectorRequirement, NodeSelectorTerm, Pod
@@ -71,11 +71,8 @@ class NodeAffinity:
         found: Bools = mask[rows]
         return found
 
-    def tally(self, need: Demand, cluster: Snapshot, rows: RowArray) -> Counter[str]:
-        return Counter({REASON: rows.size})
-
-    def explain(self, need: Demand, cluster: Snapshot, row: int) -> tuple[str, ...]:
-        return (REASON,)
+    def explain(self, need: Demand, cluster: Snapshot, rows: RowArray) -> list[Reasons]:
+        return [(REASON,)] * rows.size
 
     def score(self, need: Demand, cluster: Snapshot, rows: RowArray, depth: int) -> Floats:
         liked = np.zeros(rows.size)

@@ -5,11 +5,10 @@ Ports conflict when protocol and number are equal and either address is a wildca
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from master.scheduler.columns import Ints, RowArray, Rows
+from master.scheduler.framework import Reasons
 from master.scheduler.shape import Footprint
 from master.scheduler.snapshot import Cause, Snapshot
 from podium.objects.pod import HostPort
@@ -36,8 +35,5 @@ class HostPorts:
         found: Ints = room[rows]
         return found
 
-    def tally(self, need: tuple[HostPort, ...], cluster: Snapshot, rows: RowArray) -> Counter[str]:
-        return Counter({REASON: rows.size})
-
-    def explain(self, need: tuple[HostPort, ...], cluster: Snapshot, row: int) -> tuple[str, ...]:
-        return (REASON,)
+    def explain(self, need: tuple[HostPort, ...], cluster: Snapshot, rows: RowArray) -> list[Reasons]:
+        return [(REASON,)] * rows.size

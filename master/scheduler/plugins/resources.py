@@ -7,11 +7,10 @@ spread too.
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
-from master.scheduler.columns import UNLIMITED, Bools, Floats, Ints, RowArray, Rows
+from master.scheduler.columns import UNLIMITED, Floats, Ints, RowArray, Rows
+from master.scheduler.framework import Reasons
 from master.scheduler.shape import PODS, Footprint
 from master.scheduler.snapshot import Cause, Snapshot
 from podium.objects.pod import CPU, MEMORY
@@ -35,19 +34,12 @@ class Resources:
             np.minimum(room, cluster.free(name, rows, need.priority, evicting) // amount, out=room)
         return room
 
-    def tally(self, need: Footprint, cluster: Snapshot, rows: RowArray) -> Counter[str]:
-        short = {name: int(self._short(need, cluster, rows, name, amount).sum()) for name, amount in need.requests}
-        return Counter({_reason(name): count for name, count in short.items() if count})
-
-    def explain(self, need: Footprint, cluster: Snapshot, row: int) -> tuple[str, ...]:
-        rows = np.array([row], dtype=np.intp)
-        return tuple(
-            _reason(name) for name, amount in need.requests if self._short(need, cluster, rows, name, amount).any()
-        )
-
-    @staticmethod
-    def _short(need: Footprint, cluster: Snapshot, rows: RowArray, name: str, amount: int) -> Bools:
-        return cluster.free(name, rows, need.priority, False) < amount
+    def explain(self, need: Footprint, cluster: Snapshot, rows: RowArray) -> list[Reasons]:
+        reasons: list[list[str]] = [[] for _ in rows]
+        for name, amount in need.requests:
+            for index in np.flatnonzero(cluster.free(name, rows, need.priority, False) < amount):
+                reasons[index].append(_reason(name))
+        return [tuple(why) for why in reasons]
 
     def score(self, need: Footprint, cluster: Snapshot, rows: RowArray, depth: int) -> Floats:
         pods = np.arange(1, depth + 1)

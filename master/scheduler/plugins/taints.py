@@ -6,13 +6,13 @@ own. Of several taints the first is blamed, so that every refused node is counte
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from master.scheduler.columns import Bools, Floats, RowArray, Rows
+from master.scheduler.framework import Reasons
 from master.scheduler.shape import Footprint
 from master.scheduler.snapshot import UNSCHEDULABLE, Cause, Snapshot, TaintKey
 from podium.v1.core_pb2 import Pod
@@ -60,18 +60,12 @@ class Taints:
         mask: Bools = ~refused[rows]
         return mask
 
-    def tally(self, need: Tolerances, cluster: Snapshot, rows: RowArray) -> Counter[str]:
-        reasons: Counter[str] = Counter()
-        unblamed = np.ones(rows.size, dtype=np.bool_)
+    def explain(self, need: Tolerances, cluster: Snapshot, rows: RowArray) -> list[Reasons]:
+        reasons: list[Reasons] = [()] * rows.size
         for taint, where in _untolerated(need, cluster, hard=True):
-            blamed = unblamed & where[rows]
-            if count := int(blamed.sum()):
-                reasons[_reason(taint)] += count
-                unblamed &= ~blamed
+            for index in np.flatnonzero(where[rows]):
+                reasons[index] = reasons[index] or (_reason(taint),)
         return reasons
-
-    def explain(self, need: Tolerances, cluster: Snapshot, row: int) -> tuple[str, ...]:
-        return next(((_reason(taint),) for taint, where in _untolerated(need, cluster, hard=True) if where[row]), ())
 
     def score(self, need: Tolerances, cluster: Snapshot, rows: RowArray, depth: int) -> Floats:
         disliked = np.zeros(rows.size)
