@@ -267,7 +267,9 @@ class ExecStream(Protocol):
 class Exec(Protocol):
     """Processes in running containers."""
 
-    async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool = False, tty: bool = False) -> ExecStream: ...
+    async def exec(
+        self, container_id: str, command: Sequence[str], *, stdin: bool = False, tty: bool = False
+    ) -> ExecStream: ...
     async def attach(self, container_id: str, *, stdin: bool, tty: bool) -> ExecStream: ...
 
 
@@ -275,8 +277,9 @@ class Exec(Protocol):
 class Logs(Protocol):
     """Container output, kept by the runtime."""
 
-    def logs(self, container_id: str, *, follow: bool, tail: int | None, since: datetime.datetime | None,
-             timestamps: bool) -> AsyncIterator[tuple[int, bytes]]:
+    def logs(
+        self, container_id: str, *, follow: bool, tail: int | None, since: datetime.datetime | None, timestamps: bool
+    ) -> AsyncIterator[tuple[int, bytes]]:
         """Pieces of output as (stream, bytes), oldest first. With `follow`, until the container ends."""
         ...  # fmt: skip
 

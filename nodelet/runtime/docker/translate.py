@@ -1,0 +1,253 @@
+"""Between our words and the Docker Engine API's: pure functions, no calls.
+
+Down: a `ContainerSpec` or `SandboxSpec` becomes the body of `POST /containers/create`. Up: the answer of
+`GET /containers/ID/json` becomes a record. All that the nodelet must find again after its own restart is in labels,
+and names are made from the identity alone, so that creating twice meets the first one.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from nodelet.runtime.protocol import ContainerRecord, ContainerSpec, PodIdentity, Sandbox, SandboxSpec, State
+
+OWNER = "io.podium.owner"
+KIND = "io.podium.kind"
+POD_NAMESPACE = "io.podium.pod.namespace"
+POD_NAME = "io.podium.pod.name"
+POD_UID = "io.podium.pod.uid"
+CONTAINER = "io.podium.container.name"
+ATTEMPT = "io.podium.attempt"
+CONFIG_HASH = "io.podium.config-hash"
+_OURS = frozenset({OWNER, KIND, POD_NAMESPACE, POD_NAME, POD_UID, CONTAINER, ATTEMPT, CONFIG_HASH})
+
+SANDBOX_NAME = "POD"
+CPU_PERIOD = 100_000
+"""Microseconds of one CFS period, Kubernetes' own."""
+MIN_CPU_SHARES, MIN_CPU_QUOTA = 2, 1_000
+MIN_MEMORY = 6 << 20
+"""Docker refuses a memory reservation below this; such a small request is simply not reserved."""
+START_FAILED = 128
+"""Exit code of a container whose process could not be started, where the engine names none (as containerd's CRI)."""
+
+_LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+
+
+def sandbox_name(spec: SandboxSpec) -> str:
+    return _name(SANDBOX_NAME, spec.pod, spec.attempt)
+
+
+def container_name(spec: ContainerSpec) -> str:
+    return _name(spec.name, spec.pod, spec.attempt)
+
+
+def _name(container: str, pod: PodIdentity, attempt: int) -> str:
+    return f"podium_{container}_{pod.name}_{pod.namespace}_{pod.uid[:8]}_{attempt}"
+
+
+# ---------------------------------------------------------------- down: what to create
+
+
+def sandbox_body(spec: SandboxSpec, *, image: str, owner: str, oom_floor: int) -> dict[str, Any]:
+    """The sandbox: it holds the pod's namespaces, its hosts and resolv.conf files, and does nothing."""
+    return {
+        "Image": image,
+        "Hostname": "" if spec.host_network else spec.hostname,
+        "Labels": {**spec.labels, **_labels(spec.pod, owner, "sandbox", SANDBOX_NAME, spec.attempt)},
+        "HostConfig": {
+            "NetworkMode": "host" if spec.host_network else "none",
+            "IpcMode": "shareable",
+            "Dns": list(spec.dns_servers),
+            "DnsSearch": list(spec.dns_searches),
+            "DnsOptions": list(spec.dns_options),
+            "ExtraHosts": [f"{host}:{address}" for host, address in spec.hosts.items()],
+            "CpuShares": MIN_CPU_SHARES,
+            "PidsLimit": 16,
+            "OomScoreAdj": max(-998, oom_floor),
+            "RestartPolicy": {"Name": "no"},
+            "LogConfig": {"Type": "none", "Config": {}},
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "Init": False,
+        },
+    }
+
+
+def container_body(spec: ContainerSpec, sandbox_id: str, *, owner: str, user: str, oom_floor: int) -> dict[str, Any]:
+    """A container of a pod, joined to the sandbox's network, host name and IPC.
+
+    `user` is what to run as, already worked out (`run_as`); empty means the image's own.
+    """
+    return {
+        "Image": spec.image,
+        "Entrypoint": list(spec.command) or None,
+        "Cmd": list(spec.args) or None,
+        "WorkingDir": spec.working_dir,
+        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "User": user,
+        "OpenStdin": spec.stdin,
+        "StdinOnce": spec.stdin_once,
+        "AttachStdin": spec.stdin and spec.stdin_once,
+        "Tty": spec.tty,
+        "Labels": {
+            **spec.labels,
+            **_labels(spec.pod, owner, "container", spec.name, spec.attempt),
+            CONFIG_HASH: spec.config_hash,
+        },
+        "HostConfig": _host_config(spec, sandbox_id, oom_floor),
+    }
+
+
+def _host_config(spec: ContainerSpec, sandbox_id: str, oom_floor: int) -> dict[str, Any]:
+    return {
+        "NetworkMode": f"container:{sandbox_id}",
+        "IpcMode": f"container:{sandbox_id}",
+        **_resources(spec),
+        "OomScoreAdj": max(spec.oom_score_adj, oom_floor),
+        "RestartPolicy": {"Name": "no"},
+        "LogConfig": _LOG_CONFIG,
+        "Privileged": spec.privileged,
+        "ReadonlyRootfs": spec.read_only_root,
+        "SecurityOpt": ["no-new-privileges"] if spec.no_new_privileges else [],
+        "GroupAdd": [str(group) for group in spec.supplemental_groups],
+        "CapAdd": list(spec.capabilities_add),
+        "CapDrop": list(spec.capabilities_drop),
+        "Init": False,
+    }
+
+
+def _resources(spec: ContainerSpec) -> dict[str, int]:
+    out = {"CpuShares": max(int(spec.cpu_request * 1024), MIN_CPU_SHARES)}
+    if spec.cpu_limit > 0:
+        out |= {"CpuPeriod": CPU_PERIOD, "CpuQuota": max(int(spec.cpu_limit * CPU_PERIOD), MIN_CPU_QUOTA)}
+    if spec.memory_limit > 0:
+        # Swap counts into MemorySwap: equal means none, as in a pod of Kubernetes.
+        out |= {"Memory": spec.memory_limit, "MemorySwap": spec.memory_limit}
+    if spec.memory_request >= MIN_MEMORY:
+        out["MemoryReservation"] = spec.memory_request
+    return out
+
+
+def _labels(pod: PodIdentity, owner: str, kind: str, name: str, attempt: int) -> dict[str, str]:
+    return {
+        OWNER: owner,
+        KIND: kind,
+        POD_NAMESPACE: pod.namespace,
+        POD_NAME: pod.name,
+        POD_UID: pod.uid,
+        CONTAINER: name,
+        ATTEMPT: str(attempt),
+    }
+
+
+def needs_image_user(spec: ContainerSpec) -> bool:
+    """Whether `run_as` must know the user that the image names."""
+    return spec.run_as_user is None and (spec.run_as_non_root or spec.run_as_group is not None)
+
+
+def run_as(spec: ContainerSpec, image_user: str) -> str:
+    """What to run as, `USER[:GROUP]`; empty for the image's own.
+
+    Raises:
+        ValueError: The pod asks for a user other than root, and this is root or may be (kubelet's own words).
+    """
+    if spec.run_as_non_root:
+        _refuse_root(spec, image_user)
+    user = image_user.partition(":")[0] if spec.run_as_user is None else str(spec.run_as_user)
+    if spec.run_as_group is not None:
+        return f"{user or 0}:{spec.run_as_group}"
+    return "" if spec.run_as_user is None else user
+
+
+def _refuse_root(spec: ContainerSpec, image_user: str) -> None:
+    if spec.run_as_user is not None:
+        if spec.run_as_user == 0:
+            raise ValueError("container's runAsUser breaks non-root policy")
+        return
+    name = image_user.partition(":")[0]
+    if name in ("", "0", "root"):
+        raise ValueError("container has runAsNonRoot and image will run as root")
+    if not name.isdecimal():
+        raise ValueError(
+            f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
+        )
+
+
+# ---------------------------------------------------------------- up: what is there
+
+
+def kind_of(labels: Mapping[str, str]) -> str:
+    """`sandbox` or `container`; empty when it is none of ours."""
+    return labels.get(KIND, "")
+
+
+def state_of(status: str) -> State:
+    """The engine's seven states (`paused`, `dead`, …) as our three."""
+    match status:
+        case "created":
+            return State.CREATED
+        case "running" | "paused" | "restarting":
+            return State.RUNNING
+        case _:
+            return State.EXITED
+
+
+def sandbox_of(inspect: Mapping[str, Any]) -> Sandbox:
+    """The sandbox that an inspection describes."""
+    labels, pid = inspect["Config"]["Labels"], inspect["State"].get("Pid", 0)
+    return Sandbox(
+        id=inspect["Id"],
+        pod=_pod_of(labels),
+        attempt=int(labels[ATTEMPT]),
+        state=state_of(inspect["State"]["Status"]),
+        created_at=_created(inspect),
+        netns_path=f"/proc/{pid}/ns/net" if pid else "",
+        labels=_others(labels),
+    )
+
+
+def container_of(inspect: Mapping[str, Any]) -> ContainerRecord:
+    """The container that an inspection describes.
+
+    One whose process could not be started stays `created` for Docker; here it has ended, with its code and error.
+    """
+    labels, state = inspect["Config"]["Labels"], inspect["State"]
+    failed = state["Status"] == "created" and bool(state.get("Error"))
+    ended = failed or state_of(state["Status"]) is State.EXITED
+    return ContainerRecord(
+        id=inspect["Id"],
+        pod=_pod_of(labels),
+        name=labels[CONTAINER],
+        attempt=int(labels[ATTEMPT]),
+        state=State.EXITED if ended else state_of(state["Status"]),
+        image=inspect["Config"]["Image"],
+        image_id=inspect["Image"],
+        config_hash=labels.get(CONFIG_HASH, ""),
+        created_at=_created(inspect),
+        started_at=parse_time(state["StartedAt"]),
+        finished_at=(parse_time(state["FinishedAt"]) or _created(inspect)) if ended else None,
+        exit_code=(state["ExitCode"] or START_FAILED if failed else state["ExitCode"]) if ended else 0,
+        oom_killed=bool(state.get("OOMKilled")),
+        error=state.get("Error", ""),
+        labels=_others(labels),
+    )
+
+
+def _pod_of(labels: Mapping[str, str]) -> PodIdentity:
+    return PodIdentity(namespace=labels[POD_NAMESPACE], name=labels[POD_NAME], uid=labels[POD_UID])
+
+
+def _others(labels: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in labels.items() if key not in _OURS}
+
+
+def _created(inspect: Mapping[str, Any]) -> datetime.datetime:
+    return parse_time(inspect["Created"]) or datetime.datetime.fromtimestamp(0, datetime.UTC)
+
+
+def parse_time(text: str) -> datetime.datetime | None:
+    """An RFC 3339 time of the engine's, cut to microseconds; None for Go's zero time."""
+    return None if not text or text.startswith("0001-") else datetime.datetime.fromisoformat(text)
