@@ -9,11 +9,11 @@ from pathlib import Path
 
 from master.settings import STORE_FILE
 from master.store.sqlite import SqliteStore
-from podium.errors import AlreadyExists, BadRequest, NotFound
+from podium.errors import AlreadyExists, BadRequest, Internal, NotFound
 from podium.files import exclusive, make_private_directory, sync_directory
 
 
-def restore(backup: Path, data_dir: Path, *, force: bool = False) -> int:
+async def restore(backup: Path, data_dir: Path, *, force: bool = False) -> int:
     """Put a backup in place of the store in `data_dir`; returns its revision. The old store is kept aside.
 
     Raises:
@@ -22,33 +22,36 @@ def restore(backup: Path, data_dir: Path, *, force: bool = False) -> int:
         BadRequest: The backup is damaged, or none.
         Conflict: The master runs.
     """
+    await asyncio.to_thread(_check_given, backup, data_dir)
+    with exclusive(data_dir):
+        target, aside = data_dir / STORE_FILE, data_dir / f"{STORE_FILE}.restoring"
+        await asyncio.to_thread(_set_aside, backup, target, aside, force=force)
+        revision = await _revision_of(aside)
+        await asyncio.to_thread(_replace, aside, target)
+    return revision
+
+
+def _check_given(backup: Path, data_dir: Path) -> None:
     if not backup.is_file():
         raise NotFound(f"{backup} does not exist")
     make_private_directory(data_dir)
-    target, aside = data_dir / STORE_FILE, data_dir / f"{STORE_FILE}.restoring"
-    with exclusive(data_dir):
-        if target.exists() and not force:
-            raise AlreadyExists(f"{target} exists: --force keeps it aside and goes on")
-        shutil.copyfile(backup, aside)
-        revision = _revision_of(aside)
-        _replace(aside, target)
-    return revision
 
 
-def _revision_of(path: Path) -> int:
+def _set_aside(backup: Path, target: Path, aside: Path, *, force: bool) -> None:
+    if target.exists() and not force:
+        raise AlreadyExists(f"{target} exists: --force keeps it aside and goes on")
+    shutil.copyfile(backup, aside)
+
+
+async def _revision_of(path: Path) -> int:
     """Open a store as a master would, and close it: what cannot be opened is not put in place."""
     try:
-        return asyncio.run(_open_and_close(path))
-    except sqlite3.DatabaseError as error:
-        path.unlink()
+        store = await SqliteStore.open(path)
+    except (sqlite3.DatabaseError, Internal) as error:
+        await asyncio.to_thread(path.unlink)
         raise BadRequest(f"the backup cannot be used: {error}") from error
-
-
-async def _open_and_close(path: Path) -> int:
-    store = await SqliteStore.open(path)
-    revision = store.revision
     await store.close()
-    return revision
+    return store.revision
 
 
 def _replace(source: Path, target: Path) -> None:
