@@ -35,7 +35,7 @@ from nodelet.pods.images import ImageFault, ImageKeeper, default_policy
 from nodelet.pods.memory import PodMemory
 from nodelet.pods.observed import Ending
 from nodelet.pods.protocol import EventSink
-from nodelet.pods.spec import NodeFacts, container_spec, identity, port_mappings, root_refusal, sandbox_spec
+from nodelet.pods.spec import NodeFacts, container_spec, identity, port_mappings, sandbox_spec
 from nodelet.probes.check import Target
 from nodelet.runtime.protocol import (
     ContainerRecord,
@@ -204,9 +204,6 @@ class Effects:
             generation=action.generation,
             node=self._node,
         )
-        if refusal := root_refusal(spec, image.user):
-            self._fail(action, pod, "CreateContainerConfigError", refusal, event="Failed")
-            return
         async with self._turns.starts:
             if pod.memory.removal_deadline is not None:
                 return
@@ -223,7 +220,9 @@ class Effects:
             raise
         except RuntimeFault as fault:
             self._images.forget(spec.image)
-            self._fail(action, pod, "CreateContainerError", fault.message, event="Failed")
+            config = fault.reason == "CreateContainerConfigError"
+            reason = fault.reason if config else "CreateContainerError"
+            self._fail(action, pod, reason, fault.message, event="Failed")
             return
         record = self._record(container_id, spec, image)
         try:

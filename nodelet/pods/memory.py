@@ -24,6 +24,7 @@ from podium.objects.pod import FAILED, SUCCEEDED
 from podium.v1.core_pb2 import ContainerStatus, Pod
 
 _RETRY = Backoff(initial=1.0, maximum=60.0)
+_SAME_START_SECONDS = 5.0
 _LOST = "The container could not be located when the pod was last seen by the runtime"
 
 
@@ -54,8 +55,8 @@ class PodMemory:
         self._faults: dict[str, Fault] = {}
         self._adopting = True
         self._terminal = pod.status.phase if pod.status.phase in (SUCCEEDED, FAILED) else ""
-        self._last_ready = {s.container_id for s in _statuses(pod) if s.ready and s.container_id}
-        self._not_started = {s.container_id for s in _statuses(pod) if s.HasField("started") and not s.started}
+        self._last_ready = {_id(s) for s in _statuses(pod) if s.ready and s.container_id}
+        self._not_started = {_id(s) for s in _statuses(pod) if s.HasField("started") and not s.started}
         for status in _statuses(pod):
             self._attempts[status.name] = status.restart_count + 1 if status.container_id else status.restart_count
         self.known = False
@@ -124,7 +125,7 @@ class PodMemory:
         """Take in what the runtime holds of this pod; whether that is news."""
         before = (self.known, self._sandboxes, self._records)
         self._take_sandboxes(listing.sandboxes)
-        records = {record.id: record for record in listing.containers}
+        records = {record.id: self._same_or_new(record) for record in listing.containers}
         for gone in [record for id_, record in self._records.items() if id_ not in records]:
             if kept := self._lost(gone):
                 records[kept.id] = kept
@@ -134,6 +135,16 @@ class PodMemory:
         self._notes = {id_: notes for id_, notes in self._notes.items() if id_ in records}
         self.known, self._adopting = True, False
         return before != (True, self._sandboxes, self._records)
+
+    def _same_or_new(self, record: ContainerRecord) -> ContainerRecord:
+        """The known record while the container just runs on: the one written at its start differs in fractions."""
+        known = self._records.get(record.id)
+        if known is None or not known.state is record.state is State.RUNNING:
+            return record
+        if known.started_at is None or record.started_at is None:
+            return record
+        apart = abs((record.started_at - known.started_at).total_seconds())
+        return known if apart < _SAME_START_SECONDS else record
 
     def _take_sandboxes(self, sandboxes: Iterable[Sandbox]) -> None:
         known = self._sandboxes[0] if self._sandboxes else None
@@ -163,7 +174,7 @@ class PodMemory:
             ready = not running or record.id in self._last_ready
             started = record.id not in self._not_started
             notes = self._notes[record.id] = _Notes(hook_over=running, started=started and running, ready=ready)
-        if record.state is State.CREATED and record.error:
+        if record.error and record.started_at is None:
             notes.error = record.error
         over = record.state is State.EXITED or bool(notes.error)
         if over and notes.ended is None:
@@ -259,6 +270,11 @@ class PodMemory:
 
 def _statuses(pod: Pod) -> tuple[ContainerStatus, ...]:
     return (*pod.status.init_container_statuses, *pod.status.container_statuses)
+
+
+def _id(status: ContainerStatus) -> str:
+    """The runtime's id, without the scheme."""
+    return status.container_id.rpartition("://")[2]
 
 
 def _number(labels: Mapping[str, str], name: str) -> int:

@@ -26,13 +26,24 @@ _LONGEST_HOSTNAME = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """What pods inherit from their node: `memory` is its capacity in bytes, `dns_servers` serve cluster names."""
+    """What pods inherit from their node.
+
+    Attributes:
+        memory: Capacity in bytes.
+        dns_servers: Resolvers that serve cluster names, if there are any.
+        runtime: The scheme of container ids in statuses (`docker` makes `docker://ID`).
+    """
 
     name: str
     ip: str
     memory: int = 0
     dns_servers: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
+    runtime: str = ""
+
+    def container_id(self, id_: str) -> str:
+        """A container's id as statuses show it."""
+        return f"{self.runtime}://{id_}" if self.runtime else id_
 
 
 def identity(pod: Pod) -> PodIdentity:
@@ -170,20 +181,6 @@ def _identity_of_process(pod: PodSecurityContext, own: SecurityContext) -> _Proc
 
     non_root = own.run_as_non_root if own.HasField("run_as_non_root") else pod.run_as_non_root
     return _ProcessIdentity(number("run_as_user"), number("run_as_group"), non_root)
-
-
-def root_refusal(spec: ContainerSpec, image_user: str) -> str:
-    """Why a container that must not run as root would, or nothing; `image_user` is the image's USER."""
-    if not spec.run_as_non_root:
-        return ""
-    if spec.run_as_user is not None:
-        return "container's runAsUser breaks non-root policy" if spec.run_as_user == 0 else ""
-    user = image_user.partition(":")[0]
-    if user in ("", "0", "root"):
-        return "container has runAsNonRoot and image will run as root"
-    if not user.isdigit():
-        return f"container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root"
-    return ""
 
 
 def oom_score_adj(spec: PodSpec, container: Container, node_memory: int) -> int:

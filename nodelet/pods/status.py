@@ -16,6 +16,7 @@ from nodelet.pods.actions import NETWORK, SANDBOX, container_slot, image_slot
 from nodelet.pods.backoff import next_level
 from nodelet.pods.blueprint import Blueprint, Role, Unit
 from nodelet.pods.observed import Fault, Observed, Run
+from nodelet.pods.spec import NodeFacts
 from podium.objects.conditions import FALSE, TRUE, set_condition
 from podium.objects.meta import timestamp
 from podium.objects.pod import CONTAINERS_READY, FAILED, INITIALIZED, PENDING, READY, RUNNING, SUCCEEDED, qos_class
@@ -35,7 +36,7 @@ class _Moment:
 
 
 def pod_status(blue: Blueprint, seen: Observed, previous: PodStatus, *, now: float, wall: datetime.datetime,
-               host_ip: str) -> PodStatus:  # fmt: skip
+               node: NodeFacts) -> PodStatus:  # fmt: skip
     """The status to report.
 
     Args:
@@ -44,14 +45,14 @@ def pod_status(blue: Blueprint, seen: Observed, previous: PodStatus, *, now: flo
         previous: What was reported last, for transition times and what others wrote.
         now: Monotonic seconds, on the scale of `seen`.
         wall: The same moment for people.
-        host_ip: The node's address.
+        node: Where it runs.
     """
     moment = _Moment(at=now, wall=wall)
-    statuses = {unit.name: _container_status(blue, seen, unit, moment) for unit in blue.units}
+    statuses = {unit.name: _container_status(blue, seen, unit, moment, node) for unit in blue.units}
     address = seen.address or (previous.pod_ip if seen.terminal else "")
     status = PodStatus(
         phase=_phase(blue, seen, statuses),
-        host_ip=host_ip,
+        host_ip=node.ip,
         pod_ip=address,
         pod_ips=[PodIP(ip=address)] if address else [],
         init_container_statuses=[statuses[unit.name] for unit in blue.init],
@@ -104,7 +105,7 @@ def _outcome_of_deletion(blue: Blueprint, seen: Observed) -> str:
 # ---------------------------------------------------------------- containers
 
 
-def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Moment) -> ContainerStatus:
+def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Moment, node: NodeFacts) -> ContainerStatus:
     runs = seen.runs.get(unit.name, ())
     status = ContainerStatus(name=unit.name, image=unit.container.image)
     if not runs:
@@ -115,7 +116,7 @@ def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Mome
     newest = runs[0]
     # A newer run may have vanished without a trace while the nodelet was away: the count never goes back.
     status.restart_count = max(newest.attempt, seen.attempts.get(unit.name, 0) - 1)
-    status.image_id, status.container_id = newest.record.image_id, newest.id
+    status.image_id, status.container_id = newest.record.image_id, node.container_id(newest.id)
     status.started = newest.running and newest.started and newest.hook_over
     status.ready = _is_ready(unit, newest)
     if newest.running:
@@ -123,10 +124,10 @@ def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Mome
     elif not newest.over or _waits(blue, seen, unit, moment):
         status.state.CopyFrom(_waiting(blue, seen, unit))
     else:
-        status.state.CopyFrom(_terminated(newest))
+        status.state.CopyFrom(_terminated(newest, node))
     last = newest if newest.over and status.state.HasField("waiting") else _first(run for run in runs[1:] if run.over)
     if last is not None:
-        status.last_state.CopyFrom(_terminated(last))
+        status.last_state.CopyFrom(_terminated(last, node))
     return status
 
 
@@ -182,10 +183,10 @@ def _crash_message(blue: Blueprint, unit: Unit, run: Run) -> str:
     return f"back-off {delay:g}s restarting failed container={unit.name} pod={meta.name}_{meta.namespace}({meta.uid})"
 
 
-def _terminated(run: Run) -> ContainerState:
+def _terminated(run: Run, node: NodeFacts) -> ContainerState:
     state = ContainerState()
     ended, record = state.terminated, run.record
-    ended.exit_code, ended.container_id = run.exit_code, run.id
+    ended.exit_code, ended.container_id = run.exit_code, node.container_id(run.id)
     ended.reason, ended.message = _end_reason(run), run.error or record.error
     if ended.exit_code in _SIGNALLED:
         ended.signal = ended.exit_code - 128

@@ -85,7 +85,7 @@ class PodWorker:
         self._scheduled = self._closed = self._gone = self._final = False
         self._over = asyncio.Event()
         self._reported: PodStatus | None = None
-        self._began = tools.probe.clock.monotonic()
+        self._first_look: float | None = None
 
     # ------------------------------------------------------------ what others tell it
 
@@ -288,10 +288,11 @@ class PodWorker:
             return None
         previous = self._reported or self.pod.status
         clock, node = self._tools.probe.clock, self._tools.node
-        status = pod_status(self._pod.blue, seen, previous, now=now, wall=clock.now(), host_ip=node.ip)
+        status = pod_status(self._pod.blue, seen, previous, now=now, wall=clock.now(), node=node)
         if status == self._reported:
             return None
-        held_until = self._began + _FIRST_REPORT_SECONDS
+        self._first_look = now if self._first_look is None else self._first_look
+        held_until = self._first_look + _FIRST_REPORT_SECONDS
         if self._reported is None and status.phase == PENDING and not seen.faults and now < held_until:
             return held_until
         self._reported = status

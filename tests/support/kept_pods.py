@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from nodelet.pods.manager import PodManager, PodSettings
 from nodelet.pods.spec import NodeFacts
@@ -68,6 +69,10 @@ class Node:
 
     def event(self, pod: Pod, type: str, reason: str, message: str) -> None:
         self.events.append((reason, message))
+
+    def start(self, body: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Something that goes on beside the test."""
+        return asyncio.get_running_loop().create_task(body)
 
     async def assign(self, *pods: Pod, wait: float = 0.3) -> None:
         """Give the desired set and let things happen for a moment."""

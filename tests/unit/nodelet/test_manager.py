@@ -2,7 +2,51 @@
 
 from __future__ import annotations
 
-from tests.support.kept_pods import deleted, kept, make_pod
+import base64
+import json
+
+import pytest
+
+from nodelet.network.protocol import NetworkFault
+from nodelet.runtime.protocol import RuntimeFault
+from podium.errors import NotFound
+from podium.v1.core_pb2 import (
+    ContainerPort,
+    ExecAction,
+    Lifecycle,
+    LifecycleHandler,
+    LocalObjectReference,
+    Pod,
+    Probe,
+    Secret,
+    SleepAction,
+)
+from tests.support.kept_pods import Node, container, deleted, kept, make_pod, sidecar
+
+
+def exec_probe(command: str, **fields: int) -> Probe:
+    probe = Probe(exec=ExecAction(command=[command]), period_seconds=1)
+    probe.MergeFrom(Probe(**fields))  # type: ignore[arg-type]
+    return probe
+
+
+def exec_hook(command: str) -> LifecycleHandler:
+    return LifecycleHandler(exec=ExecAction(command=[command]))
+
+
+def condition(node: Node, type_: str) -> str:
+    return next(c.status for c in node.status().conditions if c.type == type_)
+
+
+def count(node: Node, method: str) -> int:
+    return sum(call.split()[0] == method for call in node.runtime.calls)
+
+
+def reasons(node: Node) -> list[str]:
+    return [reason for reason, _ in node.events]
+
+
+# ---------------------------------------------------------------- start and end
 
 
 async def test_a_simple_pod_starts_with_as_few_calls_as_there_can_be_and_runs() -> None:
@@ -14,6 +58,14 @@ async def test_a_simple_pod_starts_with_as_few_calls_as_there_can_be_and_runs() 
         assert [call.split()[0] for call in node.runtime.calls] == [
             "listing", "find_image", "create_sandbox", "create_container", "start_container",
         ]  # fmt: skip
+        assert len(node.history) == 1, "a pod that starts at once is reported once"
+
+
+async def test_an_idle_pod_is_not_looked_at_but_by_the_slow_listing() -> None:
+    async with kept() as node:
+        await node.assign(make_pod())
+        await node.clock.advance(3600)
+        assert {call.split()[0] for call in node.runtime.calls[5:]} == {"listing"}
         assert len(node.history) == 1
 
 
@@ -26,3 +78,476 @@ async def test_a_deleted_pod_ends_gracefully_and_leaves_nothing() -> None:
         assert (node.runtime.containers, node.runtime.sandboxes, node.network.addresses) == ({}, {}, {})
         assert node.status().phase == "Failed"
         assert node.of("app").state.terminated.exit_code == 143
+
+
+async def test_a_pod_that_ignores_sigterm_dies_after_its_grace() -> None:
+    async with kept() as node:
+        node.runtime.ignores_signals = True
+        pod = make_pod(grace=7)
+        await node.assign(pod)
+        await node.assign(deleted(pod), wait=6.9)
+        assert node.gone == []
+        await node.clock.advance(0.2)
+        assert node.gone == ["u1"]
+        assert node.of("app").state.terminated.exit_code == 137
+
+
+async def test_a_second_delete_with_less_grace_hastens_the_first() -> None:
+    async with kept() as node:
+        node.runtime.ignores_signals = True
+        pod = make_pod(grace=600)
+        await node.assign(pod)
+        await node.assign(deleted(pod))
+        await node.assign(deleted(pod, grace=1), wait=1.1)
+        assert node.gone == ["u1"]
+
+
+async def test_a_deletion_with_no_grace_kills_at_once() -> None:
+    async with kept() as node:
+        node.runtime.ignores_signals = True
+        pod = make_pod(container(lifecycle=Lifecycle(pre_stop=exec_hook("bye"))))
+        await node.assign(pod)
+        await node.assign(deleted(pod, grace=0))
+        assert node.gone == ["u1"]
+        assert count(node, "exec") == 0
+
+
+async def test_a_pod_that_is_no_longer_assigned_goes_without_being_deleted() -> None:
+    async with kept() as node:
+        await node.assign(make_pod())
+        await node.assign()
+        assert node.runtime.containers == {}
+        assert node.manager.pod_uids() == []
+
+
+async def test_a_pod_that_is_gone_is_said_so_again_when_asked() -> None:
+    async with kept() as node:
+        pod = make_pod()
+        await node.assign(pod)
+        await node.assign(deleted(pod))
+        await node.assign(deleted(pod))
+        assert node.gone == ["u1"]
+        node.manager.report_again()
+        assert node.gone == ["u1", "u1"]
+
+
+async def test_deleting_a_pod_whose_image_never_comes_takes_no_grace() -> None:
+    async with kept() as node:
+        pod = make_pod(container(image="nowhere:1"))
+        await node.assign(pod)
+        await node.assign(deleted(pod))
+        assert node.gone == ["u1"]
+
+
+async def test_host_network_pods_have_the_nodes_address_and_no_wiring() -> None:
+    async with kept() as node:
+        pod = make_pod(container(ports=[ContainerPort(container_port=80, host_port=80)]))
+        pod.spec.host_network = True
+        await node.assign(pod)
+        assert (node.status().pod_ip, node.network.addresses) == ("192.0.2.1", {})
+        await node.assign(deleted(pod))
+        assert node.gone == ["u1"]
+
+
+async def test_host_ports_reach_the_network() -> None:
+    async with kept() as node:
+        await node.assign(make_pod(container(ports=[ContainerPort(container_port=80, host_port=8080)])))
+        (mapping,) = node.network.ports["u1"]
+        assert (mapping.host_port, mapping.container_port, mapping.protocol) == (8080, 80, "TCP")
+
+
+# ---------------------------------------------------------------- crashes
+
+
+async def test_a_crash_loop_backs_off_and_says_so() -> None:
+    async with kept() as node:
+        await node.assign(make_pod())
+        for attempt, delay in enumerate((1, 2, 4, 8)):
+            node.runtime.end(node.runtime.named("app").id, 1)
+            await node.clock.advance(delay - 0.1)
+            waiting = node.of("app").state.waiting
+            assert waiting.reason == "CrashLoopBackOff"
+            assert waiting.message == f"back-off {delay}s restarting failed container=app pod=p-u1_ns(u1)"
+            assert node.of("app").last_state.terminated.exit_code == 1
+            assert node.status().phase == "Running"
+            await node.clock.advance(0.2)
+            assert node.runtime.named("app").attempt == attempt + 1
+        assert node.of("app").restart_count == 4
+        assert len(node.runtime.containers) == 2, "only the run before is kept"
+
+
+async def test_the_back_off_survives_the_nodelets_restart() -> None:
+    node = Node()
+    async with kept(node):
+        await node.assign(make_pod())
+        for _ in range(3):
+            node.runtime.end(node.runtime.named("app").id, 1)
+            await node.clock.advance(10)
+        node.runtime.end(node.runtime.named("app").id, 1)
+        await node.clock.advance(0.1)
+    node.manager = node.make_manager()
+    async with kept(node):
+        await node.assign(make_pod(), wait=7.5)
+        assert node.runtime.named("app").attempt == 3
+        await node.clock.advance(1)
+        assert node.runtime.named("app").attempt == 4
+
+
+async def test_oom_kills_are_named() -> None:
+    async with kept() as node:
+        await node.assign(make_pod())
+        node.runtime.end(node.runtime.named("app").id, 137, oom=True)
+        await node.clock.advance(0.1)
+        ended = node.of("app").last_state.terminated
+        assert (ended.reason, ended.exit_code, ended.signal) == ("OOMKilled", 137, 9)
+
+
+async def test_a_job_like_pod_succeeds_frees_its_network_and_keeps_its_logs() -> None:
+    async with kept() as node:
+        await node.assign(make_pod(policy="Never"))
+        node.runtime.end(node.runtime.named("app").id, 0)
+        await node.clock.advance(1)
+        assert node.status().phase == "Succeeded"
+        assert (node.runtime.sandboxes, node.network.addresses) == ({}, {})
+        assert node.manager.container("ns", "p-u1").exit_code == 0
+        assert node.status().pod_ip == "10.0.0.2", "the address it had is still told"
+
+
+async def test_a_container_removed_behind_our_back_is_restarted() -> None:
+    async with kept() as node:
+        await node.assign(make_pod())
+        node.runtime.vanish(node.runtime.named("app").id)
+        await node.clock.advance(0.5)
+        assert node.of("app").last_state.terminated.reason == "ContainerStatusUnknown"
+        await node.clock.advance(1)
+        assert node.runtime.running() == ["app"]
+        assert node.of("app").restart_count == 1
+
+
+async def test_a_sandbox_killed_behind_our_back_is_made_anew_with_its_containers() -> None:
+    async with kept() as node:
+        await node.assign(make_pod(container("app"), container("b"), init=(container("init"),)))
+        node.runtime.end(node.runtime.named("init").id, 0)
+        await node.clock.advance(0.5)
+        node.runtime.kill_sandbox()
+        await node.clock.advance(0.5)
+        assert [s.attempt for s in node.runtime.sandboxes.values()] == [1]
+        assert node.runtime.running() == ["init"], "init containers run again"
+        node.runtime.end(node.runtime.named("init").id, 0)
+        await node.clock.advance(1.5)
+        assert node.runtime.running() == ["app", "b"]
+        assert node.of("app").restart_count == 1
+        assert "SandboxChanged" in reasons(node)
+
+
+async def test_an_exit_that_nobody_told_us_of_is_found_by_the_slow_listing() -> None:
+    async with kept() as node:
+        await node.assign(make_pod())
+        node.runtime.silent = True
+        node.runtime.end(node.runtime.named("app").id, 1)
+        await node.clock.advance(65)
+        assert node.runtime.named("app").attempt == 1
+
+
+async def test_a_new_image_restarts_only_its_container() -> None:
+    async with kept() as node:
+        await node.assign(make_pod(container("app"), container("b")))
+        node.runtime.pullable.add("app:2")
+        await node.assign(make_pod(container("app", image="app:2"), container("b")))
+        assert node.runtime.named("app").image == "app:2"
+        assert (node.of("app").restart_count, node.of("b").restart_count) == (1, 0)
+
+
+# ---------------------------------------------------------------- failures of the runtime
+
+
+async def test_a_start_that_fails_is_told_and_tried_again_as_a_crash_is() -> None:
+    async with kept() as node:
+        node.runtime.faults["start_container"] = [RuntimeFault("StartError", "exec: no such file")]
+        await node.assign(make_pod())
+        assert node.of("app").last_state.terminated.reason == "StartError"
+        assert node.of("app").last_state.terminated.message == "exec: no such file"
+        assert node.of("app").last_state.terminated.exit_code == 128
+        await node.clock.advance(1)
+        assert (node.status().phase, node.of("app").restart_count) == ("Running", 1)
+
+
+async def test_a_start_that_fails_ends_a_pod_that_never_restarts() -> None:
+    async with kept() as node:
+        node.runtime.faults["start_container"] = [RuntimeFault("StartError", "exec: no such file")]
+        await node.assign(make_pod(policy="Never"), wait=1)
+        assert (node.status().phase, node.of("app").state.terminated.reason) == ("Failed", "StartError")
+
+
+async def test_a_creation_that_fails_is_told_and_tried_again() -> None:
+    async with kept() as node:
+        node.runtime.faults["create_container"] = [RuntimeFault("Conflict", "no such image")]
+        await node.assign(make_pod())
+        waiting = node.of("app").state.waiting
+        assert (waiting.reason, waiting.message) == ("CreateContainerError", "no such image")
+        await node.clock.advance(1)
+        assert (node.status().phase, node.of("app").restart_count) == ("Running", 0)
+
+
+async def test_a_network_that_fails_is_told_and_tried_again() -> None:
+    async with kept() as node:
+        node.network.faults = [NetworkFault("host port 80 is taken")]
+        await node.assign(make_pod())
+        assert "host port 80 is taken" in node.of("app").state.waiting.message
+        await node.clock.advance(1)
+        assert node.status().phase == "Running"
+
+
+async def test_root_is_refused_where_it_must_not_be() -> None:
+    async with kept() as node:
+        node.runtime.faults["create_container"] = [RuntimeFault("CreateContainerConfigError", "will run as root")]
+        await node.assign(make_pod())
+        waiting = node.of("app").state.waiting
+        assert (waiting.reason, waiting.message) == ("CreateContainerConfigError", "will run as root")
+
+
+async def test_while_the_runtime_is_down_nothing_is_concluded_and_nothing_restarted() -> None:
+    async with kept() as node:
+        await node.assign(make_pod())
+        node.runtime.go_down()
+        await node.clock.advance(60)
+        reported = len(node.history)
+        await node.assign(make_pod(), make_pod(uid="u2"), wait=60)
+        node.runtime.down = False
+        await node.clock.advance(6)
+        assert len(node.history) == reported + 1
+        assert node.status("u2").phase == "Running"
+        assert node.of("app").restart_count == 0
+
+
+# ---------------------------------------------------------------- the nodelet's own restart
+
+
+async def test_a_new_nodelet_adopts_what_runs_and_ends_what_is_not_assigned() -> None:
+    node = Node()
+    ready = container(readiness_probe=exec_probe("ready"))
+    async with kept(node):
+        await node.assign(make_pod(ready), make_pod(uid="u2"))
+        await node.clock.advance(2)
+        assert node.of("app").ready
+    pod = make_pod(ready)
+    pod.status.CopyFrom(node.status())
+    started = node.runtime.named("app").started_at
+    node.manager, node.history = node.make_manager(), []
+    async with kept(node):
+        await node.clock.advance(60)
+        assert len(node.runtime.running()) == 2, "nothing is touched before a desired set arrives"
+        assert set(node.manager.pod_uids()) == {"u1", "u2"}
+        await node.assign(pod, wait=5)
+        assert node.runtime.running() == ["app"]
+        assert node.network.retained == {"u1", "u2"}
+        assert all(s.container_statuses[0].ready for s in node.history if s.pod_ip == "10.0.0.2")
+        assert node.runtime.named("app").started_at == started
+        assert node.of("app").restart_count == 0
+
+
+async def test_an_orphan_gets_the_grace_that_its_labels_remember() -> None:
+    node = Node()
+    async with kept(node):
+        await node.assign(make_pod(grace=3))
+    node.runtime.ignores_signals = True
+    node.manager = node.make_manager()
+    async with kept(node):
+        await node.assign(wait=2.9)
+        assert node.runtime.running() == ["app"]
+        await node.clock.advance(0.5)
+        assert node.runtime.containers == {}
+
+
+# ---------------------------------------------------------------- images
+
+
+async def test_the_last_real_error_of_a_pull_stays_in_sight() -> None:
+    async with kept() as node:
+        await node.assign(make_pod(container(image="nowhere:1")))
+        waiting = node.of("app").state.waiting
+        assert (waiting.reason, waiting.message) == ("ErrImagePull", "manifest for nowhere:1 not found")
+        await node.clock.advance(3)
+        waiting = node.of("app").state.waiting
+        assert waiting.reason == "ImagePullBackOff"
+        assert waiting.message == 'Back-off pulling image "nowhere:1": ErrImagePull: manifest for nowhere:1 not found'
+        node.runtime.pullable.add("nowhere:1")
+        await node.clock.advance(5)
+        assert node.status().phase == "Running"
+
+
+def docker_config(password: str) -> Secret:
+    auth = base64.b64encode(f"bob:{password}".encode()).decode()
+    config = json.dumps({"auths": {"https://registry.example:5000": {"auth": auth}}})
+    return Secret(type="kubernetes.io/dockerconfigjson", data={".dockerconfigjson": config.encode()})
+
+
+async def test_a_changed_pull_secret_is_tried_at_once() -> None:
+    async with kept() as node:
+        pod = make_pod(container(image="registry.example:5000/app:1"))
+        pod.spec.image_pull_secrets.append(LocalObjectReference(name="regcred"))
+        node.secrets["ns/regcred"] = docker_config("wrong")
+        await node.assign(pod, wait=100)
+        pulls = count(node, "pull_image")
+        node.secrets["ns/regcred"] = docker_config("right")
+        node.runtime.pullable.add("registry.example:5000/app:1")
+        await node.assign(pod, wait=0.1)
+        assert count(node, "pull_image") == pulls + 1
+        assert [auth.password for auth in node.runtime.auths] == ["right"]
+        assert node.status().phase == "Running"
+
+
+# ---------------------------------------------------------------- init containers, sidecars, hooks
+
+
+async def test_a_pods_life_with_init_container_and_sidecar() -> None:
+    async with kept() as node:
+        log = sidecar("log", startup_probe=exec_probe("up"))
+        node.runtime.exec_results["up"] = (1, "not yet")
+        pod = make_pod(container(), init=(log, container("init")), policy="Never")
+        await node.assign(pod, wait=0.9)
+        assert node.runtime.running() == ["log"]
+        assert node.of("app").state.waiting.reason == "PodInitializing"
+        node.runtime.exec_results["up"] = (0, "")
+        await node.clock.advance(1.5)
+        assert node.runtime.running() == ["init", "log"]
+        assert (node.status().phase, condition(node, "Initialized")) == ("Pending", "False")
+        node.runtime.end(node.runtime.named("init").id, 0)
+        await node.clock.advance(0.5)
+        assert node.runtime.running() == ["app", "log"]
+        assert (node.status().phase, condition(node, "Initialized")) == ("Running", "True")
+        node.runtime.end(node.runtime.named("app").id, 0)
+        await node.clock.advance(0.5)
+        assert node.runtime.running() == []
+        assert node.status().phase == "Succeeded"
+
+
+async def test_a_failed_post_start_hook_ends_the_container() -> None:
+    async with kept() as node:
+        node.runtime.exec_results["hello"] = (1, "no greeting")
+        await node.assign(make_pod(container(lifecycle=Lifecycle(post_start=exec_hook("hello")))))
+        assert ("FailedPostStartHook", "PostStartHook failed: no greeting") in node.events
+        assert node.of("app").last_state.terminated.exit_code == 143
+        node.runtime.exec_results["hello"] = (0, "")
+        await node.clock.advance(1)
+        assert (node.of("app").ready, node.of("app").restart_count) == (True, 1)
+
+
+async def test_a_pre_stop_hook_runs_before_the_signal_within_the_grace() -> None:
+    async with kept() as node:
+        sleep = LifecycleHandler(sleep=SleepAction(seconds=5))
+        pod = make_pod(container(lifecycle=Lifecycle(pre_stop=sleep)))
+        await node.assign(pod)
+        await node.assign(deleted(pod), wait=4.9)
+        assert node.runtime.running() == ["app"]
+        assert count(node, "signal_container") == 0
+        await node.clock.advance(0.2)
+        assert node.gone == ["u1"]
+
+
+async def test_a_pre_stop_hook_that_hangs_is_cut_off_at_the_end_of_the_grace() -> None:
+    async with kept() as node:
+        node.runtime.exec_results["bye"] = (None, "")
+        node.runtime.ignores_signals = True
+        pod = make_pod(
+            container(lifecycle=Lifecycle(pre_stop=LifecycleHandler(sleep=SleepAction(seconds=99)))), grace=5
+        )
+        await node.assign(pod)
+        await node.assign(deleted(pod), wait=7.5)
+        assert node.gone == ["u1"]
+
+
+# ---------------------------------------------------------------- probes
+
+
+async def test_readiness_gates_ready_and_comes_back() -> None:
+    async with kept() as node:
+        node.runtime.exec_results["ready"] = (1, "warming up")
+        await node.assign(make_pod(container(readiness_probe=exec_probe("ready", failure_threshold=2))), wait=0.5)
+        assert (node.of("app").started, node.of("app").ready, condition(node, "Ready")) == (True, False, "False")
+        node.runtime.exec_results["ready"] = (0, "")
+        await node.clock.advance(1)
+        assert (node.of("app").ready, condition(node, "Ready")) == (True, "True")
+        node.runtime.exec_results["ready"] = (1, "lost it")
+        await node.clock.advance(1)
+        assert node.of("app").ready, "one failure is below the threshold"
+        await node.clock.advance(1)
+        assert not node.of("app").ready
+        assert ("Unhealthy", "Readiness probe failed: lost it") in node.events
+
+
+async def test_a_failed_liveness_probe_restarts_the_container_with_the_probes_grace() -> None:
+    async with kept() as node:
+        node.runtime.exec_results["alive"] = (1, "deadlock")
+        node.runtime.ignores_signals = True
+        probe = exec_probe("alive", failure_threshold=3, termination_grace_period_seconds=2)
+        await node.assign(make_pod(container(liveness_probe=probe)), wait=2.5)
+        assert ("Unhealthy", "Liveness probe failed: deadlock") in node.events
+        assert ("Killing", "Container app failed liveness probe, will be restarted") in node.events
+        await node.clock.advance(2)
+        assert node.of("app").last_state.terminated.exit_code == 137
+        node.runtime.exec_results["alive"] = (0, "")
+        await node.clock.advance(1)
+        assert (node.of("app").ready, node.of("app").restart_count) == (True, 1)
+
+
+async def test_until_the_startup_probe_succeeds_no_other_probe_asks() -> None:
+    async with kept() as node:
+        node.runtime.exec_results |= {"up": (1, ""), "alive": (1, ""), "ready": (1, "")}
+        await node.assign(
+            make_pod(
+                container(
+                    startup_probe=exec_probe("up", failure_threshold=30),
+                    liveness_probe=exec_probe("alive"),
+                    readiness_probe=exec_probe("ready"),
+                )
+            ),
+            wait=10,
+        )
+        assert {call.split()[2] for call in node.runtime.calls if call.startswith("exec")} == {"up"}
+        assert node.of("app").started is False
+        node.runtime.exec_results |= {"up": (0, ""), "alive": (0, ""), "ready": (0, "")}
+        await node.clock.advance(2)
+        assert (node.of("app").started, node.of("app").ready) == (True, True)
+
+
+async def test_a_startup_probe_that_gives_up_restarts_the_container() -> None:
+    async with kept() as node:
+        node.runtime.exec_results["up"] = (1, "")
+        await node.assign(make_pod(container(startup_probe=exec_probe("up", failure_threshold=2))), wait=1.5)
+        assert ("Killing", "Container app failed startup probe, will be restarted") in node.events
+
+
+# ---------------------------------------------------------------- lookups and shutdown
+
+
+async def test_containers_are_found_by_name_the_first_one_by_default() -> None:
+    async with kept() as node:
+        await node.assign(make_pod(container("app"), container("b")))
+        node.runtime.end(node.runtime.named("app").id, 1)
+        await node.clock.advance(2)
+        assert node.manager.container("ns", "p-u1").attempt == 1
+        assert node.manager.container("ns", "p-u1", "app", previous=True).attempt == 0
+        with pytest.raises(NotFound, match="previous terminated container b of pod ns/p-u1 has not run"):
+            node.manager.container("ns", "p-u1", "b", previous=True)
+        with pytest.raises(NotFound, match="has no container c"):
+            node.manager.container("ns", "p-u1", "c")
+        with pytest.raises(NotFound, match="pod ns/x is not on node n1"):
+            node.manager.container("ns", "x")
+
+
+async def test_node_shutdown_ends_critical_pods_last() -> None:
+    async with kept() as node:
+        critical: Pod = make_pod(uid="u2")
+        critical.spec.priority = 2_000_000_000
+        node.runtime.ignores_signals = True
+        await node.assign(make_pod(), critical)
+        shutting = node.start(node.manager.shut_down(5, 3))
+        await node.clock.advance(4.9)
+        assert node.status("u1").phase == "Running"
+        await node.clock.advance(0.2)
+        assert (node.status("u1").phase, node.status("u2").phase) == ("Failed", "Running")
+        await node.clock.advance(3.2)
+        assert node.status("u2").phase == "Failed"
+        assert node.status("u2").reason == "Terminated"
+        assert shutting.done()
