@@ -215,8 +215,8 @@ def _first(runs: Iterable[Run]) -> Run | None:
 
 
 def _set_conditions(status: PodStatus, blue: Blueprint, seen: Observed, previous: PodStatus, moment: _Moment) -> None:
-    status.conditions.extend(c for c in previous.conditions if c.type in _OWN)
     status.conditions.extend(c for c in blue.pod.status.conditions if c.type not in _OWN)
+    status.conditions.extend(c for c in previous.conditions if c.type in _OWN)
     over = status.phase in (SUCCEEDED, FAILED)
     unready = [unit.name for unit in blue.units if not _counts_as_ready(unit, status)]
     ready_message = f"containers with unready status: [{' '.join(unready)}]"
