@@ -1,0 +1,154 @@
+"""Preemption: only for a higher priority, only where it helps, and at the least cost."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from master.scheduler.engine import Engine
+from master.scheduler.ledger import PodKey
+from master.scheduler.preempt import plan_eviction
+from podium.v1.core_pb2 import Taint
+from tests.support.scheduling import bound, engine, node, pod, refused, see, state, turns
+
+
+def evicted(taken: list[object] | object) -> dict[str, tuple[str, list[str]]]:
+    """Node and victims by the pod that room is made for."""
+    return {
+        making.pod.key.name: (making.eviction.node, sorted(v.key.name for v in making.eviction.victims))
+        for turn in taken  # type: ignore[attr-defined]
+        for making in turn.evictions
+    }
+
+
+def gone(made: Engine, name: str) -> None:
+    made.pod_gone(PodKey("default", name), f"uid-{name}")
+
+
+def test_a_lower_priority_makes_room_and_the_pod_follows() -> None:
+    made = engine(node(), pod("low", cpu="3", on="n1"), pod("high", cpu="2", priority=10))
+    assert evicted(turns(made)) == {"high": ("n1", ["low"])}
+    assert made.ledger.entries[PodKey("default", "high")].claim == "n1"
+    gone(made, "low")
+    assert bound(turns(made)) == {"high": "n1"}
+    assert not state(made.cluster).keys() & {"claimed cpu"}
+
+
+def test_an_equal_priority_stays() -> None:
+    made = engine(node(), pod("there", cpu="3", on="n1", priority=10), pod("wants", cpu="2", priority=10))
+    taken = turns(made)
+    assert not evicted(taken)
+    assert "No preemption victims found" in refused(taken)["wants"]
+
+
+def test_preemption_policy_never() -> None:
+    made = engine(node(), pod("low", cpu="3", on="n1"), pod("high", cpu="2", priority=10, never=True))
+    taken = turns(made)
+    assert not evicted(taken)
+    assert refused(taken)["high"].endswith("preemption: not eligible due to preemptionPolicy=Never.")
+
+
+def test_no_more_victims_than_needed_and_the_least_important() -> None:
+    there = (pod(f"p{level}", cpu="1", on="n1", priority=level) for level in range(4))
+    made = engine(node(), *there, pod("high", cpu="2", priority=10))
+    assert evicted(turns(made)) == {"high": ("n1", ["p0", "p1"])}
+
+
+def test_the_node_with_the_least_important_victims_is_chosen() -> None:
+    made = engine(
+        node("n1"), node("n2"),
+        pod("a", cpu="4", on="n1", priority=5),
+        pod("b", cpu="2", on="n2", priority=1), pod("c", cpu="2", on="n2", priority=1),
+        pod("high", cpu="4", priority=10),
+    )  # fmt: skip
+    assert evicted(turns(made)) == {"high": ("n2", ["b", "c"])}
+
+
+def test_among_equals_the_youngest_goes() -> None:
+    old, young = pod("old", cpu="4", on="n1", created=100), pod("young", cpu="4", on="n2", created=200)
+    made = engine(node("n1"), node("n2"), old, young, pod("high", cpu="4", priority=10))
+    assert evicted(turns(made)) == {"high": ("n2", ["young"])}
+
+
+def test_eviction_does_not_help_against_a_taint() -> None:
+    tainted = node(taints=[Taint(key="k", effect="NoSchedule")])
+    taken = turns(engine(tainted, pod("low", cpu="3", on="n1"), pod("high", cpu="2", priority=10)))
+    assert not evicted(taken)
+    assert "1 Preemption is not helpful for scheduling." in refused(taken)["high"]
+
+
+def test_a_held_port_is_freed_by_eviction() -> None:
+    made = engine(node(), pod("low", host_port=80, on="n1"), pod("high", host_port=80, priority=10))
+    assert evicted(turns(made)) == {"high": ("n1", ["low"])}
+
+
+def test_promised_room_is_not_given_to_equals_but_to_the_more_important() -> None:
+    made = engine(node(), pod("low", cpu="4", on="n1"), pod("high", cpu="4", priority=10))
+    turns(made)
+    gone(made, "low")
+    see(made, pod("equal", cpu="4", priority=10), pod("lower", cpu="1", priority=1))
+    see(made, pod("higher", cpu="4", priority=20))
+    assert bound(turns(made)) == {"higher": "n1"}
+
+
+def test_two_pods_do_not_count_on_the_same_victim() -> None:
+    low = (pod(f"low{i}", cpu="4", on=f"n{i}") for i in range(2))
+    high = (pod(f"high{i}", cpu="4", priority=10) for i in range(2))
+    made = engine(node("n0"), node("n1"), *low, *high)
+    assert sorted(evicted(turns(made)).values()) == [("n0", ["low0"]), ("n1", ["low1"])]
+
+
+def test_a_promise_outlives_a_restart() -> None:
+    high = pod("high", cpu="4", priority=10)
+    high.status.nominated_node_name = "n1"
+    made = engine(node(), pod("low", cpu="4", on="n1"), high)
+    made.ledger.entries[PodKey("default", "low")].terminating = True
+    assert not evicted(turns(made))
+    gone(made, "low")
+    assert bound(turns(made)) == {"high": "n1"}
+
+
+def test_a_promise_is_void_when_its_node_goes() -> None:
+    made = engine(node(), pod("low", cpu="4", on="n1"), pod("high", cpu="4", priority=10))
+    turns(made)
+    made.node_gone("n1")
+    turns(made)
+    see(made, node("n2"))
+    assert bound(turns(made)) == {"high": "n2"}
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3), st.integers(1, 3)), max_size=12),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_plan_suffices_is_minimal_and_leaves_no_trace(
+    there: list[tuple[int, int, int]], cpu: int, priority: int
+) -> None:
+    made = engine(*(node(f"n{i}", cpu="6") for i in range(1, 5)))
+    for index, (on, level, size) in enumerate(there):
+        see(made, pod(f"p{index}", cpu=str(size), on=f"n{on}", priority=level))
+    shape = made.shapes.shape(pod("new", cpu=str(cpu), priority=priority))
+    before = state(made.cluster)
+    if made.profile.room(shape, made.cluster).any():
+        return
+    plan = plan_eviction(made.profile, shape, made.ledger)
+    assert state(made.cluster) == before
+    lower = any(level < priority for _, level, _ in there)
+    possible = lower and made.profile.room(shape, made.cluster, evicting=True).any()
+    assert bool(plan is not None) == bool(possible)
+    if plan is None:
+        return
+    row = made.cluster.row(plan.node)
+    assert row is not None
+    here = np.array([row])
+    for victim in plan.victims:
+        assert victim.footprint.priority < priority
+        made.cluster.release(row, victim.footprint)
+    assert made.profile.room(shape, made.cluster, here)[0] > 0
+    for victim in plan.victims:
+        made.cluster.reserve(row, victim.footprint)
+        assert made.profile.room(shape, made.cluster, here)[0] == 0
+        made.cluster.release(row, victim.footprint)
