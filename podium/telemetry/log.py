@@ -22,6 +22,7 @@ Format = Literal["logfmt", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 
 _FIELDS = "podium_fields"
+_CHATTY = ("asyncio", "docker", "grpc", "urllib3")  # libraries whose debug lines would drown ours
 _BARE = re.compile(r'[^\s"=\\]+')
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -91,6 +92,8 @@ def configure(level: str = "info", format: Format = "logfmt", stream: TextIO | N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(max(root.level, logging.INFO))
     logging.raiseExceptions = False  # a closed stderr must not break the program
 
 

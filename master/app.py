@@ -1,0 +1,383 @@
+"""The composition root: the one place that knows every concrete part, and the order in which they start and stop.
+
+    folder lock → CA, ports bound → store → watch cache loaded → doors (reader, writer) → namespaces, admin.yaml
+      → scheduler, controllers, dispatcher, events, token file as one supervised group → API, join, HTTP serving
+
+Stopping is the reverse: first no new calls, then the group, then the store. A part that fails takes the group, and so
+the process, with it: a supervisor starts it again, and everything is level-triggered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import podium
+from master import controllers
+from master.access.events import Recorder
+from master.access.protocol import Reader, Writer
+from master.access.reader import CacheReader
+from master.access.writer import StoreWriter
+from master.api.cluster import ClusterFacts, ClusterServicer
+from master.api.identity import caller
+from master.api.interceptors import Instrumentation
+from master.api.join import JoinServicer
+from master.api.node_session import NodeSessionServicer
+from master.api.objects import ObjectsServicer
+from master.api.pods import PodsServicer
+from master.api.rollouts import RolloutsServicer
+from master.api.server import ApiServer
+from master.auth.authorizer import Authorizer
+from master.auth.ca import CertificateAuthority, Lifetimes
+from master.auth.limiter import FailureLimiter
+from master.auth.serving import ServingCertificate
+from master.auth.token_file import JoinTokenFile, TokenCleaner
+from master.auth.tokens import TokenBook
+from master.bootstrap import ensure_admin_config, ensure_namespaces
+from master.cache.cache import WatchCache
+from master.dispatcher.dispatcher import Dispatcher, DispatcherSettings
+from master.http import HttpServer
+from master.reconcile.runtime import ControllerRuntime
+from master.scheduler.scheduler import Scheduler
+from master.settings import STORE_FILE, MasterSettings
+from master.store.compaction import Compactor
+from master.store.protocol import Store
+from master.store.sqlite import SqliteStore
+from podium.aio.clock import Clock
+from podium.aio.tasks import forever
+from podium.files import exclusive, make_private_directory
+from podium.telemetry.log import get_logger
+from podium.telemetry.loopwatch import LoopWatch
+from podium.v1 import (
+    cluster_service_pb2_grpc,
+    node_session_pb2_grpc,
+    objects_service_pb2_grpc,
+    pods_service_pb2_grpc,
+    rollouts_service_pb2_grpc,
+)
+
+PKI_FOLDER = "pki"
+ADMIN_CONFIG = "admin.yaml"
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What every part stands on."""
+
+    settings: MasterSettings
+    clock: Clock
+    ca: CertificateAuthority
+    store: Store
+    cache: WatchCache
+    reader: Reader
+    writer: Writer
+    authorizer: Authorizer
+    tokens: TokenBook
+    endpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Master:
+    """A master that runs."""
+
+    ground: Ground
+    events: Recorder
+    dispatcher: Dispatcher
+    scheduler: Scheduler
+    runtime: ControllerRuntime
+    loop_watch: LoopWatch
+    api: ApiServer
+    join: ApiServer
+    started: datetime.datetime
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where its API is, `host:port` each."""
+        return self.ground.endpoints
+
+    @property
+    def admin_config(self) -> Path:
+        """The administrator's client configuration."""
+        return self.ground.settings.data_dir / ADMIN_CONFIG
+
+    def state(self) -> Mapping[str, object]:
+        """Facts for /statez."""
+        return {
+            "version": podium.__version__,
+            "cluster": self.ground.ca.cluster_id,
+            "started": self.started.isoformat(),
+            "revision": self.ground.reader.revision,
+            "endpoints": self.endpoints,
+            "tasks": len(asyncio.all_tasks()),
+            "worst_loop_lag_seconds": self.loop_watch.worst,
+        }
+
+
+async def serve(settings: MasterSettings, *, clock: Clock, stopping: asyncio.Event) -> None:
+    """Run a master until `stopping` is set, with this process to itself.
+
+    Raises:
+        PodiumError: It cannot start: the folder is in use, a port is taken, the CA is damaged.
+        ExceptionGroup: A part failed.
+    """
+    async with running(settings, clock=clock) as master:
+        # What was loaded lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        log.info(
+            "the master serves",
+            version=podium.__version__,
+            cluster=master.ground.ca.cluster_id,
+            endpoints=",".join(master.endpoints),
+            revision=master.ground.reader.revision,
+        )
+        await stopping.wait()
+        log.info("stopping")
+
+
+@asynccontextmanager
+async def running(settings: MasterSettings, *, clock: Clock) -> AsyncIterator[Master]:
+    """A master, started on entering and stopped on leaving."""
+    readiness = _Readiness()
+    make_private_directory(settings.data_dir)
+    with exclusive(settings.data_dir):
+        ca, serving = await asyncio.to_thread(_identity, settings, clock)
+        async with _servers(settings, clock, serving) as (api, join), _ground(settings, clock, ca, api) as ground:
+            await ensure_namespaces(ground.reader, ground.writer)
+            path = settings.data_dir / ADMIN_CONFIG
+            await asyncio.to_thread(ensure_admin_config, path, ca, clock, ground.endpoints)
+            master = _assemble(ground, api, join)
+            async with _supervised(_parts(master)), _http(settings, readiness, master.state):
+                _register(master)
+                await api.start()
+                await join.start()
+                readiness.waiting = None
+                yield master
+                readiness.waiting = "the master is stopping"
+                await asyncio.gather(api.stop(settings.stop_grace), join.stop(settings.stop_grace))
+
+
+class _Readiness:
+    """What /readyz tells: what is still waited for, or None."""
+
+    waiting: str | None = "the master is starting"
+
+    def __call__(self) -> str | None:
+        return self.waiting
+
+
+# ---------------------------------------------------------------- what everything stands on
+
+
+def _identity(settings: MasterSettings, clock: Clock) -> tuple[CertificateAuthority, ServingCertificate]:
+    lifetimes = Lifetimes(
+        server=datetime.timedelta(seconds=settings.server_certificate_lifetime),
+        node=datetime.timedelta(seconds=settings.node_certificate_lifetime),
+    )
+    ca = CertificateAuthority.open(settings.data_dir / PKI_FOLDER, clock, lifetimes)
+    return ca, ServingCertificate(ca, clock, settings.server_names())
+
+
+@asynccontextmanager
+async def _servers(
+    settings: MasterSettings, clock: Clock, serving: ServingCertificate
+) -> AsyncIterator[tuple[ApiServer, ApiServer]]:
+    """The two gRPC servers, their ports bound: who connects while the cache loads is kept waiting, not turned away."""
+    instrumentation = Instrumentation(clock, default_deadline=settings.call_deadline)
+    api = ApiServer(
+        listen=settings.listen,
+        credentials=serving.credentials(client_certificates=True),
+        instrumentation=instrumentation,
+    )
+    join = ApiServer(
+        listen=settings.join_listen,
+        credentials=serving.credentials(client_certificates=False),
+        instrumentation=instrumentation,
+    )
+    try:
+        api.bind()
+        join.bind()
+        yield api, join
+    finally:
+        await api.stop(0)
+        await join.stop(0)
+
+
+@asynccontextmanager
+async def _ground(
+    settings: MasterSettings, clock: Clock, ca: CertificateAuthority, api: ApiServer
+) -> AsyncIterator[Ground]:
+    store = await SqliteStore.open(settings.data_dir / STORE_FILE)
+    try:
+        async with WatchCache(store) as cache:
+            authorizer = Authorizer()
+            reader = CacheReader(cache)
+            writer = StoreWriter(store=store, cache=cache, authorizer=authorizer, clock=clock)
+            yield Ground(
+                settings=settings,
+                clock=clock,
+                ca=ca,
+                store=store,
+                cache=cache,
+                reader=reader,
+                writer=writer,
+                authorizer=authorizer,
+                tokens=TokenBook(reader=reader, writer=writer, clock=clock, pin=ca.pin),
+                endpoints=settings.endpoints(api.ports),
+            )
+    finally:
+        await store.close()
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _assemble(ground: Ground, api: ApiServer, join: ApiServer) -> Master:
+    settings, reader, writer, clock = ground.settings, ground.reader, ground.writer, ground.clock
+    events = Recorder(writer, clock, "podium-master")
+    dispatcher = Dispatcher(
+        reader=reader,
+        writer=writer,
+        clock=clock,
+        settings=DispatcherSettings(
+            heartbeat=settings.heartbeat,
+            lease=settings.lease,
+            pod_cidr=settings.pod_cidr,
+            node_prefix=settings.pod_cidr_node_prefix,
+            endpoints=ground.endpoints,
+        ),
+    )
+    return Master(
+        ground=ground,
+        events=events,
+        dispatcher=dispatcher,
+        scheduler=Scheduler(reader=reader, writer=writer, events=Recorder(writer, clock, "scheduler"), clock=clock),
+        runtime=ControllerRuntime(reader=reader, clock=clock),
+        loop_watch=LoopWatch(clock),
+        api=api,
+        join=join,
+        started=clock.now(),
+    )
+
+
+def _parts(master: Master) -> Mapping[str, Callable[[], Awaitable[None]]]:
+    """What runs for as long as the master does."""
+    ground = master.ground
+    settings, tokens, clock = ground.settings, ground.tokens, ground.clock
+    made = controllers.build(
+        reader=ground.reader,
+        writer=ground.writer,
+        events=master.events,
+        clock=clock,
+        liveness=master.dispatcher.sessions,
+    )
+    parts: dict[str, Callable[[], Awaitable[None]]] = {
+        "events": master.events.run,
+        "dispatcher": master.dispatcher.run,
+        "scheduler": master.scheduler.run,
+        "controllers": lambda: master.runtime.run(made),
+        "compactor": Compactor(store=ground.store, clock=clock, interval=settings.history).run,
+        "token cleaner": TokenCleaner(tokens=tokens, clock=clock).run,
+        "loop watch": master.loop_watch.run,
+    }
+    if settings.join_token_file is not None:
+        lifetime = datetime.timedelta(seconds=settings.join_token_lifetime)
+        path = settings.join_token_file
+        parts["join token file"] = JoinTokenFile(path=path, tokens=tokens, clock=clock, lifetime=lifetime).run
+    return parts
+
+
+@asynccontextmanager
+async def _supervised(parts: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+    """Run parts that never end; the failure of one ends them all, and whatever runs within."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(forever(name, body), name=name) for name, body in parts.items()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+# ---------------------------------------------------------------- servers
+
+
+def _register(master: Master) -> None:
+    ground, dispatcher, api, join = master.ground, master.dispatcher, master.api, master.join
+    api.add(
+        objects_service_pb2_grpc.add_ObjectsServicer_to_server,
+        ObjectsServicer(reader=ground.reader, writer=ground.writer, authorizer=ground.authorizer, cache=ground.cache),
+    )
+    api.add(
+        pods_service_pb2_grpc.add_PodsServicer_to_server,
+        PodsServicer(reader=ground.reader, relay=dispatcher.streams, authorizer=ground.authorizer, identify=caller),
+    )
+    api.add(
+        rollouts_service_pb2_grpc.add_RolloutsServicer_to_server,
+        RolloutsServicer(reader=ground.reader, writer=ground.writer, authorizer=ground.authorizer),
+    )
+    api.add(
+        node_session_pb2_grpc.add_NodeSessionServicer_to_server,
+        NodeSessionServicer(
+            sessions=dispatcher,
+            streams=dispatcher.streams,
+            signer=ground.ca,
+            authorizer=ground.authorizer,
+            identify=caller,
+            endpoints=ground.endpoints,
+        ),
+    )
+    api.add(cluster_service_pb2_grpc.add_ClusterServicer_to_server, _cluster_servicer(master))
+    join.add(
+        cluster_service_pb2_grpc.add_JoinServicer_to_server,
+        JoinServicer(
+            tokens=ground.tokens,
+            signer=ground.ca,
+            reader=ground.reader,
+            limiter=FailureLimiter(ground.clock),
+            endpoints=ground.endpoints,
+        ),
+    )
+
+
+def _cluster_servicer(master: Master) -> ClusterServicer:
+    ground = master.ground
+    return ClusterServicer(
+        facts=ClusterFacts(
+            version=podium.__version__,
+            endpoints=ground.endpoints,
+            pod_cidr=ground.settings.pod_cidr,
+            started=master.started,
+        ),
+        reader=ground.reader,
+        authorizer=ground.authorizer,
+        ca=ground.ca,
+        tokens=ground.tokens,
+        explainer=master.scheduler,
+        usage=master.dispatcher.usage,
+        backup=ground.store,
+        scratch=ground.settings.data_dir,
+    )
+
+
+@asynccontextmanager
+async def _http(
+    settings: MasterSettings, ready: Callable[[], str | None], state: Callable[[], Mapping[str, object]]
+) -> AsyncIterator[None]:
+    if not settings.http_listen:
+        yield
+        return
+    http = HttpServer(listen=settings.http_listen, ready=ready, state=state)
+    await http.start()
+    try:
+        yield
+    finally:
+        await http.stop()
