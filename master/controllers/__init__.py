@@ -1,0 +1,30 @@
+"""The controllers: each compares what is with what should be, and writes the difference. See docs/controllers.md."""
+
+from __future__ import annotations
+
+from master.access.protocol import EventRecorder, Reader, Writer
+from master.controllers.deployment import DeploymentController
+from master.controllers.event_ttl import EventTtlController
+from master.controllers.garbage import GarbageController
+from master.controllers.liveness import Liveness
+from master.controllers.namespace import NamespaceController
+from master.controllers.node_lifecycle import NodeLifecycleController
+from master.controllers.pod_gc import PodGcController
+from master.controllers.replicaset import ReplicaSetController
+from master.reconcile.protocol import Controller
+from podium.aio.clock import Clock
+
+
+def build(
+    *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock, liveness: Liveness
+) -> list[Controller]:
+    """Every controller, for `master.reconcile.runtime.ControllerRuntime.run`."""
+    return [
+        DeploymentController(reader=reader, writer=writer, events=events, clock=clock),
+        ReplicaSetController(reader=reader, writer=writer, events=events, clock=clock),
+        NodeLifecycleController(reader=reader, writer=writer, events=events, clock=clock, liveness=liveness),
+        PodGcController(reader=reader, writer=writer),
+        NamespaceController(reader=reader, writer=writer, clock=clock),
+        GarbageController(reader=reader, writer=writer),
+        EventTtlController(reader=reader, writer=writer, clock=clock),
+    ]
