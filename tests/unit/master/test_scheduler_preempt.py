@@ -6,18 +6,18 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from master.scheduler.engine import Engine
+from master.scheduler.engine import Engine, Turn
 from master.scheduler.ledger import PodKey
 from master.scheduler.preempt import plan_eviction
 from podium.v1.core_pb2 import Taint
 from tests.support.scheduling import bound, engine, node, pod, refused, see, state, turns
 
 
-def evicted(taken: list[object] | object) -> dict[str, tuple[str, list[str]]]:
+def evicted(taken: list[Turn]) -> dict[str, tuple[str, list[str]]]:
     """Node and victims by the pod that room is made for."""
     return {
         making.pod.key.name: (making.eviction.node, sorted(v.key.name for v in making.eviction.victims))
-        for turn in taken  # type: ignore[attr-defined]
+        for turn in taken
         for making in turn.evictions
     }
 

@@ -75,6 +75,25 @@ def test_a_change_that_cannot_help_wakes_nobody() -> None:
     assert turns(made) == []
 
 
+def test_what_a_pod_waits_for_follows_what_refuses_it() -> None:
+    """Parked for a taint; the node fills; the taint goes, which does not help; then room comes: that must."""
+    made = engine(node(cpu="2", taints=[TAINT]), pod("a", cpu="2"))
+    turns(made)
+    see(made, pod("there", cpu="2", on="n1"), node(cpu="2"))
+    assert bound(turns(made)) == {}
+    gone(made, "there")
+    assert bound(turns(made)) == {"a": "n1"}
+
+
+def test_a_pod_that_loses_the_race_for_room_is_not_told_the_same_again() -> None:
+    made = engine(node(cpu="2"), pod("there", cpu="2", on="n1"), pod("a", cpu="2"), pod("b", cpu="2", group="web"))
+    assert refused(turns(made)).keys() == {"a", "b"}
+    gone(made, "there")
+    taken = turns(made)
+    assert bound(taken) == {"a": "n1"}
+    assert refused(taken) == {}
+
+
 def test_a_failed_binding_is_undone_and_tried_again() -> None:
     made = engine(node(cpu="1"), pod("a", cpu="1"), pod("b", cpu="1"))
     (entry,) = (e for turn in turns(made) for e in turn.bound)
