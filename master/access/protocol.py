@@ -83,9 +83,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create `object`."""
+    """Create `object`. `owned`: the writer may keep and complete this very message, which saves a copy."""
 
     object: Message
+    dry_run: bool = False
+    field_manager: str = ""
+    owned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class Update:
 
     object: Message
     subresource: str = ""
+    dry_run: bool = False
+    field_manager: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ class Delete:
 
     key: Key
     options: DeleteOptions = field(default_factory=DeleteOptions)
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,7 @@ class Bind:
     name: str
     uid: str
     node: str
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,10 @@ Write = Create | Update | Delete | Bind | Mutate
 
 
 class Writer(Protocol):
-    """The one way to write. Every method returns after the write is durable *and* visible in the Reader."""
+    """The one way to write. Every method returns after the write is durable *and* visible in the Reader.
+
+    What it returns is shared with the Reader, and so must not be changed.
+    """
 
     async def create(self, obj: M, *, by: Principal, dry_run: bool = False, field_manager: str = "") -> M:
         """Raises: AlreadyExists, Invalid, Forbidden, NotFound (its namespace)."""

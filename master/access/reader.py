@@ -8,11 +8,13 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from master.access.listing import Page, Selection, list_page
+from master.access.listing import Page, list_page
+from master.access.listing import Selection as Selection
 from master.access.subscription import CacheSubscription
+from master.access.watch import Seen as Seen
 from master.access.watch import Watch
 from master.cache.cache import WatchCache
-from master.cache.item import Item
+from master.cache.item import Item as Item
 from podium.errors import NotFound
 from podium.objects.kinds import Key, kind_of
 from podium.objects.selectors import Selector

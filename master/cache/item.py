@@ -26,6 +26,11 @@ class Item:
         self.revision = revision
         self._message = message
 
+    @classmethod
+    def blank(cls, kind: str, revision: int) -> Item:
+        """An object with nothing but a resourceVersion."""
+        return cls(Key(kind, "", ""), b"", revision)
+
     @property
     def message(self) -> Any:
         """The object, with its resourceVersion."""

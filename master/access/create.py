@@ -1,0 +1,68 @@
+"""Creating: identity, initial state, defaults, validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from master.access.admit import admit, check_namespace, check_scope
+from master.access.authorship import name_author
+from master.access.planned import Planned, Situation, put
+from podium.errors import AlreadyExists, BadRequest
+from podium.objects.kinds import Key, Kind, kind_of
+from podium.objects.meta import generate_name, new_uid, timestamp
+from podium.objects.pod import qos_class
+
+NAMESPACE_FINALIZER = "kubernetes"
+
+
+def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
+    """Decide the creation of `obj`, which is completed in place. `generated`: its name is to be made up.
+
+    Raises:
+        AlreadyExists: An object of its name exists.
+        BadRequest: It has a resourceVersion, or is too large.
+        Invalid: Fields are refused.
+        NotFound: Its namespace does not exist.
+        Forbidden: Its namespace is being deleted.
+    """
+    kind = kind_of(obj)
+    metadata = obj.metadata
+    if metadata.resource_version:
+        raise BadRequest("resourceVersion must be empty for an object that is to be created")
+    check_scope(kind, obj)
+    if kind.namespaced:
+        check_namespace(situation.cache, metadata.namespace)
+    if generated:
+        metadata.name = generate_name(metadata.generate_name)
+    key = Key(kind.name, metadata.namespace, metadata.name)
+    if metadata.name and situation.cache.get(key) is not None:
+        raise already_exists(key)
+    _begin(kind, obj, situation)
+    admit(key, obj, None)
+    if kind.name == "Pod":
+        obj.status.phase, obj.status.qos_class = "Pending", qos_class(obj.spec)
+    elif kind.name == "Deployment":
+        name_author(obj, None, situation.by)
+    return put(key, obj, None)
+
+
+def already_exists(key: Key) -> AlreadyExists:
+    """The error for a name that is taken."""
+    where = f' in namespace "{key.namespace}"' if key.namespace else ""
+    return AlreadyExists(f'{key.kind} "{key.name}" already exists{where}', {"kind": key.kind, "name": key.name})
+
+
+def _begin(kind: Kind, obj: Any, situation: Situation) -> None:
+    """What a new object has whatever its author wrote."""
+    metadata = obj.metadata
+    metadata.uid = new_uid()
+    metadata.creation_timestamp.CopyFrom(timestamp(situation.now))
+    metadata.ClearField("deletion_timestamp")
+    metadata.ClearField("deletion_grace_period_seconds")
+    metadata.generation = 1 if kind.has_generation else 0
+    if "status" in kind.subresources and kind.name != "Node":  # a node tells its state as it joins
+        obj.ClearField("status")
+    if kind.name == "Namespace":
+        obj.status.phase = "Active"
+        if NAMESPACE_FINALIZER not in obj.spec.finalizers:
+            obj.spec.finalizers.append(NAMESPACE_FINALIZER)

@@ -1,0 +1,92 @@
+"""A write, decided but not yet made; and what every such decision shares."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from master.access.protocol import Principal
+from master.cache.cache import WatchCache
+from master.cache.item import Item
+from master.store.protocol import ABSENT, Op, Put, Remove, Revision
+from podium.errors import BadRequest
+from podium.objects.kinds import Key
+
+MAX_OBJECT_BYTES = 1_536 * 1024
+# Kinds that are written all the time and may be lost in a crash: never worth an fsync of their own.
+RELAXED_KINDS = frozenset({"Event", "Lease"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a decision is made from."""
+
+    by: Principal
+    now: datetime.datetime
+    cache: WatchCache
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What to commit, and the object that comes of it. No `op`: nothing changes, or nothing is to be written."""
+
+    message: Any
+    op: Op | None = None
+
+    @property
+    def durable(self) -> bool:
+        """Whether the write has to be on disk before it is acknowledged."""
+        return self.op is None or self.op.key.kind not in RELAXED_KINDS
+
+    @property
+    def unwritten(self) -> Any:
+        """The object as it would be, at the revision that it is at now."""
+        if self.op is not None and self.op.expect:
+            self.message.metadata.resource_version = str(self.op.expect)
+        return self.message
+
+
+Plan = Callable[[], Planned]
+"""Decides a write anew from what is in the cache. Raises PodiumError to refuse it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A write to be made: its plan is made, committed if the object is still as it was, and otherwise made again.
+
+    `key` is empty of name when the name is yet to be generated.
+    """
+
+    key: Key
+    plan: Plan
+    dry_run: bool = False
+
+
+def put(key: Key, message: Any, current: Item | None) -> Planned:
+    """Write `message`, which has no resourceVersion, over `current`; nothing when that is what is stored."""
+    value = message.SerializeToString(deterministic=True)
+    if current is not None and value == current.value:
+        return Planned(current.message)
+    if len(value) > MAX_OBJECT_BYTES:
+        raise BadRequest(
+            f'{key.kind} "{key.name}" is {len(value)} bytes long: must be at most {MAX_OBJECT_BYTES}',
+            {"bytes": str(len(value)), "limit": str(MAX_OBJECT_BYTES)},
+        )
+    return Planned(message, Put(key, value, ABSENT if current is None else Revision(current.revision)))
+
+
+def remove(key: Key, message: Any, current: Item) -> Planned:
+    """Remove the object, whose last state is `message`, which has no resourceVersion."""
+    value = message.SerializeToString(deterministic=True)
+    return Planned(message, Remove(key, Revision(current.revision), value))
+
+
+def copy_of(item: Item) -> Any:
+    """An object to change: its message copied, without resourceVersion."""
+    message = item.message
+    copied = type(message)()
+    copied.CopyFrom(message)
+    copied.metadata.resource_version = ""
+    return copied

@@ -1,0 +1,288 @@
+"""The way to write: authorize → decide (defaults, validation, semantics) → commit → wait until readers see it.
+
+Every write is an `Attempt`: a plan is made from the cache, without awaiting, and committed on condition that the object
+is still at the revision that the plan was made from. When it is not, the plan is made again, and decides anew: a second
+create of a name is refused then, an update with a resourceVersion is a conflict, an unconditional one is repeated.
+
+Many writes are planned together and handed to the store together; of those that are about the same object, the later
+wait until the earlier are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, assert_never
+
+from google.protobuf.message import Message
+
+from master.access.create import plan_create
+from master.access.delete import plan_delete
+from master.access.planned import Attempt, Planned, Situation, copy_of
+from master.access.protocol import Bind, Create, Delete, Mutate, Principal, Update
+from master.access.reader import not_found
+from master.access.subresources import plan_bind, rescaled
+from master.access.update import plan_update
+from master.access.writes import ApiWrite, Apply, Evict, Patch, Rescale
+from master.auth.authorizer import Authorizer
+from master.cache.cache import WatchCache
+from master.cache.item import Item
+from master.store.protocol import Mismatch, Outcome, Store
+from podium.aio.clock import Clock
+from podium.codec.apply import server_side_apply
+from podium.codec.json import object_from_dict, parse_json
+from podium.codec.patch import apply_patch
+from podium.errors import BadRequest, Conflict, PodiumError
+from podium.objects.kinds import Key, key_of, kind_of
+from podium.v1.meta_pb2 import DeleteOptions
+
+M = TypeVar("M", bound=Message)
+
+ATTEMPTS = 16
+
+
+class StoreWriter:
+    """See `master.access.protocol.Writer`, and the module."""
+
+    def __init__(self, *, store: Store, cache: WatchCache, authorizer: Authorizer, clock: Clock) -> None:
+        self._store = store
+        self._cache = cache
+        self._authorizer = authorizer
+        self._clock = clock
+
+    async def create(self, obj: M, *, by: Principal, dry_run: bool = False, field_manager: str = "") -> M:
+        created: M = await self._one(Create(obj, dry_run, field_manager), by)
+        return created
+
+    async def update(
+        self, obj: M, *, by: Principal, subresource: str = "", dry_run: bool = False, field_manager: str = ""
+    ) -> M:
+        updated: M = await self._one(Update(obj, subresource, dry_run, field_manager), by)
+        return updated
+
+    async def delete(
+        self, key: Key, *, by: Principal, options: DeleteOptions | None = None, dry_run: bool = False
+    ) -> Message:
+        last: Message = await self._one(Delete(key, options or DeleteOptions(), dry_run), by)
+        return last
+
+    async def mutate(
+        self,
+        kind: type[M],
+        namespace: str,
+        name: str,
+        change: Callable[[M], None],
+        *,
+        by: Principal,
+        subresource: str = "",
+    ) -> M:
+        mutated: M = await self._one(Mutate(Key(kind_of(kind).name, namespace, name), change, subresource), by)
+        return mutated
+
+    async def write_many(self, writes: Sequence[ApiWrite], *, by: Principal) -> list[Message | PodiumError]:
+        """See `Writer.write_many`; takes the API's own writes, too."""
+        outcomes: list[Message | PodiumError | None] = [None] * len(writes)
+        situation = Situation(by=by, now=self._clock.now(), cache=self._cache)
+        attempts: dict[int, Attempt] = {}
+        for index, write in enumerate(writes):
+            try:
+                attempts[index] = self._attempt(write, situation)
+            except PodiumError as error:
+                outcomes[index] = error
+        lost = dict.fromkeys(attempts, 0)
+        while attempts:
+            for index, outcome in (await self._round(attempts)).items():
+                if isinstance(outcome, Mismatch):
+                    lost[index] += 1
+                    if lost[index] < ATTEMPTS:
+                        continue
+                    outcome = _contended(attempts[index].key)
+                outcomes[index] = outcome
+                del attempts[index]
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _one(self, write: ApiWrite, by: Principal) -> Any:
+        [outcome] = await self.write_many([write], by=by)
+        if isinstance(outcome, PodiumError):
+            raise outcome
+        return outcome
+
+    # ------------------------------------------------------------ one round
+
+    async def _round(self, attempts: dict[int, Attempt]) -> dict[int, Message | PodiumError | Mismatch]:
+        """Plan and commit what can be now; an attempt without an outcome waits for one before it on the same key."""
+        outcomes: dict[int, Message | PodiumError | Mismatch] = {}
+        to_commit: dict[int, Planned] = {}
+        taken: set[Key] = set()
+        for index, attempt in attempts.items():
+            if attempt.key in taken:
+                continue
+            if attempt.key.name:
+                taken.add(attempt.key)
+            try:
+                planned = attempt.plan()
+            except PodiumError as error:
+                outcomes[index] = error
+                continue
+            if planned.op is None or attempt.dry_run:
+                outcomes[index] = planned.unwritten
+            else:
+                to_commit[index] = planned
+        for durable in (False, True):
+            group = {index: planned for index, planned in to_commit.items() if planned.durable is durable}
+            if group:
+                outcomes |= await self._commit(group, durable=durable)
+        return outcomes
+
+    async def _commit(self, group: dict[int, Planned], *, durable: bool) -> dict[int, Message | PodiumError | Mismatch]:
+        ops = [planned.op for planned in group.values() if planned.op is not None]
+        for planned, op in zip(group.values(), ops, strict=True):
+            self._cache.lend(op.value, planned.message)
+        try:
+            committed = await self._store.commit_each([[op] for op in ops], durable=durable)
+        except PodiumError as error:
+            self._take_back(group)
+            return dict.fromkeys(group, error)
+        except asyncio.CancelledError:
+            self._take_back(group)
+            raise
+        # The store tells events in order: everything that made us lose, too, is before its newest revision.
+        await self._cache.wait_for(self._store.revision)
+        return {i: self._settle(group[i], outcome) for i, outcome in zip(group, committed, strict=True)}
+
+    def _settle(self, planned: Planned, outcome: Outcome) -> Message | Mismatch:
+        if isinstance(outcome, Mismatch):
+            if planned.op is not None:
+                self._cache.take_back(planned.op.value)
+            return outcome
+        message: Message = planned.message
+        planned.message.metadata.resource_version = str(outcome[0])
+        return message
+
+    def _take_back(self, group: dict[int, Planned]) -> None:
+        for planned in group.values():
+            if planned.op is not None:
+                self._cache.take_back(planned.op.value)
+
+    # ------------------------------------------------------------ from a write to an attempt
+
+    def _attempt(self, write: ApiWrite, situation: Situation) -> Attempt:
+        by = situation.by
+        match write:
+            case Create():
+                return self._create(write, situation)
+            case Update():
+                return self._update(write, situation)
+            case Delete(key, options, dry_run):
+                self._check(by, "delete", key)
+                return Attempt(key, lambda: plan_delete(self._current(key), options, situation), dry_run)
+            case Mutate(key, change, subresource):
+                self._check(by, "update", key, subresource)
+                return Attempt(key, lambda: self._mutated(key, change, subresource, situation))
+            case Bind(namespace, name, uid, node, dry_run):
+                key = Key("Pod", namespace, name)
+                self._check(by, "create", key, "binding")
+                return Attempt(key, lambda: plan_bind(self._current(key), uid, node, situation), dry_run)
+            case Evict():
+                key = Key("Pod", write.namespace, write.name)
+                self._check(by, "create", key, "eviction")
+                return Attempt(key, lambda: plan_delete(self._current(key), write.options, situation), write.dry_run)
+            case Patch():
+                return self._patch(write, situation)
+            case Apply():
+                return self._apply(write, situation)
+            case Rescale():
+                return self._rescale(write, situation)
+            case _:
+                assert_never(write)
+
+    def _create(self, write: Create, situation: Situation) -> Attempt:
+        key = key_of(write.object)
+        self._check(situation.by, "create", key)
+        obj: Any = write.object if write.owned else _copied(write.object)
+        generated = not obj.metadata.name and bool(obj.metadata.generate_name)
+        return Attempt(key, lambda: plan_create(obj, situation, generated=generated), write.dry_run)
+
+    def _update(self, write: Update, situation: Situation) -> Attempt:
+        key = key_of(write.object)
+        self._check(situation.by, "update", key, write.subresource)
+
+        def plan() -> Planned:
+            # Planning completes the object, preconditions included: a plan that is made again needs it as it came.
+            obj = _copied(write.object)
+            return plan_update(
+                obj, self._current(key), situation, subresource=write.subresource, manager=write.field_manager
+            )
+
+        return Attempt(key, plan, write.dry_run)
+
+    def _mutated(self, key: Key, change: Callable[[Any], None], subresource: str, situation: Situation) -> Planned:
+        current = self._current(key)
+        obj = copy_of(current)
+        obj.metadata.resource_version = str(current.revision)
+        change(obj)
+        if obj == current.message:
+            return Planned(current.message)
+        return plan_update(obj, current, situation, subresource=subresource, manager="")
+
+    def _patch(self, write: Patch, situation: Situation) -> Attempt:
+        self._check(situation.by, "patch", write.key, write.subresource)
+
+        def plan() -> Planned:
+            current = self._current(write.key)
+            patched: Any = apply_patch(current.message, write.type, write.patch)
+            if key_of(patched) != write.key:
+                raise BadRequest("a patch cannot change an object's name or namespace")
+            return plan_update(patched, current, situation, subresource=write.subresource, manager=write.field_manager)
+
+        return Attempt(write.key, plan, write.dry_run)
+
+    def _apply(self, write: Apply, situation: Situation) -> Attempt:
+        if not write.field_manager:
+            raise BadRequest("apply needs a fieldManager: the name that owns what the manifest sets")
+        manifest = parse_json(write.manifest)
+        key = key_of(object_from_dict(manifest))
+        if not key.name:
+            raise BadRequest("apply needs metadata.name")
+        self._check(situation.by, "patch", key, write.subresource)
+
+        def plan() -> Planned:
+            current = self._cache.get(key)
+            live = None if current is None else current.message
+            wanted = server_side_apply(live, manifest, write.field_manager, write.force, situation.now)
+            if current is None:
+                self._check(situation.by, "create", key)
+                return plan_create(wanted, situation, generated=False)
+            return plan_update(wanted, current, situation, subresource=write.subresource, manager=write.field_manager)
+
+        return Attempt(key, plan, write.dry_run)
+
+    def _rescale(self, write: Rescale, situation: Situation) -> Attempt:
+        self._check(situation.by, "update", write.key, "scale")
+
+        def plan() -> Planned:
+            current = self._current(write.key)
+            return plan_update(
+                rescaled(current, write.scale), current, situation, subresource="", manager=write.field_manager
+            )
+
+        return Attempt(write.key, plan, write.dry_run)
+
+    def _check(self, by: Principal, verb: str, key: Key, subresource: str = "") -> None:
+        self._authorizer.check(by, verb, key.kind, key.namespace, key.name, subresource)
+
+    def _current(self, key: Key) -> Item:
+        item = self._cache.get(key)
+        if item is None:
+            raise not_found(key)
+        return item
+
+
+def _contended(key: Key) -> Conflict:
+    return Conflict(f'{key.kind} "{key.name}" is being changed by others all the time; try again', {"kind": key.kind})
+
+
+def _copied(message: Message) -> Message:
+    copied = type(message)()
+    copied.CopyFrom(message)
+    return copied

@@ -1,0 +1,56 @@
+"""The writes that only the API makes, next to those of `master.access.protocol`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from master.access.protocol import Write
+from podium.objects.kinds import Key
+from podium.v1.apps_pb2 import Scale
+from podium.v1.meta_pb2 import DeleteOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """Patch an object. `type` is a `PatchRequest.Type`, `patch` is JSON text."""
+
+    key: Key
+    type: int
+    patch: bytes
+    subresource: str = ""
+    dry_run: bool = False
+    field_manager: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apply:
+    """Server-side apply of a manifest (JSON text); creates the object when there is none."""
+
+    manifest: bytes
+    field_manager: str
+    force: bool = False
+    subresource: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescale:
+    """Write the `scale` sub-resource of a workload."""
+
+    key: Key
+    scale: Scale
+    dry_run: bool = False
+    field_manager: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evict:
+    """Write the `eviction` sub-resource of a pod: a delete that disruption budgets may refuse."""
+
+    namespace: str
+    name: str
+    options: DeleteOptions = field(default_factory=DeleteOptions)
+    dry_run: bool = False
+
+
+ApiWrite = Write | Patch | Apply | Rescale | Evict
