@@ -20,7 +20,6 @@ from pathlib import Path
 import podium
 from master import controllers
 from master.access.events import Recorder
-from master.access.protocol import Reader, Writer
 from master.access.reader import CacheReader
 from master.access.writer import StoreWriter
 from master.api.cluster import ClusterFacts, ClusterServicer
@@ -28,7 +27,7 @@ from master.api.identity import caller
 from master.api.interceptors import Instrumentation
 from master.api.join import JoinServicer
 from master.api.node_session import NodeSessionServicer
-from master.api.objects import ObjectsServicer
+from master.api.objects import ObjectsServicer, add_objects_to_server
 from master.api.pods import PodsServicer
 from master.api.rollouts import RolloutsServicer
 from master.api.server import ApiServer
@@ -40,6 +39,7 @@ from master.auth.token_file import JoinTokenFile, TokenCleaner
 from master.auth.tokens import TokenBook
 from master.bootstrap import ensure_admin_config, ensure_namespaces
 from master.cache.cache import WatchCache
+from master.controllers.fleet import FleetSettings
 from master.dispatcher.dispatcher import Dispatcher, DispatcherSettings
 from master.http import HttpServer
 from master.reconcile.runtime import ControllerRuntime
@@ -56,7 +56,6 @@ from podium.telemetry.loopwatch import LoopWatch
 from podium.v1 import (
     cluster_service_pb2_grpc,
     node_session_pb2_grpc,
-    objects_service_pb2_grpc,
     pods_service_pb2_grpc,
     rollouts_service_pb2_grpc,
 )
@@ -76,8 +75,8 @@ class Ground:
     ca: CertificateAuthority
     store: Store
     cache: WatchCache
-    reader: Reader
-    writer: Writer
+    reader: CacheReader
+    writer: StoreWriter
     authorizer: Authorizer
     tokens: TokenBook
     endpoints: tuple[str, ...]
@@ -89,6 +88,7 @@ class Master:
 
     ground: Ground
     events: Recorder
+    scheduler_events: Recorder
     dispatcher: Dispatcher
     scheduler: Scheduler
     runtime: ControllerRuntime
@@ -242,7 +242,7 @@ async def _ground(
 
 def _assemble(ground: Ground, api: ApiServer, join: ApiServer) -> Master:
     settings, reader, writer, clock = ground.settings, ground.reader, ground.writer, ground.clock
-    events = Recorder(writer, clock, "podium-master")
+    scheduler_events = Recorder(writer=writer, clock=clock, component="scheduler")
     dispatcher = Dispatcher(
         reader=reader,
         writer=writer,
@@ -257,9 +257,10 @@ def _assemble(ground: Ground, api: ApiServer, join: ApiServer) -> Master:
     )
     return Master(
         ground=ground,
-        events=events,
+        events=Recorder(writer=writer, clock=clock, component="controller-manager"),
+        scheduler_events=scheduler_events,
         dispatcher=dispatcher,
-        scheduler=Scheduler(reader=reader, writer=writer, events=Recorder(writer, clock, "scheduler"), clock=clock),
+        scheduler=Scheduler(reader=reader, writer=writer, events=scheduler_events, clock=clock),
         runtime=ControllerRuntime(reader=reader, clock=clock),
         loop_watch=LoopWatch(clock),
         api=api,
@@ -278,9 +279,11 @@ def _parts(master: Master) -> Mapping[str, Callable[[], Awaitable[None]]]:
         events=master.events,
         clock=clock,
         liveness=master.dispatcher.sessions,
+        fleet=FleetSettings(lease=settings.lease),
     )
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         "events": master.events.run,
+        "scheduler events": master.scheduler_events.run,
         "dispatcher": master.dispatcher.run,
         "scheduler": master.scheduler.run,
         "controllers": lambda: master.runtime.run(made),
@@ -313,8 +316,8 @@ async def _supervised(parts: Mapping[str, Callable[[], Awaitable[None]]]) -> Asy
 def _register(master: Master) -> None:
     ground, dispatcher, api, join = master.ground, master.dispatcher, master.api, master.join
     api.add(
-        objects_service_pb2_grpc.add_ObjectsServicer_to_server,
-        ObjectsServicer(reader=ground.reader, writer=ground.writer, authorizer=ground.authorizer, cache=ground.cache),
+        add_objects_to_server,
+        ObjectsServicer(reader=ground.reader, writer=ground.writer, authorizer=ground.authorizer),
     )
     api.add(
         pods_service_pb2_grpc.add_PodsServicer_to_server,
