@@ -5,6 +5,7 @@ from __future__ import annotations
 from master.access.protocol import EventRecorder, Reader, Writer
 from master.controllers.deployment import DeploymentController
 from master.controllers.event_ttl import EventTtlController
+from master.controllers.fleet import FleetSettings
 from master.controllers.garbage import GarbageController
 from master.controllers.liveness import Liveness
 from master.controllers.namespace import NamespaceController
@@ -16,13 +17,21 @@ from podium.aio.clock import Clock
 
 
 def build(
-    *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock, liveness: Liveness
+    *,
+    reader: Reader,
+    writer: Writer,
+    events: EventRecorder,
+    clock: Clock,
+    liveness: Liveness,
+    fleet: FleetSettings | None = None,
 ) -> list[Controller]:
     """Every controller, for `master.reconcile.runtime.ControllerRuntime.run`."""
     return [
         DeploymentController(reader=reader, writer=writer, events=events, clock=clock),
         ReplicaSetController(reader=reader, writer=writer, events=events, clock=clock),
-        NodeLifecycleController(reader=reader, writer=writer, events=events, clock=clock, liveness=liveness),
+        NodeLifecycleController(
+            reader=reader, writer=writer, events=events, clock=clock, liveness=liveness, settings=fleet
+        ),
         PodGcController(reader=reader, writer=writer),
         NamespaceController(reader=reader, writer=writer, clock=clock),
         GarbageController(reader=reader, writer=writer),
