@@ -125,8 +125,7 @@ def test_faults_are_shown_where_they_hold_things_up() -> None:
     ],
 )
 def test_how_a_container_ended(exit_code: int, oom: bool, error: str, reason: str, signal: int) -> None:
-    fields = {"error": error} if error else {}
-    of_run = ended(APP, exit_code=exit_code, **fields)
+    of_run = ended(APP, exit_code=exit_code, error=error)
     if oom:
         object.__setattr__(of_run.record, "oom_killed", True)
     (of,) = told(make_pod(policy="Never"), seen(of_run)).container_statuses
