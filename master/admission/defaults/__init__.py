@@ -1,0 +1,39 @@
+"""Defaulting: what an object leaves unsaid is written into it, as Kubernetes does, so that everyone reads the same.
+
+`apply_defaults` changes the object in place. It is idempotent, and total: what it cannot read (a quantity that is
+none) it leaves for validation to name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from master.admission.defaults import apps, core, pods
+from podium.objects.kinds import BY_MESSAGE
+from podium.v1 import apps_pb2, core_pb2
+
+DEFAULT_NAMESPACE = "default"
+
+_BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
+    core_pb2.Namespace: core.namespace,
+    core_pb2.Node: core.node,
+    core_pb2.Secret: core.secret,
+    core_pb2.Event: core.event,
+    core_pb2.Pod: pods.pod,
+    apps_pb2.ReplicaSet: apps.replica_set,
+    apps_pb2.Deployment: apps.deployment,
+}
+
+
+def apply_defaults(obj: Any) -> None:
+    """Fill in the defaults of an object of any kind, in place."""
+    cls = type(obj)
+    metadata = obj.metadata
+    if not metadata.namespace and BY_MESSAGE[cls].namespaced:
+        metadata.namespace = DEFAULT_NAMESPACE
+    default = _BY_MESSAGE.get(cls)
+    if default is not None:
+        default(obj)

@@ -1,0 +1,43 @@
+"""Defaults of ReplicaSet and Deployment. Selectors and labels have none in apps/v1."""
+
+from __future__ import annotations
+
+from master.admission.defaults.pods import pod_spec
+from podium.v1.apps_pb2 import Deployment, DeploymentStrategy, ReplicaSet
+
+_REPLICAS = 1
+_REVISION_HISTORY_LIMIT = 10
+_PROGRESS_DEADLINE_SECONDS = 600
+_ROLLING_SHARE = "25%"
+
+
+def replica_set(obj: ReplicaSet) -> None:
+    """One replica."""
+    if not obj.spec.HasField("replicas"):
+        obj.spec.replicas = _REPLICAS
+    pod_spec(obj.spec.template.spec)
+
+
+def deployment(obj: Deployment) -> None:
+    """One replica, rolled over by quarters, ten old revisions kept, ten minutes to make progress."""
+    spec = obj.spec
+    if not spec.HasField("replicas"):
+        spec.replicas = _REPLICAS
+    if not spec.HasField("revision_history_limit"):
+        spec.revision_history_limit = _REVISION_HISTORY_LIMIT
+    if not spec.HasField("progress_deadline_seconds"):
+        spec.progress_deadline_seconds = _PROGRESS_DEADLINE_SECONDS
+    _strategy(spec.strategy)
+    pod_spec(spec.template.spec)
+
+
+def _strategy(strategy: DeploymentStrategy) -> None:
+    if not strategy.type:
+        strategy.type = "RollingUpdate"
+    if strategy.type != "RollingUpdate":
+        return
+    rolling = strategy.rolling_update
+    if not rolling.HasField("max_unavailable"):
+        rolling.max_unavailable.str_value = _ROLLING_SHARE
+    if not rolling.HasField("max_surge"):
+        rolling.max_surge.str_value = _ROLLING_SHARE

@@ -1,0 +1,82 @@
+"""Validation: everything that is wrong with an object, each with its full path.
+
+    validate(obj)               a new object, after defaulting
+    validate(obj, old)          a change of one: also what may not change
+    validate_status(obj, old)   a change of `status` only; cheap, for it is what nodes write all day
+
+All are pure. Rules are one file an API group (`core`, `apps`, and `pods` and `containers` for what is large); `walk`
+takes them through an object; `names` holds the syntax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.message import Message
+
+from master.admission.validation import apps, containers, core, meta, pods
+from master.admission.validation.walk import Findings, Walk
+from podium.errors import Violation
+from podium.objects.kinds import kind_of
+from podium.v1 import apps_pb2, core_pb2
+
+MAX_OBJECT_BYTES = 1536 * 1024
+"""Largest object that is stored, encoded."""
+
+_UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
+    core_pb2.Pod: pods.update,
+    core_pb2.Node: core.update_node,
+    core_pb2.Namespace: core.update_namespace,
+    core_pb2.Secret: core.update_secret,
+    apps_pb2.ReplicaSet: apps.update_replica_set,
+    apps_pb2.Deployment: apps.update_deployment,
+}
+
+_walk = Walk(
+    meta.MESSAGES | core.MESSAGES | containers.MESSAGES | pods.MESSAGES | apps.MESSAGES,
+    meta.FIELDS | core.FIELDS | containers.FIELDS | pods.FIELDS | apps.FIELDS,
+)
+
+
+def validate(obj: Any, old: Any = None) -> list[Violation]:
+    """Everything wrong with a defaulted object; empty when it may be stored.
+
+    Args:
+        obj: Of any kind.
+        old: What it replaces, unless it is new.
+    """
+    findings = _size(obj)
+    meta.identity(obj.metadata, kind_of(obj), findings)
+    _walk(obj, "", findings)
+    if old is not None:
+        _unchanged(obj, old, findings)
+    return _finished(findings)
+
+
+def validate_status(obj: Any, old: Any) -> list[Violation]:
+    """Everything wrong with a change that only touches status."""
+    findings = _size(obj)
+    if obj.metadata != old.metadata:
+        meta.unchanged(obj.metadata, old.metadata, findings)
+    _walk(obj.status, ".status", findings)
+    return _finished(findings)
+
+
+def _unchanged(obj: Any, old: Any, findings: Findings) -> None:
+    meta.unchanged(obj.metadata, old.metadata, findings)
+    update = _UPDATES.get(type(obj))
+    if update is not None:
+        update(obj, old, findings)
+
+
+def _size(obj: Message) -> Findings:
+    size = obj.ByteSize()
+    if size <= MAX_OBJECT_BYTES:
+        return []
+    return [Violation(".metadata", f"the object must be at most {MAX_OBJECT_BYTES} bytes encoded, not {size}")]
+
+
+def _finished(findings: Findings) -> list[Violation]:
+    """Paths lose the dot that they begin with."""
+    return [Violation(f.field.removeprefix("."), f.description, f.hint) for f in findings]

@@ -1,0 +1,126 @@
+"""Rules of ReplicaSet and Deployment: a selector that finds the template's pods, and a strategy that can move."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from master.admission.validation import names
+from master.admission.validation.walk import FieldRule, Findings, MessageRule, between
+from podium.errors import BadRequest, Violation
+from podium.objects.selectors import Selector, from_label_selector
+from podium.v1.apps_pb2 import (
+    Deployment,
+    DeploymentSpec,
+    DeploymentStrategy,
+    ReplicaSet,
+    ReplicaSetSpec,
+    RollingUpdateDeployment,
+)
+from podium.v1.core_pb2 import PodTemplateSpec
+from podium.v1.meta_pb2 import IntOrString, LabelSelector
+
+# ---------------------------------------------------------------- selector and template
+
+
+def _workload(selector: LabelSelector, template: PodTemplateSpec, path: str, findings: Findings) -> None:
+    if template.spec.restart_policy not in ("Always", ""):
+        where = f"{path}.template.spec.restartPolicy"
+        findings.append(Violation(where, f'must be "Always" in a workload, not "{template.spec.restart_policy}"'))
+    found = _selector(selector)
+    if found is None:
+        return  # a malformed selector is named by the walk
+    if found.empty:
+        findings.append(Violation(f"{path}.selector", "must not be empty: it would select every pod"))
+    elif not found.matches(template.metadata.labels):
+        wanted = f'"{found}"' + (" has" if template.metadata.labels else ", but the template has no labels")
+        hint = "the pods it makes would not be found again"
+        findings.append(
+            Violation(
+                f"{path}.template.metadata.labels", f"must match the selector {wanted}".removesuffix(" has"), hint
+            )
+        )
+
+
+def _selector(selector: LabelSelector) -> Selector | None:
+    try:
+        return from_label_selector(selector)
+    except BadRequest:
+        return None
+
+
+def _replica_set(spec: ReplicaSetSpec, path: str, findings: Findings) -> None:
+    if spec.HasField("selector") and spec.HasField("template"):
+        _workload(spec.selector, spec.template, path, findings)
+
+
+def _deployment(spec: DeploymentSpec, path: str, findings: Findings) -> None:
+    if spec.HasField("selector") and spec.HasField("template"):
+        _workload(spec.selector, spec.template, path, findings)
+    deadline = spec.progress_deadline_seconds
+    if spec.HasField("progress_deadline_seconds") and deadline <= spec.min_ready_seconds:
+        findings.append(
+            Violation(f"{path}.progressDeadlineSeconds", f"must be greater than minReadySeconds, not {deadline}")
+        )
+
+
+def update_replica_set(new: ReplicaSet, old: ReplicaSet, findings: Findings) -> None:
+    """The selector stays."""
+    _same_selector(new.spec.selector, old.spec.selector, findings)
+
+
+def update_deployment(new: Deployment, old: Deployment, findings: Findings) -> None:
+    """The selector stays."""
+    _same_selector(new.spec.selector, old.spec.selector, findings)
+
+
+def _same_selector(new: LabelSelector, old: LabelSelector, findings: Findings) -> None:
+    if new != old:
+        findings.append(Violation(".spec.selector", "is immutable", "delete the object and create it anew"))
+
+
+# ---------------------------------------------------------------- strategy
+
+
+def _strategy(strategy: DeploymentStrategy, path: str, findings: Findings) -> None:
+    if strategy.type == "Recreate" and strategy.HasField("rolling_update"):
+        findings.append(Violation(f"{path}.rollingUpdate", 'must not be set when type is "Recreate"'))
+
+
+def _rolling_update(rolling: RollingUpdateDeployment, path: str, findings: Findings) -> None:
+    unavailable = _amount(rolling.max_unavailable, f"{path}.maxUnavailable", findings)
+    surge = _amount(rolling.max_surge, f"{path}.maxSurge", findings)
+    if rolling.max_unavailable.WhichOneof("value") == "str_value" and unavailable is not None and unavailable > 100:
+        findings.append(Violation(f"{path}.maxUnavailable", f"must be at most 100%, not {unavailable}%"))
+    if unavailable == 0 and surge == 0:
+        findings.append(Violation(f"{path}.maxUnavailable", "must not be 0 when maxSurge is 0: nothing could move"))
+
+
+def _amount(value: IntOrString, path: str, findings: Findings) -> int | None:
+    """A number of pods or of percent; None when it is neither."""
+    if value.WhichOneof("value") == "str_value":
+        percent = names.percentage(value.str_value)
+        if percent is None:
+            form = "must be an integer, or a percentage such as 25%"
+            findings.append(Violation(path, f'{form}, not "{value.str_value}"'))
+        return percent
+    if value.int_value < 0:
+        findings.append(Violation(path, f"must be at least 0, not {value.int_value}"))
+        return None
+    return value.int_value
+
+
+MESSAGES: dict[type[Message], MessageRule] = {
+    ReplicaSetSpec: _replica_set,
+    DeploymentSpec: _deployment,
+    DeploymentStrategy: _strategy,
+    RollingUpdateDeployment: _rolling_update,
+}
+
+FIELDS: dict[tuple[type[Message], str], FieldRule] = {
+    (ReplicaSetSpec, "replicas"): between(0),
+    (ReplicaSetSpec, "min_ready_seconds"): between(0),
+    (DeploymentSpec, "replicas"): between(0),
+    (DeploymentSpec, "min_ready_seconds"): between(0),
+    (DeploymentSpec, "revision_history_limit"): between(0),
+    (DeploymentSpec, "progress_deadline_seconds"): between(0),
+}

@@ -1,0 +1,117 @@
+"""Rules of Node, Namespace, Secret, Event and Lease."""
+
+from __future__ import annotations
+
+import json
+
+from google.protobuf.message import Message
+
+from master.admission.validation import names
+from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax, each_by_syntax
+from podium.errors import Violation
+from podium.v1.coordination_pb2 import LeaseSpec
+from podium.v1.core_pb2 import Event, Namespace, Node, NodeSpec, Secret, Taint
+
+MAX_SECRET_BYTES = 1024 * 1024
+
+_REQUIRED_KEYS = {
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+_JSON_KEYS = (".dockerconfigjson", ".dockercfg")
+
+# ---------------------------------------------------------------- Node
+
+
+def _node_spec(spec: NodeSpec, path: str, findings: Findings) -> None:
+    seen: set[tuple[str, str]] = set()
+    for index, taint in enumerate(spec.taints):
+        identity = (taint.key, taint.effect)
+        if identity in seen:
+            findings.append(
+                Violation(f"{path}.taints[{index}]", f'must be once: key "{taint.key}" with effect {taint.effect}')
+            )
+        seen.add(identity)
+    if spec.pod_cidr and spec.pod_cidrs and spec.pod_cidrs[0] != spec.pod_cidr:
+        findings.append(Violation(f"{path}.podCIDRs[0]", f'must be podCIDR, "{spec.pod_cidr}"'))
+
+
+def update_node(new: Node, old: Node, findings: Findings) -> None:
+    """A node's address range stays."""
+    if old.spec.pod_cidr and new.spec.pod_cidr != old.spec.pod_cidr:
+        findings.append(Violation(".spec.podCIDR", f'is immutable once set: must be "{old.spec.pod_cidr}"'))
+
+
+# ---------------------------------------------------------------- Secret
+
+
+def _secret(secret: Secret, path: str, findings: Findings) -> None:
+    size = 0
+    for key, value in secret.data.items():
+        size += len(value)
+        problem = names.secret_key(key)
+        if problem:
+            findings.append(Violation(f"{path}.data", f'the key "{key}" {problem}'))
+        if key in _JSON_KEYS and key in _REQUIRED_KEYS.get(secret.type, ()):
+            _json_value(value, f"{path}.data[{key}]", findings)
+    if size > MAX_SECRET_BYTES:
+        findings.append(Violation(f"{path}.data", f"must be at most {MAX_SECRET_BYTES} bytes in all, not {size}"))
+    for key in _REQUIRED_KEYS.get(secret.type, ()):
+        if key not in secret.data:
+            findings.append(Violation(f"{path}.data[{key}]", f"is required in a secret of type {secret.type}"))
+
+
+def _json_value(value: bytes, path: str, findings: Findings) -> None:
+    try:
+        readable = isinstance(json.loads(value), dict)
+    except ValueError:
+        readable = False
+    if not readable:
+        findings.append(Violation(path, "must be a JSON object"))
+
+
+def update_secret(new: Secret, old: Secret, findings: Findings) -> None:
+    """The type stays; an immutable secret does altogether."""
+    if new.type != old.type:
+        findings.append(Violation(".type", f'is immutable: must be "{old.type}"'))
+    if not old.immutable:
+        return
+    if not new.immutable:
+        findings.append(Violation(".immutable", "must not be unset"))
+    if dict(new.data) != dict(old.data):
+        findings.append(Violation(".data", "must not change: the secret is immutable"))
+
+
+# ---------------------------------------------------------------- Namespace, Event
+
+
+def update_namespace(new: Namespace, old: Namespace, findings: Findings) -> None:
+    """Contents are waited for: a terminating namespace cannot gain finalizers."""
+    if old.metadata.HasField("deletion_timestamp"):
+        added = sorted(set(new.spec.finalizers) - set(old.spec.finalizers))
+        if added:
+            findings.append(Violation(".spec.finalizers", f"must not gain {', '.join(added)} while terminating"))
+
+
+def _event(event: Event, path: str, findings: Findings) -> None:
+    involved = event.involved_object.namespace
+    if involved and involved != event.metadata.namespace:
+        findings.append(Violation(f"{path}.involvedObject.namespace", "must be the event's own namespace"))
+    if not involved and event.metadata.namespace != "default":
+        findings.append(
+            Violation(f"{path}.metadata.namespace", 'must be "default" for an object that is not in a namespace')
+        )
+
+
+MESSAGES: dict[type[Message], MessageRule] = {NodeSpec: _node_spec, Secret: _secret, Event: _event}
+
+
+FIELDS: dict[tuple[type[Message], str], FieldRule] = {
+    (NodeSpec, "pod_cidrs"): each_by_syntax(names.ip_range),
+    (Taint, "key"): by_syntax(names.qualified_name),
+    (Taint, "value"): by_syntax(names.label_value),
+    (LeaseSpec, "lease_duration_seconds"): between(1),
+    (LeaseSpec, "lease_transitions"): between(0),
+}
