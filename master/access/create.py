@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from master.access.admit import admit, check_namespace, check_scope
 from master.access.authorship import name_author
 from master.access.planned import Planned, Situation, put
+from master.access.scope import check_namespace
+from master.admission import admit
 from podium.errors import AlreadyExists, BadRequest
 from podium.objects.kinds import Key, Kind, kind_of
 from podium.objects.meta import generate_name, new_uid, timestamp
-from podium.objects.pod import qos_class
 
 NAMESPACE_FINALIZER = "kubernetes"
 
@@ -20,7 +20,7 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
 
     Raises:
         AlreadyExists: An object of its name exists.
-        BadRequest: It has a resourceVersion, or is too large.
+        BadRequest: It has a resourceVersion.
         Invalid: Fields are refused.
         NotFound: Its namespace does not exist.
         Forbidden: Its namespace is being deleted.
@@ -29,7 +29,6 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     metadata = obj.metadata
     if metadata.resource_version:
         raise BadRequest("resourceVersion must be empty for an object that is to be created")
-    check_scope(kind, obj)
     if kind.namespaced:
         check_namespace(situation.cache, metadata.namespace)
     if generated:
@@ -38,10 +37,8 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     if metadata.name and situation.cache.get(key) is not None:
         raise already_exists(key)
     _begin(kind, obj, situation)
-    admit(key, obj, None)
-    if kind.name == "Pod":
-        obj.status.phase, obj.status.qos_class = "Pending", qos_class(obj.spec)
-    elif kind.name == "Deployment":
+    admit(obj)
+    if kind.name == "Deployment":
         name_author(obj, None, situation.by)
     return put(key, obj, None)
 

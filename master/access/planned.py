@@ -11,10 +11,8 @@ from master.access.protocol import Principal
 from master.cache.cache import WatchCache
 from master.cache.item import Item
 from master.store.protocol import ABSENT, Op, Put, Remove, Revision
-from podium.errors import BadRequest
 from podium.objects.kinds import Key
 
-MAX_OBJECT_BYTES = 1_536 * 1024
 # Kinds that are written all the time and may be lost in a crash: never worth an fsync of their own.
 RELAXED_KINDS = frozenset({"Event", "Lease"})
 
@@ -69,11 +67,6 @@ def put(key: Key, message: Any, current: Item | None) -> Planned:
     value = message.SerializeToString(deterministic=True)
     if current is not None and value == current.value:
         return Planned(current.message)
-    if len(value) > MAX_OBJECT_BYTES:
-        raise BadRequest(
-            f'{key.kind} "{key.name}" is {len(value)} bytes long: must be at most {MAX_OBJECT_BYTES}',
-            {"bytes": str(len(value)), "limit": str(MAX_OBJECT_BYTES)},
-        )
     return Planned(message, Put(key, value, ABSENT if current is None else Revision(current.revision)))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from master.access.admit import admit
 from master.access.authorship import name_author
 from master.access.planned import Planned, Situation, copy_of, put, remove
+from master.admission import admit, admit_status
 from master.cache.item import Item
 from podium.codec.apply import track_update
 from podium.errors import BadRequest, Conflict
@@ -33,7 +33,7 @@ def plan_update(
     Raises:
         Conflict: `new` names another resourceVersion or uid.
         Invalid: Fields are refused.
-        BadRequest: It is too large, or there is no such sub-resource.
+        BadRequest: There is no such sub-resource.
     """
     kind, key = kind_of(new), current.key
     check_same(key, new.metadata, current)
@@ -47,7 +47,7 @@ def plan_update(
         new.ClearField("status")
         if old.HasField("status"):
             new.status.CopyFrom(old.status)
-    admit(key, new, old)
+    admit(new, old)
     if kind.name == "Deployment":
         name_author(new, old, situation.by)
     if kind.has_generation and new.spec != old.spec:
@@ -95,6 +95,7 @@ def _with_status(kind: Kind, new: Any, current: Item) -> Any:
     changed.ClearField("status")
     if new.HasField("status"):
         changed.status.CopyFrom(new.status)
+    admit_status(changed, current.message)
     return changed
 
 

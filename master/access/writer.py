@@ -21,6 +21,7 @@ from master.access.delete import plan_delete
 from master.access.planned import Attempt, Planned, Situation, copy_of
 from master.access.protocol import Bind, Create, Delete, Mutate, Principal, Update
 from master.access.reader import not_found
+from master.access.scope import settle_scope
 from master.access.subresources import plan_bind, rescaled
 from master.access.update import plan_update
 from master.access.writes import ApiWrite, Apply, Evict, Patch, Rescale
@@ -197,9 +198,10 @@ class StoreWriter:
                 assert_never(write)
 
     def _create(self, write: Create, situation: Situation) -> Attempt:
-        key = key_of(write.object)
-        self._check(situation.by, "create", key)
         obj: Any = write.object if write.owned else _copied(write.object)
+        settle_scope(kind_of(obj), obj.metadata)
+        key = key_of(obj)
+        self._check(situation.by, "create", key)
         generated = not obj.metadata.name and bool(obj.metadata.generate_name)
         return Attempt(key, lambda: plan_create(obj, situation, generated=generated), write.dry_run)
 
@@ -241,9 +243,13 @@ class StoreWriter:
         if not write.field_manager:
             raise BadRequest("apply needs a fieldManager: the name that owns what the manifest sets")
         manifest = parse_json(write.manifest)
-        key = key_of(object_from_dict(manifest))
+        named: Any = object_from_dict(manifest)
+        settle_scope(kind_of(named), named.metadata)
+        key = key_of(named)
         if not key.name:
             raise BadRequest("apply needs metadata.name")
+        if key.namespace:
+            manifest["metadata"]["namespace"] = key.namespace
         self._check(situation.by, "patch", key, write.subresource)
 
         def plan() -> Planned:
