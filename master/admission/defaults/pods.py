@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from contextlib import suppress
+from functools import lru_cache
+from typing import NamedTuple
 
 from podium.errors import BadRequest
-from podium.objects.pod import qos_class
+from podium.objects.pod import all_containers, qos_class
 from podium.objects.quantity import canonical
 from podium.v1.core_pb2 import Container, HTTPGetAction, LifecycleHandler, Pod, PodSpec, Probe, Toleration
 
@@ -22,23 +24,41 @@ FAILURE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachabl
 
 _FAILURE_TOLERATION_SECONDS = 1
 _GRACE_SECONDS = 30
+_LONGEST_REMEMBERED = 16 * 1024
 _PROBE = {"timeout_seconds": 1, "period_seconds": 10, "success_threshold": 1, "failure_threshold": 3}
 
 
 def pod(obj: Pod) -> None:
-    """Defaults of a pod."""
+    """Defaults of a pod. Pods come in many equal copies, so what a spec becomes is remembered by its bytes."""
     spec = obj.spec
+    given = spec.SerializeToString()
+    become = _defaulted(given) if len(given) <= _LONGEST_REMEMBERED else _default_spec(given)
+    if become.spec != given:
+        spec.ParseFromString(become.spec)
+    if not obj.status.phase:
+        obj.status.phase = "Pending"
+        obj.status.qos_class = become.qos_class
+
+
+class _Defaulted(NamedTuple):
+    spec: bytes
+    qos_class: str
+
+
+def _default_spec(given: bytes) -> _Defaulted:
+    spec = PodSpec.FromString(given)
     pod_spec(spec)
-    for container in spec.init_containers:
-        _requests(container)
-    for container in spec.containers:
+    for container in all_containers(spec):
         _requests(container)
     _priority(spec)
     _tolerations(spec)
-    if not obj.status.phase:
-        obj.status.phase = "Pending"
-        with suppress(BadRequest):  # a quantity that is none is named by validation
-            obj.status.qos_class = qos_class(spec)
+    qos = ""
+    with suppress(BadRequest):  # a quantity that is none is named by validation
+        qos = qos_class(spec)
+    return _Defaulted(spec.SerializeToString(), qos)
+
+
+_defaulted = lru_cache(maxsize=1024)(_default_spec)
 
 
 def pod_spec(spec: PodSpec) -> None:

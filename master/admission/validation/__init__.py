@@ -36,6 +36,7 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
 _walk = Walk(
     meta.MESSAGES | core.MESSAGES | containers.MESSAGES | pods.MESSAGES | apps.MESSAGES,
     meta.FIELDS | core.FIELDS | containers.FIELDS | pods.FIELDS | apps.FIELDS,
+    remembered=(core_pb2.PodSpec,),
 )
 
 

@@ -32,13 +32,8 @@ def _workload(selector: LabelSelector, template: PodTemplateSpec, path: str, fin
     if found.empty:
         findings.append(Violation(f"{path}.selector", "must not be empty: it would select every pod"))
     elif not found.matches(template.metadata.labels):
-        wanted = f'"{found}"' + (" has" if template.metadata.labels else ", but the template has no labels")
-        hint = "the pods it makes would not be found again"
-        findings.append(
-            Violation(
-                f"{path}.template.metadata.labels", f"must match the selector {wanted}".removesuffix(" has"), hint
-            )
-        )
+        where = f"{path}.template.metadata.labels"
+        findings.append(Violation(where, f'must match the selector "{found}"', "or its pods would not be found again"))
 
 
 def _selector(selector: LabelSelector) -> Selector | None:

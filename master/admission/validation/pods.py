@@ -207,7 +207,9 @@ _CHANGEABLE = "only the images of containers can change, and tolerations be adde
 
 
 def update(new: Pod, old: Pod, findings: Findings) -> None:
-    """A pod's spec is fixed, but for images, tolerations to be added, and a priority that nobody set."""
+    """A pod's spec is fixed, but for images, and tolerations to be added."""
+    if new.spec == old.spec:
+        return
     allowed = PodSpec()
     allowed.CopyFrom(new.spec)
     for current, before in zip(all_containers(allowed), all_containers(old.spec), strict=False):

@@ -12,7 +12,7 @@ container sets some forty of four hundred fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +35,28 @@ class _Plan:
     rule: MessageRule | None
 
 
+_MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 16 * 1024
+
+
 class Walk:
     """All rules, compiled."""
 
     def __init__(
-        self, messages: Mapping[type[Message], MessageRule], fields: Mapping[tuple[type[Message], str], FieldRule]
+        self,
+        messages: Mapping[type[Message], MessageRule],
+        fields: Mapping[tuple[type[Message], str], FieldRule],
+        remembered: Collection[type[Message]] = (),
     ) -> None:
-        """Take the rules; field rules are by message class and protobuf field name."""
+        """Take the rules.
+
+        Args:
+            messages: By message class.
+            fields: By message class and protobuf field name.
+            remembered: Classes of messages that come in many equal copies. Their verdict must not depend on their path.
+        """
+        self._remembered = frozenset(cls.DESCRIPTOR for cls in remembered)
+        self._sound: dict[bytes, None] = {}
         self._messages = {cls.DESCRIPTOR: rule for cls, rule in messages.items()}
         self._fields = {(cls.DESCRIPTOR, name): rule for (cls, name), rule in fields.items()}
         unknown = [f"{d.name}.{name}" for d, name in self._fields if name not in d.fields_by_name]
@@ -80,9 +95,23 @@ class Walk:
             return _with_name(rule, field.json)
         if field.one_of:
             return _with_name(_membership(field.one_of), field.json)
+        if field.message_type in self._remembered and not field.repeated:
+            return _with_name(self._once, field.json)
         if field.form is Form.MESSAGE and not field.is_map:
             return self._each(field.json) if field.repeated else _with_name(self, field.json)
         return None
+
+    def _once(self, message: Message, path: str, findings: Findings) -> None:
+        """Judge a message unless an equal one was found sound."""
+        content = message.SerializeToString()
+        if content in self._sound:
+            return
+        before = len(findings)
+        self(message, path, findings)
+        if len(findings) == before and len(content) <= _LONGEST_REMEMBERED:
+            if len(self._sound) >= _MOST_REMEMBERED:
+                self._sound.pop(next(iter(self._sound)))
+            self._sound[content] = None
 
     def _each(self, name: str) -> _Step:
         def step(values: Any, path: str, findings: Findings) -> None:
