@@ -43,7 +43,7 @@ async def _explain_pod(session: Session, name: str, nodes: bool) -> None:
         rows = [[str(r.nodes), r.reason] for r in answer.reasons]
         click.echo("\n" + table.render(["NODES", "REASON"], rows))
     if answer.preemption:
-        click.echo(f"\npreemption: {answer.preemption}")
+        click.echo(f"\n{answer.preemption}")
     if nodes and answer.nodes:
         rows = [
             [v.node, "yes" if v.fits else "no", f"{v.score:.1f}" if v.fits else "-", "; ".join(v.reasons) or "-"]
