@@ -259,7 +259,14 @@ class StoreWriter:
             if current is None:
                 self._check(situation.by, "create", key)
                 return plan_create(wanted, situation, generated=False)
-            return plan_update(wanted, current, situation, subresource=write.subresource, manager=write.field_manager)
+            return plan_update(
+                wanted,
+                current,
+                situation,
+                subresource=write.subresource,
+                manager=write.field_manager,
+                applied=True,
+            )
 
         return Attempt(key, plan, write.dry_run)
 
