@@ -18,7 +18,7 @@ from master.dispatcher import registration
 from master.dispatcher.assignments import Ledger
 from master.dispatcher.inbox import Inbox
 from master.dispatcher.ranges import PodRanges
-from master.dispatcher.sessions import NodeLink, Session, Sessions
+from master.dispatcher.sessions import NodeLink, Session, Sessions, heartbeat_for
 from master.dispatcher.streams import StreamBroker
 from master.dispatcher.usage import UsageBook
 from master.dispatcher.writes import BatchWriter
@@ -41,7 +41,7 @@ class DispatcherSettings:
     """Times in seconds.
 
     Attributes:
-        heartbeat: How often a nodelet says that it is there when it has nothing else to say.
+        heartbeat: How often a nodelet says that it is there; less often in a large fleet (`heartbeat_for`).
         lease: Silence after which a node is held for lost.
         pod_cidr: The cluster's pod range, cut in one slice of `node_prefix` a node.
         endpoints: API addresses (host:port) that nodelets may dial.
@@ -173,7 +173,7 @@ class Dispatcher:
         welcome = Welcome(
             session_id=session.id,
             epoch=self.epoch,
-            heartbeat_milliseconds=int(settings.heartbeat * 1000),
+            heartbeat_milliseconds=int(self._heartbeat() * 1000),
             lease_milliseconds=int(settings.lease * 1000),
             pod_cidr=cidr,
             cluster_cidr=self._ranges.cluster_cidr,
@@ -226,6 +226,7 @@ class Dispatcher:
         node = session.node
         match message.WhichOneof("message"):
             case "heartbeat":
+                session.heartbeat_seconds = self._heartbeat()
                 session.answer_beat(message.heartbeat.sequence)
             case "statuses":
                 for update in message.statuses.updates:
@@ -242,6 +243,9 @@ class Dispatcher:
                 session.resync()
             case _:
                 log.warning("a message that does not belong here", node=node, kind=message.WhichOneof("message"))
+
+    def _heartbeat(self) -> float:
+        return heartbeat_for(len(self.sessions), base=self._settings.heartbeat, lease=self._settings.lease)
 
     def _take_node_status(self, node: str, machine_id: str, status: NodeStatus) -> None:
         status.node_info.machine_id = machine_id

@@ -35,13 +35,25 @@ from podium.v1.node_session_pb2 import (
 
 NodeLink = Link[MasterMessage, NodeMessage]
 
+QUIET_SHARE = 0.35
+"""Of a lease: heartbeats are answered when the master said nothing for that long."""
+BEATS_PER_SECOND = 600.0
+MOST_OF_LEASE = 0.4
+
 CONNECTED = Gauge("podium_master_sessions", "Nodes that hold a session now.")
+
+
+def heartbeat_for(nodes: int, *, base: float, lease: float) -> float:
+    """Seconds between heartbeats: `base` in a small fleet; a large one beats slower, but twice in every lease."""
+    return max(base, min(nodes / BEATS_PER_SECOND, lease * MOST_OF_LEASE))
 
 
 class Session:
     """One node's connection, from its welcome to its end."""
 
-    def __init__(self, *, node: str, id: str, machine_id: str, link: NodeLink, clock: Clock) -> None:
+    def __init__(
+        self, *, node: str, id: str, machine_id: str, link: NodeLink, clock: Clock, lease_seconds: float = 4.0
+    ) -> None:
         self.node, self.id, self.machine_id = node, id, machine_id
         self.link = link
         self.last_heard = clock.monotonic()
@@ -59,6 +71,9 @@ class Session:
         self._acked: set[str] = set()
         self._beat: int | None = None
         self._goodbye = ""
+        self._quiet = lease_seconds * QUIET_SHARE
+        self._last_said = clock.monotonic()
+        self.heartbeat_seconds = 0.0
 
     def heard(self) -> None:
         """Anything arrived."""
@@ -80,9 +95,11 @@ class Session:
         self._wake.set()
 
     def answer_beat(self, sequence: int) -> None:
-        """Answer a heartbeat, unless something else is about to be sent."""
-        self._beat = sequence
-        self._wake.set()
+        """Answer a heartbeat, if nothing was said for a while: a nodelet must hear its master well within a lease."""
+        now = self._clock.monotonic()
+        if now - self._last_said >= self._quiet:
+            self._beat, self._last_said = sequence, now
+            self._wake.set()
 
     def acknowledge(self, uid: str) -> None:
         """The newest status of this pod is durable."""
@@ -111,6 +128,7 @@ class Session:
                 self._wake.clear()
                 for message in self._messages(timers):
                     await self.link.send(message)
+                    self._last_said = self._clock.monotonic()
                 if self._goodbye:
                     return
 
@@ -130,7 +148,8 @@ class Session:
             yield MasterMessage(status_ack=StatusAck(uids=acked))
         if self._beat is not None:
             beat, self._beat = self._beat, None
-            yield MasterMessage(heartbeat_ack=HeartbeatAck(sequence=beat))
+            period = int(self.heartbeat_seconds * 1000)
+            yield MasterMessage(heartbeat_ack=HeartbeatAck(sequence=beat, heartbeat_milliseconds=period))
 
     def _due_assignments(self, timers: TaskScope) -> Assignments | None:
         book, now = self._book, self._clock.monotonic()
@@ -165,6 +184,9 @@ class Sessions:
         self._heard_before: dict[str, float] = {}
         self._count = 0
         self._moved = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._by_node)
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._by_node.values()))

@@ -121,6 +121,7 @@ class Session:
         self._resync = ""
         self._sequence = 0
         self._beat_due = False
+        self._interval = 1.0
         self._last_heard = clock.monotonic()
         self.connected = False
         reporter.wake, events.wake = self._status_reported, self._wake.set
@@ -193,12 +194,12 @@ class Session:
         log.info("session begun", master=self._dialer.target, session=welcome.session_id)
 
     async def _converse(self, link: MasterLink, welcome: Welcome) -> None:
-        beat, lease = welcome.heartbeat_milliseconds / 1000, welcome.lease_milliseconds / 1000
+        self._interval, lease = welcome.heartbeat_milliseconds / 1000, welcome.lease_milliseconds / 1000
         async with TaskScope(on_error=lambda name, error: None) as scope:
             parts = [
                 scope.start(self._receive(link), name="session receive"),
                 scope.start(self._send(link), name="session send"),
-                scope.start(self._beat(beat, lease), name="session heartbeat"),
+                scope.start(self._beat(lease), name="session heartbeat"),
                 scope.start(self._observe(self._times.status, self._look_at_status), name="session node status"),
                 scope.start(self._observe(self._times.usage, self._look_at_usage), name="session usage"),
             ]
@@ -217,6 +218,8 @@ class Session:
                     self._take_assignments(message.assignments)
                 case "status_ack":
                     self._reporter.acked(list(message.status_ack.uids))
+                case "heartbeat_ack":
+                    self._interval = message.heartbeat_ack.heartbeat_milliseconds / 1000 or self._interval
                 case "open_stream":
                     self._streams.open(message.open_stream)
                 case "goodbye":
@@ -282,10 +285,10 @@ class Session:
             return NodeMessage(heartbeat=Heartbeat(sequence=self._sequence))
         return None
 
-    async def _beat(self, interval: float, lease: float) -> None:
-        """Be heard at least every `interval`, and notice a master that was not heard for a `lease`."""
+    async def _beat(self, lease: float) -> None:
+        """Be heard at least every interval, and notice a master that was not heard for a `lease`."""
         while True:
-            await self._clock.sleep(interval)
+            await self._clock.sleep(self._interval)
             if self._clock.monotonic() - self._last_heard > lease:
                 raise LinkClosed(f"the master was not heard for {lease:g} s")
             self._beat_due = True

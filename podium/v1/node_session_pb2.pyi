@@ -466,18 +466,24 @@ Global___OpenStream: _TypeAlias = OpenStream  # noqa: Y015
 
 @_typing.final
 class HeartbeatAck(_message.Message):
+    """Not every heartbeat is answered: only when the master has said nothing for a while."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_MILLISECONDS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
+    heartbeat_milliseconds: _builtins.int
+    """How often to beat from now on; 0: as before. It grows with the fleet."""
     def __init__(
         self,
         *,
         sequence: _builtins.int = ...,
+        heartbeat_milliseconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_milliseconds", b"heartbeat_milliseconds", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
