@@ -68,7 +68,7 @@ async def _until_signalled(loaded: MasterSettings) -> None:
 def _restore(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"{PROG} restore",
-        description="Put a backup (podium backup FILE) in place of the store of a master that is stopped.",
+        description="Put a backup (as Cluster.Backup streams it) in place of the store of a master that is stopped.",
     )
     parser.add_argument("backup", type=Path, help="The backup.")
     parser.add_argument("--data-dir", type=Path, default=MasterSettings().data_dir, help="The master's folder.")

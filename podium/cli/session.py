@@ -13,7 +13,7 @@ import click
 
 from podium.client._async.client import AsyncClient
 from podium.client.config import Context, load
-from podium.errors import Invalid, PodiumError
+from podium.errors import Invalid, PodiumError, Unavailable
 
 P = ParamSpec("P")
 
@@ -73,6 +73,10 @@ def execute(body: Callable[[Session], Awaitable[int | None]], options: dict[str,
         session = Session(options)
         try:
             return await body(session) or 0
+        except Unavailable as error:
+            if why := await asyncio.to_thread(_refusal, session.context):
+                raise Unavailable(why) from error
+            raise
         finally:
             await session.close()
 
@@ -81,6 +85,14 @@ def execute(body: Callable[[Session], Awaitable[int | None]], options: dict[str,
     except PodiumError as error:
         print_error(error)
         return 1
+
+
+def _refusal(context: Context) -> str:
+    """Why no master lets us in; empty when one does, and so the failure was another. gRPC itself cannot tell."""
+    from podium.tls import explain_refusal, parse_endpoint
+
+    found = [explain_refusal(*parse_endpoint(endpoint), context.tls) for endpoint in context.endpoints]
+    return "; ".join(found) if all(found) else ""
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
