@@ -16,6 +16,7 @@ from podium.codec.json import to_dict
 from podium.errors import BadRequest, Expired, PodiumError, TooSlow, Unavailable
 from podium.objects.kinds import Kind, kind_of
 from podium.v1 import objects_service_pb2 as wire
+from podium.v1.apps_pb2 import Scale, ScaleSpec
 from podium.v1.meta_pb2 import DeleteOptions
 
 M = TypeVar("M", bound=Message)
@@ -208,12 +209,15 @@ class Objects:
         return [unpack(item, kind) for item in response.items]
 
     async def scale(self, kind: type[Message], name: str, replicas: int, *, namespace: str | None = None) -> None:
-        """Set the number of replicas through the `scale` sub-resource."""
-        request = wire.PatchRequest(
-            key=self._key(kind_of(kind), name, namespace), type=wire.PatchRequest.MERGE, subresource="scale",
-            patch=json.dumps({"spec": {"replicas": replicas}}).encode(), field_manager=self._manager,
-        )  # fmt: skip
-        await self._connection.call(lambda s, t: s.objects.Patch(request, timeout=t), repeatable=True)
+        """Set the number of replicas through the `scale` sub-resource.
+
+        Raises: NotFound, BadRequest (nothing to scale), Forbidden.
+        """
+        key = self._key(kind_of(kind), name, namespace)
+        wanted = Scale(spec=ScaleSpec(replicas=replicas))
+        wanted.metadata.name, wanted.metadata.namespace = key.name, key.namespace
+        request = wire.UpdateRequest(object=pack(wanted), key=key, subresource="scale", field_manager=self._manager)
+        await self._connection.call(lambda s, t: s.objects.Update(request, timeout=t), repeatable=True)
 
     async def create_many(self, objects: Sequence[Message]) -> builtins.list[Message | PodiumError]:
         """Create many objects over one stream; each is answered in its place, a failure stops no other."""
