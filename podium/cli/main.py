@@ -114,6 +114,7 @@ def cli(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what its core says on standard error, we say in words
     try:
         code: Any = cli.main(args=None if argv is None else list(argv), prog_name="podium", standalone_mode=False)
     except click.exceptions.Abort:
