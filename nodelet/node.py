@@ -1,0 +1,164 @@
+"""One node put together: pods, session and streams around a runtime and a network. Real and hollow nodes are both this.
+
+What differs between them comes in as `Parts`; what they need to begin is an identity and where the masters are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import podium
+from nodelet.network.protocol import PodNetwork
+from nodelet.pods.images import Disk
+from nodelet.pods.manager import PodManager, PodSettings
+from nodelet.pods.spec import NodeFacts
+from nodelet.runtime.protocol import Images, Runtime
+from nodelet.session.dial import Dialer
+from nodelet.session.events import EventBuffer
+from nodelet.session.reporter import Reporter
+from nodelet.session.session import AssignmentStore, Session, SessionTimes
+from nodelet.session.streams import Streams
+from podium.aio.clock import Clock
+from podium.aio.tasks import TaskScope, forever
+from podium.telemetry.log import get_logger
+from podium.v1.core_pb2 import NodeStatus, Taint
+from podium.v1.node_session_pb2 import Assignments, Hello, UsageReport, Welcome
+
+log = get_logger(__name__)
+
+
+class Host(Protocol):
+    """What is known of the machine. Never raises: what can't be read is left out."""
+
+    @property
+    def boot_id(self) -> str: ...
+    async def status(self) -> NodeStatus:
+        """Capacity, addresses, conditions, images; without heartbeat times."""
+        ...
+
+    async def usage(self) -> UsageReport | None:
+        """What node and pods use now."""
+        ...
+
+    async def disk(self) -> Disk:
+        """Where images are kept."""
+        ...
+
+
+class NodeNetwork(PodNetwork, Protocol):
+    """A pod network that learns the node's slice of the pod range from the master."""
+
+    @property
+    def pod_cidr(self) -> str:
+        """The slice in use; empty before the first."""
+        ...
+
+    async def configure(self, pod_cidr: str, cluster_cidr: str) -> None:
+        """Use this slice from now on. Safe to repeat."""
+        ...
+
+
+class NodeRuntime(Runtime, Images, Protocol):
+    """A runtime with an image store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a node is made of."""
+
+    runtime: NodeRuntime
+    network: NodeNetwork
+    host: Host
+    facts: NodeFacts
+    store: AssignmentStore
+    pods: PodSettings = field(default_factory=PodSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the Node object gets when it is first made, and who asks."""
+
+    machine_id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[Taint] = ()
+
+
+class Node:
+    """See the module. Implements the session's AboutNode."""
+
+    def __init__(
+        self, *, parts: Parts, dialer: Dialer, wishes: Wishes, clock: Clock, times: SessionTimes | None = None
+    ) -> None:
+        self._parts, self._wishes = parts, wishes
+        self._scope = TaskScope(_log_failure)
+        self.reporter = Reporter()
+        events = EventBuffer(node=parts.facts.name, clock=clock)
+        self.pods = PodManager(
+            runtime=parts.runtime,
+            images=parts.runtime,
+            network=parts.network,
+            statuses=self.reporter,
+            events=events,
+            clock=clock,
+            node=parts.facts,
+            settings=parts.pods,
+            disk=parts.host.disk,
+        )
+        self.session = Session(
+            dialer=dialer,
+            node=self,
+            pods=self.pods,
+            reporter=self.reporter,
+            events=events,
+            streams=Streams(runtime=parts.runtime, dial=dialer.stream, scope=self._scope),
+            store=parts.store,
+            clock=clock,
+            times=times,
+        )
+
+    def restore(self, assignments: Assignments | None) -> None:
+        """Begin with the assignments of before; call it before `run`."""
+        self.session.restore(assignments)
+
+    async def run(self) -> None:
+        """Be the node until cancelled; containers stay as they are then."""
+        async with self._scope, asyncio.TaskGroup() as tasks:
+            tasks.create_task(forever("pods", self.pods.run))
+            tasks.create_task(forever("session", self.session.run))
+
+    # ------------------------------------------------------------ AboutNode
+
+    async def hello(self) -> Hello:
+        """Who this is and how it stands."""
+        wishes = self._wishes
+        return Hello(
+            status=await self._parts.host.status(),
+            labels=wishes.labels,
+            taints=wishes.taints,
+            machine_id=wishes.machine_id,
+            boot_id=self._parts.host.boot_id,
+            version=podium.__version__,
+            pod_uids=self.pods.pod_uids(),
+            pod_cidr=self._parts.network.pod_cidr,
+        )
+
+    async def status(self) -> NodeStatus:
+        """How the node stands; as the hello says it, so that equal means unchanged."""
+        return await self._parts.host.status()
+
+    async def usage(self) -> UsageReport | None:
+        """What node and pods use."""
+        return await self._parts.host.usage()
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """The master said which slice of the pod range is this node's."""
+        if welcome.pod_cidr and welcome.pod_cidr != self._parts.network.pod_cidr:
+            configure = self._parts.network.configure(welcome.pod_cidr, welcome.cluster_cidr)
+            _ = self._scope.start(configure, name="configure the pod network")
+
+
+def _log_failure(name: str, error: BaseException) -> None:
+    log.error("task failed", task=name, error=error)

@@ -1,0 +1,158 @@
+"""A whole cluster in this process: the real master (SQLite, gRPC, mTLS), and hollow nodes: real but for the containers.
+
+async with hollow_cluster(tmp_path, nodes=3) as cluster:
+    await cluster.writer.create(deployment, by=ADMIN)
+    await until(lambda: len(cluster.pods(phase="Running")) == 3)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from master import app
+from master.access.protocol import Reader, Writer, component
+from master.bootstrap import ADMIN
+from master.settings import MasterSettings
+from nodelet.hollow import HollowSize, hollow_node
+from nodelet.node import Node
+from nodelet.runtime.hollow import HollowRuntime, HollowSettings
+from nodelet.session.dial import GrpcDialer
+from nodelet.session.join import join, parse_token
+from nodelet.session.session import SessionTimes
+from podium import tls
+from podium.aio.clock import SystemClock
+from podium.aio.tasks import TaskScope, cancel_and_wait
+from podium.client.config import load
+from podium.v1.core_pb2 import Node as NodeObject
+from podium.v1.core_pb2 import Pod
+from tests.support.waiting import until
+
+__all__ = ["ADMIN", "HollowCluster", "HollowMember", "hollow_cluster"]
+
+
+@dataclass(slots=True)
+class HollowMember:
+    """One hollow node. `task` is its life: cancel it and the node is dead."""
+
+    name: str
+    node: Node
+    runtime: HollowRuntime
+    dialer: GrpcDialer
+    task: asyncio.Task[None]
+
+    async def kill(self) -> None:
+        """The host loses power: nothing is said any more."""
+        await cancel_and_wait(self.task)
+        await self.dialer.close()
+
+
+@dataclass(slots=True)
+class HollowCluster:
+    """A running cluster."""
+
+    directory: Path
+    settings: MasterSettings
+    scope: TaskScope
+    clock: SystemClock
+    master: app.Master
+    members: dict[str, HollowMember] = field(default_factory=dict)
+    _master_stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def reader(self) -> Reader:
+        return self.master.ground.reader
+
+    @property
+    def writer(self) -> Writer:
+        return self.master.ground.writer
+
+    def pods(self, *, node: str = "", phase: str = "", namespace: str = "default") -> list[Pod]:
+        """Pods of a namespace, on a node, in a phase."""
+        pods = self.reader.list(Pod, namespace)
+        return [p for p in pods if node in ("", p.spec.node_name) and phase in ("", p.status.phase)]
+
+    def ready_nodes(self) -> list[str]:
+        """Names of the nodes whose condition Ready is True."""
+        nodes = self.reader.list(NodeObject)
+        return [
+            n.metadata.name for n in nodes if any(c.type == "Ready" and c.status == "True" for c in n.status.conditions)
+        ]
+
+    async def add_node(
+        self, name: str, *, size: HollowSize | None = None, behaviours: HollowSettings | None = None
+    ) -> HollowMember:
+        """Join a hollow node and start it."""
+        token = await self.master.ground.tokens.create(by=component("test"))
+        endpoint = f"127.0.0.1:{self.master.join.ports[0]}"
+        identity = await join([endpoint], parse_token(token.text), node_name=name, machine_id=f"hollow-{name}")
+        node, runtime, dialer = hollow_node(
+            identity,
+            self.master.endpoints,
+            clock=self.clock,
+            size=size,
+            behaviours=behaviours,
+            times=SessionTimes(status=1.0, usage=1.0),
+        )
+        task = self.scope.start(node.run(), name=f"node {name}")
+        member = self.members[name] = HollowMember(name, node, runtime, dialer, task)
+        return member
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[grpc.aio.Channel]:
+        """The administrator's channel."""
+        context = load(self.master.admin_config).context()
+        files = tls.TlsFiles(ca=context.ca.encode(), certificate=context.certificate.encode(), key=context.key.encode())
+        credentials, options = tls.channel_credentials(files), tls.channel_options()
+        async with grpc.aio.secure_channel(self.master.endpoints[0], credentials, options=options) as channel:
+            yield channel
+
+    async def stop_master(self) -> None:
+        """Stop it in good order; its ports stay its own."""
+        await self._master_stack.aclose()
+
+    async def start_master(self) -> None:
+        """Start it again on the same folder and ports."""
+        self.master = await self._master_stack.enter_async_context(app.running(self.settings, clock=self.clock))
+
+
+def master_settings(directory: Path, *, api_port: int = 0, join_port: int = 0) -> MasterSettings:
+    """Settings of a master on this host only."""
+    return MasterSettings(
+        data_dir=directory,
+        listen=(f"127.0.0.1:{api_port}",),
+        join_listen=(f"127.0.0.1:{join_port}",),
+        http_listen="",
+        stop_grace=0.0,
+    )
+
+
+@asynccontextmanager
+async def hollow_cluster(
+    directory: Path, *, nodes: int | Sequence[str] = 0, size: HollowSize | None = None
+) -> AsyncIterator[HollowCluster]:
+    """A running cluster with as many ready nodes (`node1`, `node2`, … or as named)."""
+    clock, stack = SystemClock(), AsyncExitStack()
+    names = [f"node{i + 1}" for i in range(nodes)] if isinstance(nodes, int) else nodes
+    async with stack, TaskScope(on_error=_fail) as scope:
+        settings = master_settings(directory / "master")
+        master = await stack.enter_async_context(app.running(settings, clock=clock))
+        settings = master_settings(directory / "master", api_port=master.api.ports[0], join_port=master.join.ports[0])
+        cluster = HollowCluster(directory, settings, scope, clock, master, _master_stack=stack)
+        for name in names:
+            await cluster.add_node(name, size=size)
+        await until(lambda: set(names) <= set(cluster.ready_nodes()), what="the nodes did not become ready")
+        try:
+            yield cluster
+        finally:
+            for member in cluster.members.values():
+                await member.kill()
+
+
+def _fail(name: str, error: BaseException) -> None:
+    raise AssertionError(f"{name} failed") from error
