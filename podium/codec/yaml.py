@@ -208,7 +208,7 @@ _BOOLEAN_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false",
 
 def _reads_as_other(text: str) -> bool:
     """Whether other YAML readers would not take this for text."""
-    return text.lower() in _BOOLEAN_WORDS or bool(re.fullmatch(r"[-+.]?\d[\d_.:eE+-]*", text))
+    return text.lower() in _BOOLEAN_WORDS or bool(re.fullmatch(r"[-+.]?\d[\d_.:eETZ+-]*", text))
 
 
 _Dumper.add_representer(str, _represent_text)
