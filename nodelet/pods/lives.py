@@ -90,6 +90,17 @@ def init_passed(seen: Observed, unit: Unit) -> bool:
     return _init_passed(unit, seen.newest(unit.name), generation(seen))
 
 
+def is_starting(blue: Blueprint, seen: Observed) -> bool:
+    """Whether the pod is Pending, with nothing gone wrong so far."""
+    trouble = seen.faults or seen.terminal or seen.verdict is not None or seen.removal_deadline is not None
+    waiting = any(unit.name not in seen.runs for unit in blue.main)
+    return (
+        waiting
+        and not trouble
+        and not any(run.over and not succeeded(run) for runs in seen.runs.values() for run in runs)
+    )
+
+
 def outcome(blue: Blueprint, seen: Observed) -> str:
     """The terminal phase that the pod has come to (`Succeeded`, `Failed`), or nothing while it goes on."""
     if seen.terminal:

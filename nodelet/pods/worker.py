@@ -29,6 +29,7 @@ from nodelet.pods.actions import (
 from nodelet.pods.blueprint import blueprint
 from nodelet.pods.credentials import pull_secrets
 from nodelet.pods.effects import Effects, PodContext
+from nodelet.pods.lives import is_starting
 from nodelet.pods.memory import PodMemory
 from nodelet.pods.observed import Observed, Verdict
 from nodelet.pods.plan import plan
@@ -40,7 +41,7 @@ from nodelet.probes.prober import ProbeTools
 from nodelet.probes.tally import ProbeKind
 from nodelet.runtime.protocol import Exec, Listing, Runtime, RuntimeDown, RuntimeEvent
 from podium.objects.meta import is_terminating, qualified_name
-from podium.objects.pod import FAILED, PENDING, SUCCEEDED
+from podium.objects.pod import FAILED, SUCCEEDED
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Pod, PodStatus, Secret
 
@@ -48,8 +49,8 @@ log = get_logger(__name__)
 
 _LISTING = "listing"
 _CHANGES_RUNTIME = (CreateSandbox, RemoveSandbox, StartContainer, RemoveContainer)
-_FIRST_REPORT_SECONDS = 0.25
-"""How long a pod's first, uneventful Pending is held back: most pods run by then, which saves a write for each."""
+_PENDING_SECONDS = 2.0
+"""The least time between reports of a pod that is Pending and well: most run by then, which saves writes for each."""
 _AFTER_BUG_SECONDS = 5.0
 
 
@@ -85,7 +86,7 @@ class PodWorker:
         self._scheduled = self._closed = self._gone = self._final = False
         self._over = asyncio.Event()
         self._reported: PodStatus | None = None
-        self._first_look: float | None = None
+        self._told: float | None = None
 
     # ------------------------------------------------------------ what others tell it
 
@@ -286,16 +287,15 @@ class PodWorker:
         """Report the status if it is news; when to look again at one that is held back."""
         if not seen.known or self._is_final(seen):
             return None
+        self._told = now if self._told is None else self._told
+        if now < self._told + _PENDING_SECONDS and is_starting(self._pod.blue, seen):
+            return self._told + _PENDING_SECONDS
         previous = self._reported or self.pod.status
         clock, node = self._tools.probe.clock, self._tools.node
         status = pod_status(self._pod.blue, seen, previous, now=now, wall=clock.now(), node=node)
         if status == self._reported:
             return None
-        self._first_look = now if self._first_look is None else self._first_look
-        held_until = self._first_look + _FIRST_REPORT_SECONDS
-        if self._reported is None and status.phase == PENDING and not seen.faults and now < held_until:
-            return held_until
-        self._reported = status
+        self._reported, self._told = status, now
         if status.phase in (SUCCEEDED, FAILED):
             self.memory.set_terminal(status.phase)
             self._over.set()

@@ -405,7 +405,7 @@ async def test_a_pods_life_with_init_container_and_sidecar() -> None:
         log = sidecar("log", startup_probe=exec_probe("up"))
         node.runtime.exec_results["up"] = (1, "not yet")
         pod = make_pod(container(), init=(log, container("init")), policy="Never")
-        await node.assign(pod, wait=0.9)
+        await node.assign(pod, wait=2.1)
         assert node.runtime.running() == ["log"]
         assert node.of("app").state.waiting.reason == "PodInitializing"
         node.runtime.exec_results["up"] = (0, "")
