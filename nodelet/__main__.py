@@ -1,0 +1,65 @@
+"""`podium-nodelet [run] [SETTINGS]`, `podium-nodelet version`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+import podium
+from nodelet import app
+from nodelet.settings import NodeletSettings, check
+from podium import settings
+from podium.aio.clock import SystemClock
+from podium.errors import PodiumError
+from podium.telemetry import log
+
+PROG = "podium-nodelet"
+USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "run"
+    try:
+        match command:
+            case "run":
+                return _run(arguments)
+            case "version":
+                sys.stdout.write(f"{PROG} {podium.__version__}\n")
+                return 0
+    except (settings.SettingsError, PodiumError) as error:
+        sys.stderr.write(f"{PROG}: {error}\n")
+        return USAGE_ERROR if isinstance(error, settings.SettingsError) else 1
+    sys.stderr.write(f'{PROG}: unknown command "{command}": run or version\n')
+    return USAGE_ERROR
+
+
+def _run(arguments: Sequence[str]) -> int:
+    loaded = settings.load(
+        NodeletSettings,
+        arguments,
+        env_prefix="PODIUM_NODELET",
+        prog=f"{PROG} run",
+        description="Make this host a node. Stopping it leaves the pods running.",
+    )
+    check(loaded)
+    log.configure(loaded.log_level, loaded.log_format)
+    uvloop.run(_until_signalled(loaded))
+    return 0
+
+
+async def _until_signalled(loaded: NodeletSettings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await app.serve(loaded, clock=SystemClock(), stopping=stopping)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

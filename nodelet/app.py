@@ -1,0 +1,78 @@
+"""The composition root: the one place that knows every concrete part of a nodelet, and the order in which they start.
+
+    state on disk → runtime (waited for) → network with its old leases → pods with the last assignments
+      → identity (joining if there is none) → session, certificate renewal, HTTP as one supervised group
+
+Pods of before run again before any master is asked. Stopping leaves containers, addresses and rules as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from nodelet.enrol import token_of
+from nodelet.hollow import HollowSize, join_fleet, run_fleet
+from nodelet.http import http_port
+from nodelet.session.session import SessionTimes
+from nodelet.settings import NodeletSettings
+from podium.aio.clock import Clock
+from podium.aio.tasks import forever
+from podium.telemetry.log import get_logger
+from podium.tls import parse_endpoint
+
+log = get_logger(__name__)
+
+
+async def serve(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Event) -> None:
+    """Be a node (or many hollow ones) until `stopping` is set.
+
+    Raises:
+        PodiumError: It can't start.
+        ExceptionGroup: A part failed.
+    """
+    running = _fleet(settings, clock)
+    async with running:
+        await stopping.wait()
+        log.info("stopping; pods stay as they are")
+
+
+@asynccontextmanager
+async def _fleet(settings: NodeletSettings, clock: Clock) -> AsyncIterator[None]:
+    token = await token_of(settings, clock)
+    identities = await join_fleet(settings.hollow, settings.name, settings.join_endpoints(), token)
+    log.info("joined as hollow nodes", nodes=len(identities))
+    size = HollowSize(cpu=settings.hollow_cpu, memory=settings.hollow_memory, pods=settings.max_pods)
+    times = SessionTimes(status=settings.status_period, usage=settings.usage_period)
+
+    async def fleet() -> None:
+        await run_fleet(identities, settings.api_endpoints(), clock=clock, size=size, times=times)
+
+    async with _supervised({"fleet": fleet}), _http(settings, lambda: ""):
+        yield
+
+
+@asynccontextmanager
+async def _supervised(parts: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+    """Run parts that never end; the failure of one ends them all, and whatever runs within."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(forever(name, body), name=name) for name, body in parts.items()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@asynccontextmanager
+async def _http(settings: NodeletSettings, waiting_for: Callable[[], str]) -> AsyncIterator[None]:
+    if not settings.http_listen:
+        yield
+        return
+    port = http_port(*parse_endpoint(settings.http_listen), waiting_for=waiting_for)
+    await port.start()
+    try:
+        yield
+    finally:
+        await port.stop()
