@@ -1,0 +1,110 @@
+"""The runtime: changes become reconciliations, outcomes and failures come back in their time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from master.access.protocol import Change
+from master.reconcile.protocol import After, Controller, Done, Outcome, Trigger
+from master.reconcile.runtime import ControllerRuntime
+from podium.aio.backoff import Backoff
+from podium.errors import Conflict
+from podium.objects.kinds import Key, key_of
+from podium.v1.core_pb2 import Pod, Secret
+from tests.support.access import FakeAccess
+from tests.support.clock import VirtualClock, settle
+from tests.support.workloads import pod
+
+
+class _Scripted:
+    """Answers each reconciliation with the next of `answers`, then with Done."""
+
+    name = "scripted"
+    workers = 2
+
+    def __init__(self, *answers: Outcome | Exception) -> None:
+        self.answers = list(answers)
+        self.seen: list[Key] = []
+        self.triggers: Sequence[Trigger] = (Trigger(Pod, self._keys),)
+
+    def _keys(self, change: Change[Pod]) -> Iterable[Key]:
+        return (key_of(change.new),)
+
+    async def reconcile(self, key: Key) -> Outcome:
+        self.seen.append(key)
+        answer = self.answers.pop(0) if self.answers else Done()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class _SelfWaking(_Scripted):
+    name = "self-waking"
+
+    async def watch(self, wake: Callable[[Key], None]) -> None:
+        wake(Key("Fleet", "", ""))
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _running(
+    access: FakeAccess, clock: VirtualClock, *controllers: Controller
+) -> AsyncIterator[ControllerRuntime]:
+    runtime = ControllerRuntime(reader=access, clock=clock, backoff=Backoff(initial=1, maximum=8))
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(runtime.run(controllers))
+        await settle()
+        yield runtime
+        task.cancel()
+
+
+KEY = Key("Pod", "default", "p")
+
+
+async def test_what_exists_and_what_changes_is_reconciled() -> None:
+    access, controller = FakeAccess(), _Scripted()
+    access.put(pod("before"))
+    async with _running(access, VirtualClock(), controller) as runtime:
+        assert controller.seen == [Key("Pod", "default", "before")]
+        access.put(pod("after"))
+        access.put(Secret())
+        await settle()
+        assert controller.seen[1:] == [Key("Pod", "default", "after")]
+        assert runtime.idle
+
+
+async def test_after_looks_again_in_time() -> None:
+    access, clock, controller = FakeAccess(), VirtualClock(), _Scripted(After(5))
+    access.put(pod("p"))
+    async with _running(access, clock, controller):
+        await clock.advance(4.9)
+        assert controller.seen == [KEY]
+        await clock.advance(0.2)
+        assert controller.seen == [KEY, KEY]
+
+
+async def test_failures_come_back_with_back_off_until_one_succeeds() -> None:
+    access, clock = FakeAccess(), VirtualClock()
+    controller = _Scripted(ValueError("a bug"), Conflict("stale"), TimeoutError(), Done())
+    access.put(pod("p"))
+    async with _running(access, clock, controller):
+        for seconds, times in ((0, 1), (1, 2), (2, 3), (3.9, 3), (0.2, 4), (60, 4)):
+            await clock.advance(seconds)
+            assert len(controller.seen) == times
+
+
+async def test_a_failing_key_stops_no_other() -> None:
+    access, controller = FakeAccess(), _Scripted(ValueError("a bug"))
+    access.put(pod("a"))
+    async with _running(access, VirtualClock(), controller):
+        access.put(pod("b"))
+        await settle()
+        assert Key("Pod", "default", "b") in controller.seen
+
+
+async def test_a_controller_may_wake_itself() -> None:
+    controller = _SelfWaking()
+    async with _running(FakeAccess(), VirtualClock(), controller):
+        assert controller.seen == [Key("Fleet", "", "")]
