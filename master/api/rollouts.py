@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from master.access.protocol import Reader, Writer
@@ -53,7 +53,7 @@ class RolloutsServicer(rollouts_service_pb2_grpc.RolloutsServicer):
         self._reader, self._writer, self._authorizer = reader, writer, authorizer
         self._clock = clock or SystemClock()
 
-    async def Status(self, request: RolloutStatusRequest, context: Any) -> AsyncIterator[RolloutStatus]:
+    async def Status(self, request: RolloutStatusRequest, context: Any) -> AsyncGenerator[RolloutStatus, None]:
         """How a rollout stands; with `watch`, whenever that changes, until it is complete or has failed."""
         key = self._readable(request.key, context)
         last = self._status(key)
