@@ -33,6 +33,7 @@ from nodelet.pods.credentials import auths_for, pull_secrets
 from nodelet.pods.hooks import POST_START_SECONDS, run_hook
 from nodelet.pods.images import ImageFault, ImageKeeper, default_policy
 from nodelet.pods.memory import PodMemory
+from nodelet.pods.meters import ACTION_FAULTS, CONTAINER_STARTS
 from nodelet.pods.observed import Ending
 from nodelet.pods.protocol import EventSink
 from nodelet.pods.spec import NodeFacts, container_spec, identity, port_mappings, sandbox_spec
@@ -51,8 +52,7 @@ from podium.aio.clock import Clock
 from podium.v1.core_pb2 import LifecycleHandler, Secret
 
 NORMAL, WARNING = "Normal", "Warning"
-_LEAST_AFTER_HOOK = 2.0
-"""Seconds to end in that remain, at least, after a preStop hook that used up the grace."""
+_AFTER_HOOK_SECONDS = 2.0
 _SIGKILL = "SIGKILL"
 
 
@@ -236,6 +236,7 @@ class Effects:
             return
         pod.memory.container_created(record, unit)
         pod.memory.succeed(action.slot)
+        CONTAINER_STARTS.labels(restart="true" if action.attempt else "false").inc()
         self._event(pod, NORMAL, "Started", f"Started container {unit.name}")
 
     def _record(self, container_id: str, spec: ContainerSpec, image: ImageRecord) -> ContainerRecord:
@@ -290,15 +291,10 @@ class Effects:
         ending = Ending(deadline=now + grace, cause=cause, killed_at=now if grace <= 0 else None)
         pod.memory.set_ending(container_id, ending)
         if grace > 0 and unit is not None and unit.pre_stop is not None:
-            if answer := await self._hook(unit.pre_stop, unit, container_id, pod, grace):
+            answer = await self._hook(unit.pre_stop, unit, container_id, pod, pre_stop_seconds(grace))
+            if answer:
                 self._event(pod, WARNING, "FailedPreStopHook", f"PreStopHook failed: {answer}")
-            self._leave_time_after_hook(container_id, pod)
         await self._signal(container_id, "" if grace > 0 else _SIGKILL, pod)
-
-    def _leave_time_after_hook(self, container_id: str, pod: PodContext) -> None:
-        ending, least = pod.memory.ending(container_id), self._clock.monotonic() + _LEAST_AFTER_HOOK
-        if ending is not None and ending.deadline < least and ending.killed_at is None:
-            pod.memory.set_ending(container_id, dataclasses.replace(ending, deadline=least, floor=least))
 
     def _hasten(self, action: HastenStop, pod: PodContext) -> None:
         if (ending := pod.memory.ending(action.id)) is not None and action.deadline < ending.deadline:
@@ -333,6 +329,7 @@ class Effects:
     # ------------------------------------------------------------ failures
 
     def _fail(self, action: Action, pod: PodContext, reason: str, message: str, *, event: str = "") -> None:
+        ACTION_FAULTS.labels(reason=reason).inc()
         pod.memory.fail(action.slot, reason, message)
         self._event(pod, WARNING, event or reason, f"Error: {message}" if event else message)
 
@@ -341,3 +338,8 @@ def _killing(action: StopContainer) -> str:
     if action.cause.endswith("restarted"):
         return f"Container {action.name} {action.cause}"
     return f"Stopping container {action.name}"
+
+
+def pre_stop_seconds(grace: float) -> float:
+    """How much of a grace its preStop hook may use: what is left is for the container to answer the stop signal."""
+    return max(grace - _AFTER_HOOK_SECONDS, grace / 2)

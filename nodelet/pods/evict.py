@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from nodelet.pods.manager import PodManager, is_critical
+from nodelet.pods.meters import EVICTIONS
 from podium.aio.clock import Clock
 from podium.objects import quantity
 from podium.objects.pod import EPHEMERAL_STORAGE, MEMORY, is_terminal, is_terminating, requests
@@ -208,13 +209,14 @@ class Evictor:
             pods = [worker.pod_with_status() for worker in self._manager.workers()]
             eviction = plan_eviction(pods, await self._uses(), shortage)
             if eviction is not None:
-                await self._evict(eviction)
+                await self._evict(eviction, shortage.resource)
                 return
 
-    async def _evict(self, eviction: Eviction) -> None:
+    async def _evict(self, eviction: Eviction, resource: Resource) -> None:
         meta = eviction.pod.metadata
         log.warning("evicting a pod", pod=f"{meta.namespace}/{meta.name}", why=eviction.message)
         worker = self._manager.find(meta.namespace, meta.name, meta.uid)
+        EVICTIONS.labels(resource=resource.name.lower()).inc()
         worker.evict(eviction.message)
         try:
             async with asyncio.timeout(_LET_GO_SECONDS):

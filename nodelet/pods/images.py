@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from nodelet.pods.credentials import fingerprint
+from nodelet.pods.meters import IMAGE_PULL, IMAGE_PULL_FAILURES
 from nodelet.runtime.protocol import ImageRecord, Images, RegistryAuth, RuntimeDown, RuntimeFault
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
@@ -118,11 +119,13 @@ class ImageKeeper:
             except RuntimeFault as fault:
                 return self._failed(key, fault)
         now = self._clock.monotonic()
+        IMAGE_PULL.observe(now - began)
         self._present[image], self._last_used[found.id] = found, now
         self._failures = {k: failure for k, failure in self._failures.items() if k[0] != image}
         return Fetched(image=found, pulled_seconds=now - began)
 
     def _failed(self, key: _Key, fault: RuntimeFault) -> ImageFault:
+        IMAGE_PULL_FAILURES.inc()
         now, before = self._clock.monotonic(), self._failures.get(key)
         count = before.count + 1 if before else 1
         failure = _Failure(count, fault.reason, fault.message, now + _PULL_RETRY.delay(count))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from nodelet.network.protocol import NetworkFault, PodNetwork
 from nodelet.pods.effects import Effects, Turns
 from nodelet.pods.images import Disk, ImageKeeper, Limits
+from nodelet.pods.meters import PODS
 from nodelet.pods.protocol import EventSink, StatusSink
 from nodelet.pods.spec import GRACE_LABEL, NodeFacts
 from nodelet.pods.worker import PodWorker, WorkerTools
@@ -133,6 +134,7 @@ class PodManager:
 
     def _add(self, pod: Pod) -> PodWorker:
         uid = pod.metadata.uid
+        PODS.inc()
         worker = self._workers[uid] = PodWorker(pod, self._secrets, self._tools)
         if not self._down.is_set() and self._unclaimed is not None:
             _ = worker.memory.take(self._unclaimed.pop(uid, _NOTHING))
@@ -158,6 +160,7 @@ class PodManager:
     def _worker_gone(self, worker: PodWorker) -> None:
         uid = worker.pod.metadata.uid
         del self._workers[uid]
+        PODS.dec()
         self._gone_in[uid] = self._epoch
         if uid in (self._desired or {}):
             self._gone[uid] = worker

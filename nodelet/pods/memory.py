@@ -110,6 +110,10 @@ class PodMemory:
         """A container by its id."""
         return self._records.get(container_id)
 
+    def knows(self, id_: str) -> bool:
+        """Whether a container or sandbox of this id is known."""
+        return id_ in self._records or any(sandbox.id == id_ for sandbox in self._sandboxes)
+
     def records(self) -> Iterable[ContainerRecord]:
         """Every container known."""
         return self._records.values()

@@ -18,14 +18,10 @@ LOST_EXIT_CODE = 137
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """A run that is being stopped: it gets SIGKILL at `deadline`; `killed_at` is when that was last sent.
-
-    The deadline may be brought forward, but not before `floor` (a preStop hook leaves the container a little time).
-    """
+    """A run that is being stopped: it gets SIGKILL at `deadline`; `killed_at` is when that was last sent."""
 
     deadline: float
     cause: str
-    floor: float = float("-inf")
     killed_at: float | None = None
 
 

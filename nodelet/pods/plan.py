@@ -89,8 +89,8 @@ class _Draft:
             until = self.now + self.blue.grace if deadline is None else deadline
             self.do(StopContainer(name=run.name, id=run.id, deadline=until, cause=cause))
             return
-        if deadline is not None and (sooner := max(deadline, ending.floor)) < ending.deadline:
-            self.do(HastenStop(name=run.name, id=run.id, deadline=sooner))
+        if deadline is not None and deadline < ending.deadline:
+            self.do(HastenStop(name=run.name, id=run.id, deadline=deadline))
             return
         kill_at = ending.deadline if ending.killed_at is None else ending.killed_at + KILL_AGAIN_SECONDS
         if self.now >= kill_at:

@@ -31,6 +31,7 @@ from nodelet.pods.credentials import pull_secrets
 from nodelet.pods.effects import Effects, PodContext
 from nodelet.pods.lives import is_starting
 from nodelet.pods.memory import PodMemory
+from nodelet.pods.meters import POD_START, PROBE_FAILURES
 from nodelet.pods.observed import Observed, Verdict
 from nodelet.pods.plan import plan
 from nodelet.pods.probing import PodProbes
@@ -39,9 +40,9 @@ from nodelet.pods.spec import NodeFacts
 from nodelet.pods.status import pod_status
 from nodelet.probes.prober import ProbeTools
 from nodelet.probes.tally import ProbeKind
-from nodelet.runtime.protocol import Exec, Listing, Runtime, RuntimeDown, RuntimeEvent
+from nodelet.runtime.protocol import Exec, Listing, Runtime, RuntimeDown, RuntimeEvent, State
 from podium.objects.meta import is_terminating, qualified_name
-from podium.objects.pod import FAILED, SUCCEEDED
+from podium.objects.pod import FAILED, PENDING, RUNNING, SUCCEEDED
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Pod, PodStatus, Secret
 
@@ -87,6 +88,7 @@ class PodWorker:
         self._over = asyncio.Event()
         self._reported: PodStatus | None = None
         self._told: float | None = None
+        self._born = tools.probe.clock.monotonic()
 
     # ------------------------------------------------------------ what others tell it
 
@@ -155,20 +157,20 @@ class PodWorker:
 
     def heard(self, event: RuntimeEvent) -> None:
         """The runtime says something happened to the pod; what this worker did itself is no news."""
-        known = self.memory.record(event.container_id)
-        if event.action in ("create", "start") and (self._changing() or (known and known.state.value == "running")):
+        if f"remove/{event.container_id}" in self._actions:
             return
-        if (
-            event.action == "destroy"
-            and known is None
-            and all(s.id != event.container_id for s in self.memory.sandboxes)
-        ):
+        known = self.memory.record(event.container_id)
+        ours = self._changing() or (known is not None and known.state is State.RUNNING)
+        if event.action in ("create", "start") and ours:
+            return
+        if event.action == "destroy" and not self.memory.knows(event.container_id):
             return
         self._relist = True
         self.wake()
 
     def runtime_lost(self) -> None:
         """The runtime went away: wait for a full listing."""
+        self._relist = False
         self.memory.forget_runtime()
 
     def wake(self) -> None:
@@ -199,7 +201,7 @@ class PodWorker:
 
     def _look(self) -> None:
         now = self._tools.probe.clock.monotonic()
-        if self._relist and self.memory.known and not self._changing() and _LISTING not in self._tasks:
+        if self._relist and not self._changing() and _LISTING not in self._tasks:
             self._start_task(_LISTING, self._list())
         seen = self.memory.observed(self._actions)
         made = plan(self._pod.blue, seen, now)
@@ -278,7 +280,7 @@ class PodWorker:
         else:
             if self._changing() or changes != self._changes:
                 self._relist = True
-            elif self.memory.known:
+            else:
                 _ = self.memory.take(listing)
 
     # ------------------------------------------------------------ status
@@ -295,12 +297,17 @@ class PodWorker:
         status = pod_status(self._pod.blue, seen, previous, now=now, wall=clock.now(), node=node)
         if status == self._reported:
             return None
+        self._measure(previous, status, now)
         self._reported, self._told = status, now
         if status.phase in (SUCCEEDED, FAILED):
             self.memory.set_terminal(status.phase)
             self._over.set()
         self._tools.statuses.report(self.pod, status, gone=False)
         return None
+
+    def _measure(self, previous: PodStatus, status: PodStatus, now: float) -> None:
+        if status.phase == RUNNING and previous.phase in ("", PENDING):
+            POD_START.observe(now - self._born)
 
     def _is_final(self, seen: Observed) -> bool:
         """Whether the last status of a pod being removed was reported: taking its containers away is no news."""
@@ -311,6 +318,7 @@ class PodWorker:
         return False
 
     def _unhealthy(self, kind: ProbeKind, name: str, message: str) -> None:
+        PROBE_FAILURES.labels(kind=kind.value).inc()
         self._tools.events.event(self.pod, "Warning", "Unhealthy", f"{kind.value} probe failed: {message}")
 
     async def until_over(self) -> None:

@@ -402,7 +402,7 @@ async def test_a_changed_pull_secret_is_tried_at_once() -> None:
 
 async def test_a_pods_life_with_init_container_and_sidecar() -> None:
     async with kept() as node:
-        log = sidecar("log", startup_probe=exec_probe("up"))
+        log = sidecar("log", startup_probe=exec_probe("up", failure_threshold=30))
         node.runtime.exec_results["up"] = (1, "not yet")
         pod = make_pod(container(), init=(log, container("init")), policy="Never")
         await node.assign(pod, wait=2.1)
@@ -445,16 +445,27 @@ async def test_a_pre_stop_hook_runs_before_the_signal_within_the_grace() -> None
         assert node.gone == ["u1"]
 
 
-async def test_a_pre_stop_hook_that_hangs_is_cut_off_at_the_end_of_the_grace() -> None:
+async def test_a_pre_stop_hook_that_hangs_leaves_time_for_the_signal() -> None:
     async with kept() as node:
-        node.runtime.exec_results["bye"] = (None, "")
-        node.runtime.ignores_signals = True
-        pod = make_pod(
-            container(lifecycle=Lifecycle(pre_stop=LifecycleHandler(sleep=SleepAction(seconds=99)))), grace=5
-        )
+        sleep = LifecycleHandler(sleep=SleepAction(seconds=99))
+        pod = make_pod(container(lifecycle=Lifecycle(pre_stop=sleep)), grace=5)
         await node.assign(pod)
-        await node.assign(deleted(pod), wait=7.5)
+        await node.assign(deleted(pod), wait=2.9)
+        assert count(node, "signal_container") == 0
+        await node.clock.advance(0.2)
         assert node.gone == ["u1"]
+        assert node.of("app").state.terminated.exit_code == 143
+
+
+async def test_a_deletion_with_less_grace_cuts_a_pre_stop_hook_short() -> None:
+    async with kept() as node:
+        sleep = LifecycleHandler(sleep=SleepAction(seconds=99))
+        pod = make_pod(container(lifecycle=Lifecycle(pre_stop=sleep)), grace=300)
+        await node.assign(pod)
+        await node.assign(deleted(pod), wait=10)
+        await node.assign(deleted(pod, grace=1), wait=1.1)
+        assert node.gone == ["u1"]
+        assert node.of("app").state.terminated.exit_code == 137
 
 
 # ---------------------------------------------------------------- probes

@@ -374,14 +374,12 @@ def test_nothing_is_removed_under_a_container_that_is_being_started() -> None:
     assert actions(make_pod(), what) == []
 
 
-def test_a_shorter_grace_hastens_a_stop_under_way_but_not_past_its_floor() -> None:
-    def stopping(floor: float = 0) -> Observed:
-        ending = Ending(deadline=NOW + 30, cause="x", floor=floor)
-        return seen(run(APP, ending=ending), removal_deadline=NOW + 5)
-
-    assert actions(make_pod(), stopping()) == [HastenStop(name="app", id="app0", deadline=NOW + 5)]
-    assert actions(make_pod(), stopping(NOW + 7)) == [HastenStop(name="app", id="app0", deadline=NOW + 7)]
-    assert actions(make_pod(), stopping(NOW + 30)) == []
+def test_a_shorter_grace_hastens_a_stop_under_way_and_a_longer_one_changes_nothing() -> None:
+    stopping = run(APP, ending=Ending(deadline=NOW + 30, cause="x"))
+    assert actions(make_pod(), seen(stopping, removal_deadline=NOW + 5)) == [
+        HastenStop(name="app", id="app0", deadline=NOW + 5)
+    ]
+    assert actions(make_pod(), seen(stopping, removal_deadline=NOW + 60)) == []
 
 
 def test_sidecars_of_a_removed_pod_get_what_is_left_and_a_little_more() -> None:
