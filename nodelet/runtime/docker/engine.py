@@ -15,16 +15,18 @@ nodelet may well start before dockerd does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import docker.errors
 import requests.exceptions
 from docker import APIClient
-from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 
 from nodelet.runtime.protocol import RuntimeDown, RuntimeFault
 
@@ -34,6 +36,8 @@ DEFAULT_SOCKET = "/var/run/docker.sock"
 CALL_TIMEOUT = 120
 """Seconds that one call may take; a start on a loaded disk takes many, a lost answer must not take for ever."""
 PARALLEL_PULLS = 3
+OLDEST_API = "1.41"
+"""That of Docker 20.10, the oldest engine supported."""
 
 
 class NotFound(RuntimeFault):
@@ -44,19 +48,47 @@ class Conflict(RuntimeFault):
     """The name is taken, or the object is not in a state for this."""
 
 
+class _Connection(UnixHTTPConnection):
+    """The package's connection, which keeps no socket that could not be connected."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self.unix_socket)
+        except BaseException:
+            self.close()
+            raise
+
+
+class _Pool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> _Connection:  # type: ignore[override]  # as the package does
+        return _Connection(self.base_url, self.socket_path, CALL_TIMEOUT)
+
+
 class _OnePool(UnixHTTPAdapter):
     """The package's transport, with one connection pool for all URLs."""
 
     def get_connection(self, url: bytes | str, proxies: Any = None) -> UnixHTTPConnectionPool:
-        return super().get_connection("docker", proxies)
+        with self.pools.lock:
+            if (pool := self.pools.get(_Pool)) is None:
+                pool = self.pools[_Pool] = _Pool("docker", self.socket_path, CALL_TIMEOUT, maxsize=self.max_pool_size)
+            return cast(UnixHTTPConnectionPool, pool)
 
 
-def _connect(socket_path: str, threads: int) -> APIClient:
+def _client(socket_path: str, version: str, threads: int) -> APIClient:
     url = f"unix://{socket_path}"
-    client = APIClient(base_url=url, version="auto", timeout=CALL_TIMEOUT)
+    client = APIClient(base_url=url, version=version, timeout=CALL_TIMEOUT)
     client.mount("http+docker://", _OnePool(f"http+{url}", CALL_TIMEOUT, max_pool_size=threads))
     client.trust_env = False
     return client
+
+
+def _connect(socket_path: str, threads: int) -> APIClient:
+    """A client that speaks the engine's own version of the API."""
+    with contextlib.closing(_client(socket_path, OLDEST_API, 1)) as first:
+        version = str(first.version(api_version=False)["ApiVersion"])
+    return _client(socket_path, version, threads)
 
 
 def fault_of(reason: str, error: docker.errors.APIError) -> RuntimeFault:
