@@ -1,26 +1,47 @@
 """How fast pods are placed.
 
     python -m bench.bench_scheduler placement [--nodes 5000] [--pods 50000] [--classes 1]
+    python -m bench.bench_scheduler e2e       [--nodes 5000] [--pods 50000] [--classes 1]
 
 `placement` is the engine alone: pods and nodes are seen as changes, turns are taken until nothing waits, nothing is
-written. Reading the pods is timed apart from placing them. Prints its conditions, and the result as one line of JSON.
+written. Reading the pods is timed apart from placing them.
+
+`e2e` is everything: a master in a process of its own (SQLite with synchronous=FULL, mutual TLS, controllers running),
+nodes that exist as objects only, and this process as its client, creating pods without owners over `Batch` streams. The
+clock runs from the first create until the last binding is durable, and the pods are counted again from a list.
+
+Prints its conditions, and the result as one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import os
 import platform
+import re
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from master.scheduler.engine import Engine
 from master.scheduler.plugins import default_profile
 from master.scheduler.scheduler import BATCH
+from podium.client import AsyncClient
+from podium.errors import PodiumError
 from podium.v1.core_pb2 import Node, Pod
 from podium.v1.meta_pb2 import Condition
+from podium.v1.objects_service_pb2 import BatchRequest, CreateRequest
+from tests.support.master_process import MasterProcess
 
-FLOOR = 50_000
+FLOORS = {"placement": 50_000, "e2e": 2_500}
+
+_STREAMS, _A_CALL = 4, 500
+_LONGEST_SECONDS = 300.0
+_BOUND = re.compile(rb'^podium_master_scheduler_attempts_total{result="scheduled"} ([0-9.e+]+)', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +69,15 @@ def simulated_node(index: int) -> Node:
     return node
 
 
-def simulated_pod(index: int, classes: int) -> Pod:
-    """A replica of one of `classes` workloads."""
+def simulated_pod(index: int, classes: int, *, owned: bool) -> Pod:
+    """A replica of one of `classes` workloads; without an owner no garbage collector asks where that is."""
     pod, workload = Pod(), index % classes
     pod.metadata.namespace, pod.metadata.name, pod.metadata.uid = "default", f"pod-{index}", f"uid-{index}"
-    owner = pod.metadata.owner_references.add(api_version="apps/v1", kind="ReplicaSet", controller=True)
-    owner.name = owner.uid = f"rs-{workload}"
+    if owned:
+        owner = pod.metadata.owner_references.add(api_version="apps/v1", kind="ReplicaSet", controller=True)
+        owner.name = owner.uid = f"rs-{workload}"
     container = pod.spec.containers.add(name="main", image=f"registry.example/app-{workload}:1")
-    container.resources.requests.update({"cpu": "100m", "memory": "128Mi"})
+    container.resources.requests.update({"cpu": f"{100 + workload}m", "memory": "128Mi"})
     pod.status.phase = "Pending"
     return pod
 
@@ -65,7 +87,7 @@ def placement(nodes: int, pods: int, classes: int) -> Result:
     engine = Engine(default_profile())
     for index in range(nodes):
         engine.see_node(simulated_node(index))
-    made = [simulated_pod(index, classes) for index in range(pods)]
+    made = [simulated_pod(index, classes, owned=True) for index in range(pods)]
     began = time.perf_counter()
     for pod in made:
         engine.see_pod(pod, 0.0)
@@ -87,16 +109,112 @@ def placement(nodes: int, pods: int, classes: int) -> Result:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndToEnd:
+    """One run with everything in the loop. Rates are in pods per second."""
+
+    case: str
+    nodes: int
+    pods: int
+    classes: int
+    bound: int
+    seconds: float
+    created_per_second: int
+    bound_per_second: int
+    master_rss_mb: int
+    master_cpu_seconds: float
+
+
+async def e2e(nodes: int, pods: int, classes: int) -> EndToEnd:
+    """A whole master, and this process as its client."""
+    with tempfile.TemporaryDirectory(prefix="podium-bench-") as folder:
+        master = MasterProcess(Path(folder))
+        await master.start()
+        try:
+            async with master.client() as client:
+                return await _run(master, client, nodes, pods, classes)
+        finally:
+            await master.end()
+
+
+async def _run(master: MasterProcess, client: AsyncClient, nodes: int, pods: int, classes: int) -> EndToEnd:
+    await _create(client, [_request(simulated_node(index)) for index in range(nodes)])
+    requests = [_request(simulated_pod(index, classes, owned=False)) for index in range(pods)]
+    assert master.process is not None
+    cpu, began = _cpu_seconds(master.process.pid), time.perf_counter()
+    await _create(client, requests)
+    created = time.perf_counter()
+    async with asyncio.timeout(_LONGEST_SECONDS):
+        while await _bound(master.http) < pods:  # noqa: ASYNC110 (it happens in another process)
+            await asyncio.sleep(0.05)
+    done = time.perf_counter()
+    return EndToEnd(
+        case="e2e",
+        nodes=nodes,
+        pods=pods,
+        classes=classes,
+        bound=sum(bool(pod.spec.node_name) for pod in await client.list(Pod)),
+        seconds=round(done - began, 2),
+        created_per_second=round(pods / (created - began)),
+        bound_per_second=round(pods / (done - began)),
+        master_rss_mb=_rss_mb(master.process.pid),
+        master_cpu_seconds=round(_cpu_seconds(master.process.pid) - cpu, 2),
+    )
+
+
+def _request(obj: Node | Pod) -> BatchRequest:
+    request = CreateRequest(field_manager="bench")
+    request.object.Pack(obj)
+    return BatchRequest(create=request, omit_object=True)
+
+
+async def _create(client: AsyncClient, requests: Sequence[BatchRequest]) -> None:
+    calls = iter([requests[at : at + _A_CALL] for at in range(0, len(requests), _A_CALL)])
+
+    async def stream() -> None:
+        for call in calls:
+            for result in await client.batch(call):
+                if result.code:
+                    raise PodiumError(result.message)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_STREAMS):
+            group.create_task(stream())
+
+
+async def _bound(port: int) -> int:
+    """How many bindings the master has made, from its metrics."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n")
+        found = _BOUND.search(await reader.read())
+    finally:
+        writer.close()
+    return int(float(found.group(1))) if found else 0
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _rss_mb(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", choices=["placement"])
+    parser.add_argument("case", choices=sorted(FLOORS))
     parser.add_argument("--nodes", type=int, default=5_000)
     parser.add_argument("--pods", type=int, default=50_000)
     parser.add_argument("--classes", type=int, default=1)
     args = parser.parse_args()
-    print(f"# Python {platform.python_version()}, {platform.machine()}; one core; floor for one class: {FLOOR} pods/s")
-    print(json.dumps(asdict(placement(args.nodes, args.pods, args.classes))))
+    floor = FLOORS[args.case]
+    print(f"# Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores; floor: {floor} pods/s")
+    size = (args.nodes, args.pods, args.classes)
+    result = placement(*size) if args.case == "placement" else asyncio.run(e2e(*size))
+    print(json.dumps(asdict(result)))
 
 
 if __name__ == "__main__":

@@ -150,12 +150,16 @@ class Scheduler:
             self._permits.release()
             self._binding -= len(group)
         metrics.BATCH.observe(len(group))
+        failed: list[PodiumError] = []
         now = self._clock.monotonic()
         for entry, result in zip(group, results, strict=True):
             if isinstance(result, PodiumError):
-                self._unbind(entry, result, tasks)
+                failed.append(result)
+                self._unbind(entry, tasks)
             else:
                 self._note_bound(entry, result, now)
+        if failed:
+            log.warning("bindings failed", failed=len(failed), of=len(group), first=str(failed[0]))
         self._work.set()
 
     def _note_bound(self, entry: Entry, pod: Message, now: float) -> None:
@@ -163,14 +167,11 @@ class Scheduler:
         metrics.LATENCY.observe(now - entry.since)
         self._events.normal(pod, "Scheduled", f"Successfully assigned {entry.key} to {entry.node}")
 
-    def _unbind(self, entry: Entry, error: PodiumError, tasks: asyncio.TaskGroup) -> None:
+    def _unbind(self, entry: Entry, tasks: asyncio.TaskGroup) -> None:
         metrics.ATTEMPTS.labels("error").inc()
-        node = entry.node
-        if not self._engine.undo(entry):
-            return
-        log.warning("binding failed", pod=str(entry.key), node=node, error=str(error), failures=entry.failures)
-        self._backing_off += 1
-        tasks.create_task(self._again(entry), name="scheduler-backoff")
+        if self._engine.undo(entry):
+            self._backing_off += 1
+            tasks.create_task(self._again(entry), name="scheduler-backoff")
 
     async def _again(self, entry: Entry) -> None:
         await self._clock.sleep(min(_FIRST_BACKOFF * 2 ** (entry.failures - 1), _LONGEST_BACKOFF))
