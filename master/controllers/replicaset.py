@@ -121,17 +121,22 @@ def replicaset_status(
     status = ReplicaSetStatus()
     status.conditions.extend(replica_set.status.conditions)
     status.observed_generation = replica_set.metadata.generation
-    template_labels = dict(replica_set.spec.template.metadata.labels).items()
+    template_labels = list(replica_set.spec.template.metadata.labels.items())
+    min_ready = replica_set.spec.min_ready_seconds
+    replicas = fully_labeled = ready = available = 0
     waits: list[float] = []
     for pod in filter(is_active, pods):
-        status.replicas += 1
-        status.fully_labeled_replicas += template_labels <= dict(pod.metadata.labels).items()
-        wait = available_in(pod, replica_set.spec.min_ready_seconds, now)
+        replicas += 1
+        labels = pod.metadata.labels
+        fully_labeled += all(labels.get(key) == value for key, value in template_labels)
+        wait = available_in(pod, min_ready, now)
         if wait is not None:
-            status.ready_replicas += 1
-            status.available_replicas += wait == 0
+            ready += 1
+            available += wait == 0
             if wait > 0:
                 waits.append(wait)
+    status.replicas, status.fully_labeled_replicas = replicas, fully_labeled
+    status.ready_replicas, status.available_replicas = ready, available
     if failure is None:
         remove_condition(status.conditions, REPLICA_FAILURE)
     else:

@@ -44,6 +44,11 @@ SECONDS = Histogram(
 DEPTH = Gauge("podium_master_reconcile_queue_depth", "Keys that wait for a worker.", ["controller"])
 
 RECONCILE_TIMEOUT = 60.0
+QUICK = 0.02
+"""Seconds; a reconciliation that takes longer gives its key a rest of `REST` times the excess, `LONGEST_REST` at most:
+a ReplicaSet of thousands of pods that become ready one by one must not be counted anew for each of them."""
+REST = 3.0
+LONGEST_REST = 0.5
 RESUBSCRIBE_AFTER = 1.0
 _CHUNK = 500
 
@@ -107,13 +112,16 @@ class _Loop:
     async def _work(self) -> None:
         while True:
             key = await self.queue.get()
+            began = self._clock.monotonic()
             try:
                 await self._reconcile(key)
             finally:
-                self.queue.done(key)
+                took = self._clock.monotonic() - began
+                self._seconds.observe(took)
+                self.queue.done(key, rest=min(REST * (took - QUICK), LONGEST_REST))
 
     async def _reconcile(self, key: Key) -> None:
-        name, began = self.controller.name, self._clock.monotonic()
+        name = self.controller.name
         try:
             async with asyncio.timeout(RECONCILE_TIMEOUT):
                 outcome = await self.controller.reconcile(key)
@@ -131,7 +139,6 @@ class _Loop:
             self.queue.forget(key)
             self._conclude(key, outcome)
         RECONCILIATIONS.labels(name, result).inc()
-        self._seconds.observe(self._clock.monotonic() - began)
 
     def _conclude(self, key: Key, outcome: Done | After) -> None:
         if isinstance(outcome, After):

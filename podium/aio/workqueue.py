@@ -10,6 +10,9 @@ queues it again after `done`. So a burst of changes costs one run, and a change 
 `add_after` keeps one deadline a key, the earliest; taking a key drops it, because whoever processes a key decides
 anew when to look at it again. `retry` is `add_after` with the key's own exponential back-off, reset by `forget`.
 
+A key that is costly to process may be given a rest with `done`: what is added meanwhile waits for its end, so that a
+key under constant change takes a share of the loop and not all of it.
+
 The queue is bounded by the number of keys. All methods are for one event loop; leave the context to stop its timer.
 """
 
@@ -40,6 +43,7 @@ class WorkQueue(Generic[K]):
         self._dirty: set[K] = set()
         self._processing: set[K] = set()
         self._failures: dict[K, int] = {}
+        self._rests_until: dict[K, float] = {}
         self._deadlines: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._pushed = 0
@@ -57,8 +61,11 @@ class WorkQueue(Generic[K]):
         return not self._dirty and not self._processing
 
     def add(self, key: K) -> None:
-        """Have the key processed as soon as a worker is free."""
+        """Have the key processed as soon as a worker is free, and its rest is over."""
         if key in self._dirty:
+            return
+        if (rest := self._rest_left(key)) > 0:
+            self.add_after(key, rest)
             return
         self._dirty.add(key)
         if key not in self._processing:
@@ -96,11 +103,26 @@ class WorkQueue(Generic[K]):
         self._deadlines.pop(key, None)
         return key
 
-    def done(self, key: K) -> None:
-        """Give a taken key back; it is queued at once if it was added meanwhile."""
+    def done(self, key: K, rest: float = 0.0) -> None:
+        """Give a taken key back; if it was added meanwhile it is queued again, after `rest` seconds."""
         self._processing.discard(key)
-        if key in self._dirty:
+        if rest > 0:
+            self._rests_until[key] = self._clock.monotonic() + rest
+        if key not in self._dirty:
+            return
+        if rest > 0:
+            self._dirty.discard(key)
+            self.add_after(key, rest)
+        else:
             self._ready.put_nowait(key)
+
+    def _rest_left(self, key: K) -> float:
+        if not self._rests_until or (until := self._rests_until.get(key)) is None:
+            return 0.0
+        left = until - self._clock.monotonic()
+        if left <= 0:
+            del self._rests_until[key]
+        return left
 
     def _arm(self) -> None:
         self._drop_stale()
@@ -121,6 +143,7 @@ class WorkQueue(Generic[K]):
             due, _, key = heapq.heappop(self._heap)
             if self._deadlines.get(key) == due:
                 del self._deadlines[key]
+                self._rests_until.pop(key, None)
                 self.add(key)
         self._timer = None
         self._arm()

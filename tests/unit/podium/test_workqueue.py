@@ -90,6 +90,30 @@ async def test_failures_back_off_and_success_resets() -> None:
         assert queue.retry("b") == 1
 
 
+async def test_a_resting_key_waits_for_the_end_of_its_rest_whenever_it_is_added() -> None:
+    clock = VirtualClock()
+    async with WorkQueue[str](clock) as queue:
+        queue.add("a")
+        key = await queue.get()
+        queue.add("a")
+        queue.done(key, rest=2)
+        await clock.advance(1.9)
+        assert len(queue) == 0
+        await clock.advance(0.2)
+        assert len(queue) == 1
+        queue.done(await queue.get(), rest=2)
+        queue.add("a")
+        await clock.advance(1)
+        queue.add("a")
+        assert len(queue) == 0
+        await clock.advance(1)
+        assert len(queue) == 1
+        queue.done(await queue.get(), rest=2)
+        await clock.advance(3)
+        queue.add("a")
+        assert len(queue) == 1, "its rest is over"
+
+
 @pytest.mark.parametrize("seconds", [0, -1])
 async def test_no_delay_is_now(seconds: float) -> None:
     async with WorkQueue[str](VirtualClock()) as queue:
