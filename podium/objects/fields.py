@@ -143,6 +143,17 @@ def _loaded(text: str) -> Any:
     return json.loads(text)
 
 
+def is_atomic(path: Path, schema: Schema) -> bool:
+    """Whether what is at a path is owned as a whole."""
+    inner: Schema | None = schema
+    field: Field | None = None
+    for segment in path:
+        if segment[0] == "f":
+            field = inner.fields.get(segment[2:]) if inner is not None else None
+            inner = field.schema if field is not None and field.form is Form.MESSAGE else None
+    return field is None or field.atomic
+
+
 # ---------------------------------------------------------------- data by path
 
 

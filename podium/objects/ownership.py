@@ -93,7 +93,7 @@ def apply(live: Data, manifest: Data, owners: Sequence[Owner], me: Owner, *, sch
     mine = fields.field_set(wanted, schema)
     before = next((o for o in owners if o.identity == me.identity), None)
     others = [o for o in owners if o.identity != me.identity]
-    conflicts = _conflicts(live, wanted, mine, others)
+    conflicts = _conflicts(live, wanted, mine, others, schema)
     if conflicts and not force:
         raise _conflict(conflicts)
     others = [replace(o, fields=o.fields - {path for owner, path in conflicts if owner == o}) for o in others]
@@ -105,20 +105,28 @@ def apply(live: Data, manifest: Data, owners: Sequence[Owner], me: Owner, *, sch
     return Applied(data=merged, owners=tuple(o for o in (*others, entry) if o.fields))
 
 
-def _conflicts(live: Data, wanted: Data, mine: FieldSet, others: Sequence[Owner]) -> list[tuple[Owner, fields.Path]]:
+def _conflicts(
+    live: Data, wanted: Data, mine: FieldSet, others: Sequence[Owner], schema: Schema
+) -> list[tuple[Owner, fields.Path]]:
     return [
         (owner, path)
         for owner in others
         for path in sorted(mine & owner.fields)
-        if not _same(fields.get(wanted, path), fields.get(live, path), path)
+        if not _same(fields.get(wanted, path), fields.get(live, path), path, schema)
     ]
 
 
-def _same(wanted: Any, actual: Any, path: fields.Path) -> bool:
-    """Whether two values agree; elements are compared field by field elsewhere, and an absent field is zero."""
-    if path[-1][0] in "kv":
+def _same(wanted: Any, actual: Any, path: fields.Path, schema: Schema) -> bool:
+    """Whether two values agree.
+
+    Elements, and messages and maps of which nothing is said but that they be there, are compared field by field
+    elsewhere. An absent field is zero.
+    """
+    if path[-1][0] in "kv" or wanted == actual or (actual is MISSING and not wanted):
         return True
-    return bool(wanted == actual) or (actual is MISSING and not wanted) or bool(_bare(wanted) == _bare(actual))
+    if wanted == {} and isinstance(actual, dict):
+        return not fields.is_atomic(path, schema)
+    return bool(_bare(wanted) == _bare(actual))
 
 
 def _bare(value: Any) -> Any:
@@ -153,7 +161,7 @@ def track(old: Data, new: Data, owners: Sequence[Owner], me: Owner, *, schema: S
     changed = frozenset(
         path
         for path in new_set
-        if path not in old_set or not _same(fields.get(new_part, path), fields.get(old_part, path), path)
+        if path not in old_set or not _same(fields.get(new_part, path), fields.get(old_part, path), path, schema)
     )
     lost = changed | (old_set - new_set)
     if not lost:
