@@ -108,7 +108,13 @@ class DockerRuntime(DockerImages, DockerStreams):
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
         """What happens from this call on, even when the first event is awaited later."""
-        return events.watch(self._wire, self._owner, self._clock.now().timestamp())
+        return self._forgetting(events.watch(self._wire, self._owner, self._clock.now().timestamp()))
+
+    async def _forgetting(self, stream: AsyncIterator[RuntimeEvent]) -> AsyncIterator[RuntimeEvent]:
+        # Docker says `die` some 100 ms before its lists say `exited`; an inspection made after the event is right.
+        async for event in stream:
+            self._seen.pop(event.container_id, None)
+            yield event
 
     # ------------------------------------------------------------ sandboxes
 
