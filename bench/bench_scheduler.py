@@ -147,7 +147,7 @@ async def _run(master: MasterProcess, client: AsyncClient, nodes: int, pods: int
     async with asyncio.timeout(_LONGEST_SECONDS):
         while await _bound(master.http) < pods:  # noqa: ASYNC110 (it happens in another process)
             await asyncio.sleep(0.05)
-    done = time.perf_counter()
+    done, cpu_used = time.perf_counter(), _cpu_seconds(master.process.pid) - cpu
     return EndToEnd(
         case="e2e",
         nodes=nodes,
@@ -158,7 +158,7 @@ async def _run(master: MasterProcess, client: AsyncClient, nodes: int, pods: int
         created_per_second=round(pods / (created - began)),
         bound_per_second=round(pods / (done - began)),
         master_rss_mb=_rss_mb(master.process.pid),
-        master_cpu_seconds=round(_cpu_seconds(master.process.pid) - cpu, 2),
+        master_cpu_seconds=round(cpu_used, 2),
     )
 
 

@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Write, Writer, component
 from master.scheduler import metrics, writes
+from master.scheduler.allowance import Allowance
 from master.scheduler.engine import Engine, Making, Refused, Turn
 from master.scheduler.inquiry import explain_pod
 from master.scheduler.ledger import Entry, PodKey
@@ -37,6 +38,8 @@ log = get_logger(__name__)
 BATCH = 512
 GROUPS_IN_FLIGHT = 8
 SLICE_SECONDS = 0.005
+# An event costs as much as creating a pod, and says only what the pod's condition says: in a burst most are left out.
+EVENTS_AT_ONCE, EVENTS_PER_SECOND = 200, 50.0
 _CHANGES_AT_ONCE = 256
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 10.0
 
@@ -58,6 +61,7 @@ class Scheduler:
         self._binding = self._backing_off = 0
         self._untold: dict[PodKey, Entry] = {}
         self._telling = asyncio.Event()
+        self._announcements = Allowance(self._clock, burst=EVENTS_AT_ONCE, per_second=EVENTS_PER_SECOND)
 
     def explain(self, namespace: str, name: str, nodes: bool = False) -> ExplainPodResponse:
         """Why a pod is where it is, or nowhere.
@@ -165,7 +169,8 @@ class Scheduler:
     def _note_bound(self, entry: Entry, pod: Message, now: float) -> None:
         metrics.ATTEMPTS.labels("scheduled").inc()
         metrics.LATENCY.observe(now - entry.since)
-        self._events.normal(pod, "Scheduled", f"Successfully assigned {entry.key} to {entry.node}")
+        if self._announcements.take():
+            self._events.normal(pod, "Scheduled", f"Successfully assigned {entry.key} to {entry.node}")
 
     def _unbind(self, entry: Entry, tasks: asyncio.TaskGroup) -> None:
         metrics.ATTEMPTS.labels("error").inc()

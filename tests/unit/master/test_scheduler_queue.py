@@ -8,9 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from master.scheduler.allowance import Allowance
 from master.scheduler.engine import Engine
 from master.scheduler.ledger import PodKey, State
 from podium.v1.core_pb2 import Node, Taint
+from tests.support.clock import VirtualClock
 from tests.support.scheduling import bound, engine, node, pod, refused, see, turns
 
 TAINT = Taint(key="team", value="db", effect="NoSchedule")
@@ -134,6 +136,16 @@ def test_a_terminating_pod_does_not_wait() -> None:
     leaving.metadata.deletion_timestamp.seconds = 1
     made = engine(node(), leaving)
     assert turns(made) == []
+
+
+async def test_an_allowance_is_a_burst_and_then_a_rate() -> None:
+    clock = VirtualClock()
+    allowance = Allowance(clock, burst=2, per_second=4.0)
+    assert [allowance.take() for _ in range(3)] == [True, True, False]
+    await clock.advance(0.25)
+    assert [allowance.take() for _ in range(2)] == [True, False]
+    await clock.advance(60)
+    assert [allowance.take() for _ in range(3)] == [True, True, False]
 
 
 NAMES = tuple(f"n{i}" for i in range(4))
