@@ -86,7 +86,7 @@ def _rolling_update(rolling: RollingUpdateDeployment, path: str, findings: Findi
     surge = _amount(rolling.max_surge, f"{path}.maxSurge", findings)
     if rolling.max_unavailable.WhichOneof("value") == "str_value" and unavailable is not None and unavailable > 100:
         findings.append(Violation(f"{path}.maxUnavailable", f"must be at most 100%, not {unavailable}%"))
-    if unavailable == 0 and surge == 0:
+    if unavailable == 0 and surge == 0 and rolling.HasField("max_unavailable"):
         findings.append(Violation(f"{path}.maxUnavailable", "must not be 0 when maxSurge is 0: nothing could move"))
 
 

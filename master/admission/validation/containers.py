@@ -74,11 +74,12 @@ def _port(port: ContainerPort, path: str, findings: Findings) -> None:
 def _resources(resources: ResourceRequirements, path: str, findings: Findings) -> None:
     limits, requests = resources.limits, resources.requests
     _amounts(limits, f"{path}.limits", findings)
-    _amounts(requests, f"{path}.requests", findings)
-    for name, request in requests.items():
+    own = {name: request for name, request in requests.items() if request != limits.get(name)}
+    _amounts(own, f"{path}.requests", findings)
+    for name, request in own.items():
         limit = limits.get(name)
         try:
-            if limit is not None and limit != request and quantity.parse(request) > quantity.parse(limit):
+            if limit is not None and quantity.parse(request) > quantity.parse(limit):
                 findings.append(
                     Violation(f"{path}.requests[{name}]", f"must be at most the limit {limit}, not {request}")
                 )
