@@ -59,6 +59,11 @@ class Fleet:
     recheck: float | None
 
 
+def is_silent(last_heard: float, now: float, settings: FleetSettings) -> bool:
+    """Whether a node that was last heard then has lapsed by now."""
+    return now - last_heard >= settings.lease
+
+
 NOBODY = Fleet(lapsed=frozenset(), held=frozenset(), hold_until={}, recheck=None)
 
 
@@ -80,7 +85,7 @@ def assess(
         settings: When a node is given up.
     """
     last = {name: started + settings.patience if at is None else at for name, at in heard.items()}
-    lapsed = {name for name, at in last.items() if now - at >= settings.lease}
+    lapsed = {name for name, at in last.items() if is_silent(at, now, settings)}
     hold_until = {n: t for n, t in before.hold_until.items() if n in lapsed and t > now}
     if lapsed:
         hold_until |= dict.fromkeys(_silent_together(last, lapsed, now, settings), now + settings.settle)
@@ -115,5 +120,7 @@ def _recheck(
 ) -> float | None:
     lapses = (at + settings.lease - now for name, at in last.items() if name not in lapsed)
     releases = (until - now for until in hold_until.values())
-    soonest = min((*lapses, *releases), default=None)
+    # Silent nodes may be heard again without a new session, which nobody would tell.
+    returns = (settings.lease / 2,) if lapsed else ()
+    soonest = min((*lapses, *releases, *returns), default=None)
     return max(soonest, 0.05) if soonest is not None else None

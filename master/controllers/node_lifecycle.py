@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from master.access.protocol import Change, ChangeType, Delete, EventRecorder, Mutate, Reader, Write, Writer, component
-from master.controllers.fleet import NOBODY, Fleet, FleetSettings, assess
+from master.controllers.fleet import NOBODY, Fleet, FleetSettings, assess, is_silent
 from master.controllers.liveness import Liveness
 from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
@@ -220,6 +220,8 @@ class NodeLifecycleController:
         if node is None:
             self._touchy.discard(key.name)
             return Done("is gone")
+        if self._is_outdated(key.name):
+            _ = self._assess()
         fleet = self._fleet
         plan = plan_node(
             node,
@@ -233,6 +235,13 @@ class NodeLifecycleController:
         await self._write_node(node, plan)
         await self._write_pods(node, plan)
         return Done(plan.because) if plan.recheck is None else After(plan.recheck, plan.because)
+
+    def _is_outdated(self, name: str) -> bool:
+        """Whether the assessment is wrong about a node by now; acting on it would undo what the node just said."""
+        last = self._liveness.last_heard(name)
+        if last is None:
+            return False
+        return is_silent(last, self._clock.monotonic(), self._settings) != (name in self._fleet.lapsed)
 
     def _note_touchy(self, name: str, plan: NodePlan) -> None:
         if any(t.effect == NO_EXECUTE for t in plan.taints) or plan.lost or plan.unknown:

@@ -196,6 +196,26 @@ async def test_a_partition_evicts_nobody_and_heals(plane: ControlPlane) -> None:
     await until(lambda: not any(n.spec.taints for n in plane.reader.list(Node) if _says_ready(n)))
 
 
+async def test_a_node_that_merely_paused_is_believed_when_it_says_it_is_ready(plane: ControlPlane) -> None:
+    plane.liveness.silence("n1", ago=5)
+
+    def node() -> Node:
+        found = plane.reader.get(Node, "", "n1")
+        assert found is not None
+        return found
+
+    await until(lambda: node().spec.taints and not _says_ready(node()))
+    plane.liveness.hear("n1", new_session=False)
+
+    def restore(obj: Node) -> None:
+        obj.status.conditions[0].status = "True"
+
+    await plane.writer.mutate(Node, "", "n1", restore, by=ME, subresource="status")
+    await until(lambda: not node().spec.taints)
+    await until(lambda: plane.runtime.idle)
+    assert _says_ready(node())
+
+
 def _says_ready(node: Node) -> bool:
     return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
 

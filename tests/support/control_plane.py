@@ -47,11 +47,12 @@ class FakeLiveness:
             self._silent[node] = self._clock.monotonic() - ago
         self._change()
 
-    def hear(self, *nodes: str) -> None:
-        """These nodes are heard again."""
+    def hear(self, *nodes: str, new_session: bool = True) -> None:
+        """These nodes are heard again; without a new session nobody is told."""
         for node in nodes:
             self._silent.pop(node, None)
-        self._change()
+        if new_session:
+            self._change()
 
     def _change(self) -> None:
         self._count += 1
