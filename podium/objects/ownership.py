@@ -96,7 +96,7 @@ def apply(live: Data, manifest: Data, owners: Sequence[Owner], me: Owner, *, sch
     conflicts = _conflicts(live, wanted, mine, others, schema)
     if conflicts and not force:
         raise _conflict(conflicts)
-    others = [replace(o, fields=o.fields - {path for owner, path in conflicts if owner == o}) for o in others]
+    others = [replace(o, fields=o.fields - {path for owner, path in conflicts if owner is o}) for o in others]
     merged = fields.merge(live, wanted, schema)
     if before is not None:
         merged = fields.remove(merged, _abandoned(before.fields, mine, others))

@@ -1,6 +1,7 @@
 """Golden files: manifests as the Kubernetes documentation has them, and the objects that they become when stored.
 
-`manifests/NAME.yaml` is read, defaulted and validated; `stored/NAME.yaml` is what comes of it. When a difference is meant:
+`manifests/NAME.yaml` is read, defaulted and validated; `stored/NAME.yaml` is what comes of it. When a difference is
+meant:
 
     python -m tests.golden      # writes stored/ anew; look at the difference before it is committed
 """

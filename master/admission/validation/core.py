@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
 from master.admission.validation import names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax, each_by_syntax
-from podium.errors import Violation
+from podium.errors import BadRequest, Violation
+from podium.objects import quantity
 from podium.v1.coordination_pb2 import LeaseSpec
-from podium.v1.core_pb2 import Event, Namespace, Node, NodeSpec, Secret, Taint
+from podium.v1.core_pb2 import Event, Namespace, Node, NodeSpec, NodeStatus, Secret, Taint
 
 MAX_SECRET_BYTES = 1024 * 1024
 
@@ -42,6 +44,18 @@ def update_node(new: Node, old: Node, findings: Findings) -> None:
     """A node's address range stays."""
     if old.spec.pod_cidr and new.spec.pod_cidr != old.spec.pod_cidr:
         findings.append(Violation(".spec.podCIDR", f'is immutable once set: must be "{old.spec.pod_cidr}"'))
+
+
+def _quantities(entries: Mapping[str, str], path: str, findings: Findings) -> None:
+    """What a node reports is read by the scheduler for every pod: it must be readable."""
+    for name, text in entries.items():
+        try:
+            amount = quantity.parse(text)
+        except BadRequest as error:
+            findings.append(Violation(f"{path}[{name}]", error.message))
+            continue
+        if amount < 0:
+            findings.append(Violation(f"{path}[{name}]", f"must be at least 0, not {text}"))
 
 
 # ---------------------------------------------------------------- Secret
@@ -110,6 +124,8 @@ MESSAGES: dict[type[Message], MessageRule] = {NodeSpec: _node_spec, Secret: _sec
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (NodeSpec, "pod_cidrs"): each_by_syntax(names.ip_range),
+    (NodeStatus, "capacity"): _quantities,
+    (NodeStatus, "allocatable"): _quantities,
     (Taint, "key"): by_syntax(names.qualified_name),
     (Taint, "value"): by_syntax(names.label_value),
     (LeaseSpec, "lease_duration_seconds"): between(1),

@@ -381,6 +381,15 @@ def test_a_nodes_range_stays_once_it_is_set() -> None:
     assert "spec.podCIDR" in refusals(old, new)
 
 
+def test_a_nodes_resources_are_readable() -> None:
+    old = _object("Node")
+    new = copy.deepcopy(old)
+    new.status.capacity["cpu"] = "many"
+    new.status.allocatable["memory"] = "-1"
+    found = {violation.field for violation in validate_status(new, old)}
+    assert found == {"status.capacity[cpu]", "status.allocatable[memory]"}
+
+
 def test_events_are_where_their_object_is() -> None:
     assert refusals(_object("Event", involvedObject={"kind": "Node", "name": "n"})) == {}
     about = {"kind": "Pod", "name": "p", "namespace": "other"}
