@@ -65,16 +65,11 @@ class Engine:
         self.cluster = Snapshot()
         self.ledger = Ledger(self.cluster)
         self.queue = Queue()
-        self._shapes = Shapes(profile.sign)
+        self.shapes = Shapes(profile.sign)
         self._order = count()
         self._joined_parked: list[Entry] = []
         self._changed: set[int] = set()
         self._causes = Cause.NOTHING
-
-    @property
-    def shapes(self) -> Shapes:
-        """Reads pods."""
-        return self._shapes
 
     # ------------------------------------------------------------ what is
 
@@ -118,11 +113,11 @@ class Engine:
         node, terminating = pod.spec.node_name, pods.is_terminating(pod)
         if not node and terminating:
             return
-        shape = None if node else self._shapes.shape(pod)
+        shape = None if node else self.shapes.shape(pod)
         entry = Entry(
             key=key,
             uid=pod.metadata.uid,
-            footprint=self._shapes.footprint(pod) if shape is None else shape.footprint,
+            footprint=self.shapes.footprint(pod) if shape is None else shape.footprint,
             shape=shape,
             order=next(self._order),
             since=now,
@@ -154,7 +149,7 @@ class Engine:
         entry.shape = None
 
     def _reshape(self, entry: Entry, pod: Pod) -> None:
-        shape = self._shapes.shape(pod)
+        shape = self.shapes.shape(pod)
         if shape is entry.shape:
             return
         waiting = self.queue.remove(entry)
