@@ -1,20 +1,14 @@
-"""Which pod holds which address of the node's slice: a pure table, and the file that keeps it over restarts.
+"""Which pod holds which address of the node's slice: a pure table.
 
-Addresses are handed out next-fit: the search goes on after the address given last, so that one which was just freed rests
-as long as the slice allows (connection tracking and neighbours' caches still know its old owner).
+Addresses are handed out next-fit: the search goes on after the address given last, so that one which was just freed
+rests as long as the slice allows (connection tracking and neighbours' caches still know its old owner).
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from podium.files import write_atomic
-
-_VERSION = 1
 
 
 class Exhausted(Exception):
@@ -71,23 +65,3 @@ class Leases:
 def gateway_of(cidr: str) -> str:
     """The first host address of a slice: the bridge's."""
     return str(ipaddress.ip_network(cidr).network_address + 1)
-
-
-def load(path: Path) -> Leases | None:
-    """The table as it was saved; None when there is none, or one that cannot be read.
-
-    What is lost here is found again: a pod that is adopted brings its address with it.
-    """
-    try:
-        data = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    if not isinstance(data, Mapping) or data.get("version") != _VERSION:
-        return None
-    return Leases(cidr=data["cidr"], held=dict(data["held"]), last=data["last"])
-
-
-def save(path: Path, leases: Leases) -> None:
-    """Write the table, wholly or not at all. Blocks for an fsync."""
-    data = {"version": _VERSION, "cidr": leases.cidr, "held": leases.held, "last": leases.last}
-    write_atomic(path, json.dumps(data).encode())

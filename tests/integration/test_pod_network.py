@@ -1,0 +1,124 @@
+"""The pod network on this machine's kernel: sandboxes wired, reached, published, taken away; on a bridge of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from nodelet.network import links
+from nodelet.network.pod_network import LinuxPodNetwork
+from nodelet.network.protocol import NetworkFault
+from nodelet.runtime.docker import DockerRuntime
+from nodelet.runtime.protocol import ContainerSpec, PodIdentity, PortMapping, Sandbox, SandboxSpec
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.docker
+
+BRIDGE = "podtestbr0"
+CLUSTER = "10.213.0.0/16"
+
+
+def _sh(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    yield
+    for command in (("ip", "link", "del", BRIDGE), ("nft", "delete", "table", "ip", "podium")):
+        _sh(*command)
+    for chain in ("DOCKER-USER", "FORWARD"):
+        for direction in ("-i", "-o"):
+            _sh("iptables", "-w", "5", "-D", chain, direction, BRIDGE, "-j", "ACCEPT")
+
+
+@pytest.fixture
+async def runtime() -> AsyncIterator[DockerRuntime]:
+    made = DockerRuntime()
+    yield made
+    await made.close()
+
+
+@contextlib.asynccontextmanager
+async def _sandbox(runtime: DockerRuntime, name: str) -> AsyncIterator[Sandbox]:
+    pod = PodIdentity(namespace="net-test", name=name, uid=str(uuid.uuid4()))
+    made = await runtime.create_sandbox(SandboxSpec(pod=pod, attempt=0, hostname=name))
+    try:
+        yield made
+    finally:
+        for container in (await runtime.pod_listing(pod.uid)).containers:
+            await runtime.remove_container(container.id)
+        await runtime.remove_sandbox(made.id)
+
+
+async def _serve(runtime: DockerRuntime, sandbox: Sandbox, text: str) -> None:
+    spec = ContainerSpec(
+        pod=sandbox.pod, name="web", attempt=0, image="busybox", config_hash="x",
+        command=["sh", "-c", f"mkdir /www; echo {text} > /www/index.html; exec httpd -f -p 80 -h /www"],
+    )  # fmt: skip
+    await runtime.start_container(await runtime.create_container(spec, sandbox))
+
+
+def _fetch(url: str) -> str:
+    return _sh("curl", "-fsS", "--max-time", "3", url).strip()
+
+
+async def test_a_sandbox_is_wired_published_and_taken_away(runtime: DockerRuntime, tmp_path: Path, clean: None) -> None:
+    network = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
+    await network.configure("10.213.7.0/24", CLUSTER)
+    async with _sandbox(runtime, "one") as one, _sandbox(runtime, "two") as two:
+        await _serve(runtime, one, "hello")
+        ports = [PortMapping(host_port=18080, container_port=80)]
+        address = await network.attach(one, ports)
+        assert address == "10.213.7.2"
+        assert await network.attach(one, ports) == address, "safe to repeat"
+        assert await network.attach(two, []) == "10.213.7.3"
+        fetched = await until(lambda: _fetch(f"http://{address}/"), seconds=10, what="the pod's answer")
+        assert fetched == "hello"
+        assert await asyncio.to_thread(_fetch, "http://127.0.0.1:18080/") == "hello"
+
+        with pytest.raises(NetworkFault, match="host port 18080/TCP is taken"):
+            await network.attach(two, ports)
+
+        again = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
+        await again.resume()
+        assert again.pod_cidr == "10.213.7.0/24"
+        assert await asyncio.to_thread(_fetch, "http://127.0.0.1:18080/") == "hello", "a restart keeps host ports"
+        assert await again.attach(one, ports) == address
+
+        await again.detach(one.pod)
+        await again.detach(one.pod)
+        assert links.host_end(one.pod.uid) not in await asyncio.to_thread(links.host_ends)
+        assert await asyncio.to_thread(_fetch, "http://127.0.0.1:18080/") == ""
+        await again.retain(set())
+        assert links.host_end(two.pod.uid) not in await asyncio.to_thread(links.host_ends)
+
+
+async def test_a_lost_record_is_made_again_from_the_sandbox(
+    runtime: DockerRuntime, tmp_path: Path, clean: None
+) -> None:
+    network = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
+    await network.configure("10.213.8.0/24", CLUSTER)
+    async with _sandbox(runtime, "one") as one, _sandbox(runtime, "two") as two:
+        await network.attach(one, [])
+        address = await network.attach(two, [])
+        (tmp_path / "network.json").unlink()
+        anew = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
+        await anew.configure("10.213.8.0/24", CLUSTER)
+        assert await anew.attach(two, []) == address
+        await anew.retain(set())
+
+
+async def test_a_pod_without_a_sandbox_cannot_be_wired(runtime: DockerRuntime, tmp_path: Path, clean: None) -> None:
+    network = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
+    await network.configure("10.213.9.0/24", CLUSTER)
+    async with _sandbox(runtime, "gone") as sandbox:
+        await runtime.remove_sandbox(sandbox.id)
+        with pytest.raises(NetworkFault, match="cannot be wired"):
+            await network.attach(sandbox, [])
