@@ -1,0 +1,97 @@
+"""Reads the host and all its containers at once. Everything here blocks: one visit to a thread makes one sample.
+
+On a real host the node's figures are the machine's. When the host is itself a container, they are those of its control
+group, plus those of pods whose groups the engine made beside it rather than below it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from nodelet.metrics.cgroup import MEMORY, Groups
+from nodelet.metrics.machine import PROC, Filesystem, Machine, parse_upper_dir, read_filesystem, read_load, read_machine
+from nodelet.metrics.usage import ContainerSample, NodeSample, Sample, Target
+
+MAX_FILES = 200_000
+"""Files of a container that are counted; one with more has made its point."""
+_BLOCK = 512
+
+
+class HostReader:
+    """See the module. `disk` is the engine's folder, where images, layers and logs are."""
+
+    def __init__(self, *, disk: Path, proc: Path = PROC) -> None:
+        self._disk, self._proc = disk, proc
+        self._groups = Groups(proc)
+        self._own = self._groups.own()
+        self._contained = self._groups.is_container(self._own)
+        self._limits = self._groups.limits(self._own)
+        self.machine: Machine = read_machine(self._limits, proc)
+
+    def read(self, at: float, targets: Iterable[Target], phases: Mapping[str, int]) -> Sample:
+        """Everything now. Containers that ended meanwhile are left out.
+
+        Raises:
+            OSError, KeyError, ValueError: /proc is not as it should be.
+        """
+        containers = {}
+        for target in targets:
+            group = self._group(target)
+            reading = self._groups.read(group)
+            if reading is not None:
+                apart = self._contained and not group[MEMORY].is_relative_to(self._own[MEMORY])
+                containers[target.id] = ContainerSample(target=target, reading=reading, apart=apart)
+        self._groups.forget_except(containers)
+        node = self._node(sum(sample.reading.memory for sample in containers.values() if sample.apart))
+        return Sample(at=at, node=node, disk=self.filesystem(), containers=containers, phases=dict(phases))
+
+    def filesystem(self) -> Filesystem:
+        """The one that images are on."""
+        return read_filesystem(self._disk)
+
+    def _group(self, target: Target) -> dict[str, Path]:
+        return self._groups.of_container(target.id, target.sandbox_id, target.sandbox_pid)
+
+    def _node(self, beside: int) -> NodeSample:
+        load = read_load(self._proc)
+        own = self._groups.read(self._own) if self._contained else None
+        if own is None:
+            return NodeSample(
+                cpu_ns=load.cpu_ns, memory=load.memory, memory_available=load.memory_available, tasks=load.tasks
+            )
+        available = load.memory_available
+        if self._limits.memory is not None:
+            available = min(available, max(0, self._limits.memory - own.memory))
+        tasks = own.pids if self._limits.pids is not None else load.tasks
+        return NodeSample(cpu_ns=own.cpu_ns, memory=own.memory + beside, memory_available=available, tasks=tasks)
+
+    # ------------------------------------------------------------ disk, only when it is short: this walks folders
+
+    def disk_use(self, targets: Iterable[Target]) -> dict[str, int]:
+        """Bytes on disk by container id: what it has written into its own layer, and its logs."""
+        return {target.id: self._layer(target) + _tree(self._disk / "containers" / target.id) for target in targets}
+
+    def _layer(self, target: Target) -> int:
+        try:
+            pids = (self._group(target)[MEMORY] / "cgroup.procs").read_text().split()
+            upper = parse_upper_dir((self._proc / pids[0] / "mountinfo").read_text())
+        except (KeyError, IndexError, OSError):
+            return 0  # it has ended
+        return _tree(Path(upper)) if upper else 0
+
+
+def _tree(folder: Path) -> int:
+    """Bytes that the files below a folder take."""
+    taken, left = 0, MAX_FILES
+    for parent, _, names in os.walk(folder):
+        for name in names[:left]:
+            try:
+                taken += os.lstat(os.path.join(parent, name)).st_blocks * _BLOCK
+            except OSError:
+                continue  # removed while we walked
+        left -= len(names)
+        if left <= 0:
+            break
+    return taken
