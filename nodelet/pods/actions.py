@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SANDBOX, NETWORK = "sandbox", "network"
+CONTAINER_SLOTS = "container/"
 
 
 def image_slot(name: str) -> str:
@@ -14,7 +15,7 @@ def image_slot(name: str) -> str:
 
 def container_slot(name: str) -> str:
     """The slot of a container's creation and start."""
-    return f"container/{name}"
+    return CONTAINER_SLOTS + name
 
 
 def stop_slot(container_id: str) -> str:

@@ -119,7 +119,7 @@ class Effects:
             self._event(pod, NORMAL, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         spec = sandbox_spec(pod.blue.pod, action.attempt, self._node)
         async with self._turns.starts:
-            if pod.memory.removal_deadline is not None:
+            if pod.memory.unwanted:
                 return
             try:
                 sandbox = await self._runtime.create_sandbox(spec)
@@ -205,7 +205,7 @@ class Effects:
             node=self._node,
         )
         async with self._turns.starts:
-            if pod.memory.removal_deadline is not None:
+            if pod.memory.unwanted:
                 return
             await self._create_and_start(action, pod, unit, spec, image)
 

@@ -110,6 +110,11 @@ class PodMemory:
         """A container by its id."""
         return self._records.get(container_id)
 
+    @property
+    def unwanted(self) -> bool:
+        """Whether the pod is to end: what waits for its turn to start need not start any more."""
+        return self.removal_deadline is not None or self.verdict is not None
+
     def knows(self, id_: str) -> bool:
         """Whether a container or sandbox of this id is known."""
         return id_ in self._records or any(sandbox.id == id_ for sandbox in self._sandboxes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nodelet.pods.actions import CONTAINER_SLOTS
 from nodelet.runtime.protocol import ContainerRecord, Sandbox, State
 
 START_ERROR_EXIT_CODE = 128
@@ -136,6 +137,12 @@ class Observed:
         """The newest sandbox if it runs."""
         newest = self.sandboxes[0] if self.sandboxes else None
         return newest if newest is not None and newest.state is State.RUNNING else None
+
+    @property
+    def active(self) -> bool:
+        """Whether a container runs, or is being started."""
+        starting = any(slot.startswith(CONTAINER_SLOTS) for slot in self.busy)
+        return starting or any(run.running for runs in self.runs.values() for run in runs)
 
     def newest(self, name: str) -> Run | None:
         """The latest run of a container."""

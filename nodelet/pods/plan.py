@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from nodelet.pods import lives
 from nodelet.pods.actions import (
+    CONTAINER_SLOTS,
     SANDBOX,
     Action,
     AttachNetwork,
@@ -258,7 +259,7 @@ def _stop_all(draft: _Draft, cause: str, deadline: float | None) -> bool:
             draft.stop(run, cause, _sidecar_deadline(draft, deadline))
         if running:
             return False
-    return not any(slot.startswith("container/") or slot == SANDBOX for slot in draft.seen.busy)
+    return not any(slot.startswith(CONTAINER_SLOTS) or slot == SANDBOX for slot in draft.seen.busy)
 
 
 def _sidecar_deadline(draft: _Draft, deadline: float | None) -> float | None:

@@ -74,8 +74,7 @@ def pod_status(blue: Blueprint, seen: Observed, previous: PodStatus, *, now: flo
 
 
 def _phase(blue: Blueprint, seen: Observed, statuses: dict[str, ContainerStatus]) -> str:
-    active = any(run.running for runs in seen.runs.values() for run in runs)
-    if not active:
+    if not seen.active:
         if outcome := lives.outcome(blue, seen):
             return outcome
         if seen.removal_deadline is not None and (outcome := _outcome_of_deletion(blue, seen)):
@@ -118,13 +117,13 @@ def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Mome
     status.restart_count = max(newest.attempt, seen.attempts.get(unit.name, 0) - 1)
     status.image_id, status.container_id = newest.record.image_id, node.container_id(newest.id)
     status.started = newest.running and newest.started and newest.hook_over
-    status.ready = _is_ready(unit, newest)
     if newest.running:
         status.state.running.started_at.CopyFrom(timestamp(newest.record.started_at or newest.record.created_at))
     elif not newest.over or _waits(blue, seen, unit, moment):
         status.state.CopyFrom(_waiting(blue, seen, unit))
     else:
         status.state.CopyFrom(_terminated(newest, node))
+    status.ready = _is_ready(unit, newest) and not status.state.HasField("waiting")
     last = newest if newest.over and status.state.HasField("waiting") else _first(run for run in runs[1:] if run.over)
     if last is not None:
         status.last_state.CopyFrom(_terminated(last, node))

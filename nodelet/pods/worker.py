@@ -314,7 +314,7 @@ class PodWorker:
         if self._final:
             return True
         if seen.removal_deadline is not None:
-            self._final = not any(run.running for runs in seen.runs.values() for run in runs)
+            self._final = not seen.active
         return False
 
     def _unhealthy(self, kind: ProbeKind, name: str, message: str) -> None:

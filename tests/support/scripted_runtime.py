@@ -60,7 +60,10 @@ class ScriptedExec:
 
 
 class ScriptedRuntime:
-    """Runtime, Images and Exec. `calls` is every call in order; `faults[method]` are raised first, one a call."""
+    """Runtime, Images and Exec. `calls` is every call in order; `faults[method]` are raised first, one a call.
+
+    With `latency` (seconds of the clock) calls take effect half-way and answer at the end, so that they overlap.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -75,6 +78,7 @@ class ScriptedRuntime:
         self.ignores_signals = False
         self.down = False
         self.silent = False
+        self.latency = 0.0
         self.auths: Sequence[RegistryAuth] = ()
         self.exec_results: dict[str, tuple[int | None, str]] = {}
 
@@ -84,6 +88,10 @@ class ScriptedRuntime:
         self.calls.append(" ".join((method, *map(str, about))))
         if self.faults.get(method):
             raise self.faults[method].pop(0)
+
+    async def _half(self) -> None:
+        if self.latency:
+            await self._clock.sleep(self.latency / 2)
 
     # ------------------------------------------------------------ the test's hand
 
@@ -131,14 +139,20 @@ class ScriptedRuntime:
 
     async def listing(self) -> Listing:
         self._call("listing")
-        return Listing(sandboxes=list(self.sandboxes.values()), containers=list(self.containers.values()))
+        await self._half()
+        found = Listing(sandboxes=list(self.sandboxes.values()), containers=list(self.containers.values()))
+        await self._half()
+        return found
 
     async def pod_listing(self, uid: str) -> Listing:
         self._call("pod_listing")
-        return Listing(
+        await self._half()
+        found = Listing(
             sandboxes=[s for s in self.sandboxes.values() if s.pod.uid == uid],
             containers=[c for c in self.containers.values() if c.pod.uid == uid],
         )
+        await self._half()
+        return found
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         queue: asyncio.Queue[RuntimeEvent | None] = asyncio.Queue()
@@ -160,12 +174,18 @@ class ScriptedRuntime:
             created_at=self._clock.now(),
             netns_path=f"/proc/{number}/ns/net",
         )
+        await self._half()
         self.sandboxes[sandbox.id] = sandbox
+        await self._half()
         return sandbox
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         self._call("remove_sandbox", sandbox_id)
-        self.sandboxes.pop(sandbox_id, None)
+        await self._half()
+        gone = self.sandboxes.pop(sandbox_id, None)
+        if gone is not None:
+            self._say(gone.pod.uid, sandbox_id, "destroy")
+        await self._half()
 
     async def create_container(self, spec: ContainerSpec, sandbox: Sandbox) -> str:
         self._call("create_container", spec.name, spec.attempt)
@@ -187,16 +207,21 @@ class ScriptedRuntime:
             created_at=self._clock.now(),
             labels=spec.labels,
         )
+        await self._half()
         self.containers[record.id] = record
+        self._say(spec.pod.uid, record.id, "create")
+        await self._half()
         return record.id
 
     async def start_container(self, container_id: str) -> None:
         self._call("start_container", container_id)
+        await self._half()
         record = self.containers[container_id]
         twins = [c for c in self.containers.values() if c.pod == record.pod and c.name == record.name]
         assert all(c.state is not State.RUNNING for c in twins), f"two containers {record.name} at once"
         self.containers[container_id] = dataclasses.replace(record, state=State.RUNNING, started_at=self._clock.now())
         self._say(record.pod.uid, container_id, "start")
+        await self._half()
 
     async def signal_container(self, container_id: str, signal: str) -> None:
         self._call("signal_container", container_id, signal or "SIGTERM")
@@ -213,7 +238,11 @@ class ScriptedRuntime:
 
     async def remove_container(self, container_id: str) -> None:
         self._call("remove_container", container_id)
-        self.containers.pop(container_id, None)
+        await self._half()
+        gone = self.containers.pop(container_id, None)
+        if gone is not None:
+            self._say(gone.pod.uid, container_id, "destroy")
+        await self._half()
 
     async def close(self) -> None: ...
 

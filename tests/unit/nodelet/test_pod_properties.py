@@ -29,6 +29,7 @@ STEPS = st.sampled_from(
 )  # fmt: skip
 SHAPES = st.sampled_from(("plain", "two", "init", "sidecar", "all"))
 POLICIES = st.sampled_from(("Always", "OnFailure", "Never"))
+LATENCIES = st.sampled_from((0.0, 0.2, 0.7))
 
 
 def shaped(shape: str, policy: Policy) -> Pod:
@@ -128,10 +129,13 @@ class Life:
 
 
 @settings(max_examples=120, deadline=None)
-@given(shape=SHAPES, policy=POLICIES, steps=st.lists(STEPS, max_size=8))
-def test_every_life_comes_to_rest_and_every_deletion_to_its_end(shape: str, policy: Policy, steps: list[str]) -> None:
+@given(shape=SHAPES, policy=POLICIES, latency=LATENCIES, steps=st.lists(STEPS, max_size=8))
+def test_every_life_comes_to_rest_and_every_deletion_to_its_end(
+    shape: str, policy: Policy, latency: float, steps: list[str]
+) -> None:
     async def live() -> None:
         node = Node()
+        node.runtime.latency = latency
         life = Life(node, shaped(shape, policy))
         life.start()
         try:
@@ -152,10 +156,11 @@ def test_every_life_comes_to_rest_and_every_deletion_to_its_end(shape: str, poli
 
 
 @settings(max_examples=60, deadline=None)
-@given(shape=SHAPES, steps=st.lists(STEPS.filter(lambda s: s != "evict"), max_size=8))
-def test_a_pod_that_always_restarts_runs_again_whatever_befell_it(shape: str, steps: list[str]) -> None:
+@given(shape=SHAPES, latency=LATENCIES, steps=st.lists(STEPS.filter(lambda s: s != "evict"), max_size=8))
+def test_a_pod_that_always_restarts_runs_again_whatever_befell_it(shape: str, latency: float, steps: list[str]) -> None:
     async def live() -> None:
         node = Node()
+        node.runtime.latency = latency
         life = Life(node, shaped(shape, "Always"))
         life.start()
         try:
@@ -167,7 +172,7 @@ def test_a_pod_that_always_restarts_runs_again_whatever_befell_it(shape: str, st
                 for record in [c for c in node.runtime.containers.values() if c.state is State.RUNNING]:
                     if record.name.startswith("init"):
                         node.runtime.end(record.id)
-                await node.clock.advance(1)
+                await node.clock.advance(5)
             assert node.status().phase == "Running"
             assert {c.name for c in life.pod.spec.containers} <= set(node.runtime.running())
         finally:
