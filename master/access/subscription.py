@@ -55,24 +55,33 @@ class CacheSubscription:
                 yield batch
 
     def _take(self, events: Sequence[Event]) -> None:
+        pending = self._pending
         for event in events:
-            identity = event.new.key, event.new.message.metadata.uid
-            change = merged(self._pending.pop(identity, None), event)
+            new = event.new
+            identity = new.key, new.message.metadata.uid
+            before = pending.pop(identity, None)
+            change = _change(event) if before is None else merged(before, event)
             if change is not None:
-                self._pending[identity] = change
-        if self._pending:
+                pending[identity] = change
+        if pending:
             self._arrived.set()
 
 
-def merged(pending: Change[Any] | None, event: Event) -> Change[Any] | None:
+def merged(pending: Change[Any], event: Event) -> Change[Any] | None:
     """What is pending for an object after one more event; None when nothing is, as it came and went unseen."""
     new, revision = event.new.message, event.revision
-    if pending is None:
+    if pending.type is not ChangeType.ADDED:
+        return Change(ChangeType.DELETED if event.removed else ChangeType.MODIFIED, pending.old, new, revision)
+    return None if event.removed else Change(ChangeType.ADDED, None, new, revision)
+
+
+def _change(event: Event) -> Change[Any]:
+    """An event as a subscriber sees it who has nothing pending for the object; the same for all of them."""
+    change: Change[Any] | None = event.change
+    if change is None:
         old = None if event.old is None else event.old.message
-        return Change(_type(event), old, new, revision)
-    if pending.type is ChangeType.ADDED:
-        return None if event.removed else Change(ChangeType.ADDED, None, new, revision)
-    return Change(_type(event), pending.old, new, revision)
+        change = event.change = Change(_type(event), old, event.new.message, event.revision)
+    return change
 
 
 def _type(event: Event) -> ChangeType:

@@ -8,7 +8,7 @@ Reading ahead is bounded: beyond that the client is held back by the stream's ow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from google.protobuf.message import Message
 
@@ -20,8 +20,10 @@ from master.api.status import to_status
 from podium.errors import PodiumError
 from podium.v1.objects_service_pb2 import BatchRequest, BatchResponse
 
-GROUP = 500
-READ_AHEAD = 2 * GROUP
+# Writes that are planned in one step of the event loop: some ten milliseconds of it.
+GROUP = 200
+# Frames.
+READ_AHEAD = 256
 
 _Result = BatchResponse.Result
 
@@ -34,10 +36,20 @@ async def batches(
     async with asyncio.TaskGroup() as tasks:
         reading = tasks.create_task(_read_all(requests, read), name="batch reader")
         try:
-            while group := await _next_group(read):
-                yield BatchResponse(results=await _write(group, writer, by))
+            while frames := await _next_frames(read):
+                writes = [write for frame in frames for write in writes_in(frame)]
+                for start in range(0, len(writes), GROUP):
+                    yield BatchResponse(results=await _write(writes[start : start + GROUP], writer, by))
         finally:
             reading.cancel()
+
+
+def writes_in(frame: BatchRequest) -> Iterator[BatchRequest]:
+    """The writes of a frame, in order. An empty frame is a malformed write, to be answered as such."""
+    if frame.WhichOneof("write") or not frame.more:
+        yield frame
+    for further in frame.more:
+        yield from writes_in(further)
 
 
 async def _read_all(requests: AsyncIterator[BatchRequest], into: asyncio.Queue[BatchRequest | None]) -> None:
@@ -46,18 +58,20 @@ async def _read_all(requests: AsyncIterator[BatchRequest], into: asyncio.Queue[B
     await into.put(None)
 
 
-async def _next_group(read: asyncio.Queue[BatchRequest | None]) -> list[BatchRequest]:
-    """What has been read, at least one; nothing when the stream has ended."""
-    group: list[BatchRequest] = []
-    request = await read.get()
-    while request is not None:
-        group.append(request)
-        if len(group) == GROUP or read.empty():
-            return group
-        request = read.get_nowait()
-    if group:
+async def _next_frames(read: asyncio.Queue[BatchRequest | None]) -> list[BatchRequest]:
+    """Some of what has been read, at least one frame; nothing when the stream has ended."""
+    frames: list[BatchRequest] = []
+    count = 0
+    frame = await read.get()
+    while frame is not None:
+        frames.append(frame)
+        count += 1 + len(frame.more)
+        if count >= GROUP or read.empty():
+            return frames
+        frame = read.get_nowait()
+    if frames:
         read.put_nowait(None)  # the end is yet to be seen
-    return group
+    return frames
 
 
 async def _write(group: Sequence[BatchRequest], writer: StoreWriter, by: Principal) -> list[_Result]:

@@ -76,7 +76,9 @@ def list_response(items: Iterable[Item], revision: int, continue_token: str, rem
 
 
 def watch_response(events: Iterable[bytes], revision: int) -> bytes:
-    """A WatchResponse of encoded events."""
+    """A WatchResponse of encoded events; revision 0 says nothing about how far the watch is."""
+    if not revision:
+        return b"".join(events)
     return b"".join((*events, delimited(_RESOURCE_VERSION, str(revision).encode())))
 
 

@@ -55,7 +55,7 @@ class History:
             event.old.forget_message()
         if event.removed:
             event.new.forget_message()
-        event.wire = None
+        event.wire = event.change = None
 
     def wake(self) -> None:
         """Wake the cursors that wait."""

@@ -56,13 +56,14 @@ class Item:
 class Event:
     """A committed change. `old` is None when the object is new; when `removed`, `new` is its last state.
 
-    `wire` is a place for the API to keep the event as it goes to watchers: encoded once, shared by all.
+    `wire` and `change` are places to keep the event as it goes to watchers and to subscribers: made once, shared by all.
     """
 
     old: Item | None
     new: Item
     removed: bool
     wire: bytes | None = None
+    change: Any = None
 
     @property
     def revision(self) -> int:

@@ -493,6 +493,7 @@ class BatchRequest(_message.Message):
     APPLY_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
     OMIT_OBJECT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     omit_object: _builtins.bool
     """Do not send the written object back, only its key and resourceVersion."""
     @_builtins.property
@@ -505,6 +506,10 @@ class BatchRequest(_message.Message):
     def apply(self) -> Global___ApplyRequest: ...
     @_builtins.property
     def delete(self) -> Global___DeleteRequest: ...
+    @_builtins.property
+    def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchRequest]:
+        """Further writes, which follow this one (there may be none here). Hundreds in a frame cost little more than one."""
+
     def __init__(
         self,
         *,
@@ -514,10 +519,11 @@ class BatchRequest(_message.Message):
         apply: Global___ApplyRequest | None = ...,
         delete: Global___DeleteRequest | None = ...,
         omit_object: _builtins.bool = ...,
+        more: _abc.Iterable[Global___BatchRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "create", b"create", "delete", b"delete", "patch", b"patch", "update", b"update", "write", b"write"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "create", b"create", "delete", b"delete", "omit_object", b"omit_object", "patch", b"patch", "update", b"update", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "create", b"create", "delete", b"delete", "more", b"more", "omit_object", b"omit_object", "patch", b"patch", "update", b"update", "write", b"write"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_write: _TypeAlias = _typing.Literal["create", "update", "patch", "apply", "delete"]  # noqa: Y015
     _WhichOneofArgType_write: _TypeAlias = _typing.Literal["write", b"write"]  # noqa: Y015

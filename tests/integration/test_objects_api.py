@@ -534,6 +534,17 @@ async def test_a_batch_is_answered_in_order_and_failures_stop_nobody(api: Api) -
     assert len(api.reader.list(Pod)) == 1197
 
 
+async def test_a_frame_of_a_batch_may_hold_many_writes(api: Api) -> None:
+    frames = [
+        wire.BatchRequest(more=[creation(pod(f"a{i}")) for i in range(300)]),
+        creation(pod("b")),
+        wire.BatchRequest(create=creation(pod("c")).create, more=[creation(pod("c")), creation(pod("d"))]),
+    ]
+    results = await batch(api, frames)
+    assert [result.name for result in results] == [*(f"a{i}" for i in range(300)), "b", "c", "", "d"]
+    assert [i for i, result in enumerate(results) if result.code] == [302]
+
+
 async def test_writes_of_a_batch_on_one_object_follow_each_other(api: Api) -> None:
     patches = [
         wire.BatchRequest(

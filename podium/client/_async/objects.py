@@ -22,6 +22,8 @@ from podium.v1.meta_pb2 import DeleteOptions
 M = TypeVar("M", bound=Message)
 
 _PAGE = 500
+_FRAME_WRITES = 100
+_FRAME_BYTES = 512 * 1024
 
 
 class Objects:
@@ -231,7 +233,7 @@ class Objects:
     async def batch(self, requests: Sequence[wire.BatchRequest]) -> builtins.list[wire.BatchResponse.Result]:
         """A stream of writes, committed in groups; the results in the order of the requests."""
         results: builtins.list[wire.BatchResponse.Result] = []
-        async for frame in self._connection.stream(lambda s: s.objects.Batch(_each(requests))):
+        async for frame in self._connection.stream(lambda s: s.objects.Batch(_frames(requests))):
             results.extend(frame.results)
         return results
 
@@ -245,9 +247,18 @@ class Objects:
         return obj
 
 
-async def _each(requests: Sequence[wire.BatchRequest]) -> AsyncIterator[wire.BatchRequest]:
+async def _frames(requests: Sequence[wire.BatchRequest]) -> AsyncIterator[wire.BatchRequest]:
+    """The writes, many a message: what a message costs is shared by all in it."""
+    frame, room = wire.BatchRequest(), _FRAME_BYTES
     for request in requests:
-        yield request
+        size = request.ByteSize()
+        if frame.more and (size > room or len(frame.more) == _FRAME_WRITES):
+            yield frame
+            frame, room = wire.BatchRequest(), _FRAME_BYTES
+        frame.more.append(request)
+        room -= size
+    if frame.more:
+        yield frame
 
 
 def _remember(known: dict[tuple[str, str], M], change: Watched[M]) -> Watched[M]:

@@ -1,0 +1,282 @@
+"""How fast objects are written, and how soon watchers hear of it.
+
+    python -m bench.bench_api [store] [create] [bulk] [watch] [restart]      (all, when none is named)
+
+    store     transactions of one put, durable, straight into the SQLite store: 64 writers; groups of 500
+    create    unary creates of pods, durable, 64 in flight
+    bulk      creates of pods over one `Batch` stream
+    watch     100 watchers of all pods while 1,000 pods a second are created: from just before a create is sent until
+              a watcher has read the event (more than "commit to client", as it includes the create)
+    restart   a master with 10,000 pods is killed, and started again: from the start of its process until it serves
+
+But for `store`, everything is in the loop: a master in a process of its own (SQLite with synchronous=FULL, mutual TLS,
+controllers and scheduler running), and this process as its client on the same machine.
+
+Prints its conditions, and one line of JSON a case; ends with 1 when a floor is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from master.store.protocol import ABSENT, Put
+from master.store.sqlite import SqliteStore
+from podium.client.types import pack
+from podium.errors import PodiumError
+from podium.objects.kinds import Key
+from podium.v1 import objects_service_pb2 as wire
+from podium.v1.core_pb2 import Node, Pod
+from podium.v1.meta_pb2 import ObjectMeta
+from tests.support.master_process import MasterProcess
+
+FLOORS = {"create": 2_000, "bulk": 10_000, "store": 5_000}
+CEILINGS = {"watch": 50.0, "restart": 3.0}
+SENT_AT = "bench/sent-at"
+NODE = "bench-node"
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def pod(name: str) -> Pod:
+    """A pod such as people write; placed already, so that only the API is measured and not what follows."""
+    made = Pod()
+    made.metadata.name, made.metadata.namespace = name, "default"
+    made.spec.node_name = NODE
+    made.spec.tolerations.add(operator="Exists")
+    made.metadata.labels.update({"app": "web", "tier": "front"})
+    container = made.spec.containers.add(name="web", image="nginx:1.14.2")
+    container.ports.add(container_port=80)
+    container.resources.requests.update({"cpu": "100m", "memory": "64Mi"})
+    container.env.add(name="GREETING", value="hello")
+    return made
+
+
+@asynccontextmanager
+async def master() -> AsyncIterator[MasterProcess]:
+    """A master in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="podium-bench-") as folder:
+        process = MasterProcess(Path(folder))
+        await process.start()
+        async with process.client() as client:
+            await client.create(Node(metadata=ObjectMeta(name=NODE)))
+        try:
+            yield process
+        finally:
+            await process.end()
+
+
+async def bench_store() -> dict[str, float]:
+    """See the module."""
+    value = os.urandom(1_000)
+    with tempfile.TemporaryDirectory(prefix="podium-bench-") as folder:
+        store = await SqliteStore.open(Path(folder) / "podium.db")
+
+        async def write(lane: int, count: int) -> None:
+            for i in range(count):
+                await store.commit([Put(Key("Pod", "d", f"{lane}-{i}"), value, ABSENT)])
+
+        alone = await timed(500, lambda: write(0, 500))
+        together = await timed(64 * 300, lambda: gather(64, lambda lane: write(lane + 1, 300)))
+
+        async def grouped() -> None:
+            for group in range(60):
+                puts = [[Put(Key("Pod", "d", f"g{group}-{i}"), value, ABSENT)] for i in range(500)]
+                await store.commit_each(puts)
+
+        groups = await timed(30_000, grouped)
+        await store.close()
+    return {"per_second": together, "one_writer_per_second": alone, "groups_of_500_per_second": groups}
+
+
+async def bench_create(count: int = 8_000, lanes: int = 64) -> dict[str, float]:
+    """See the module."""
+    async with master() as process, process.client() as client:
+        took: list[float] = []
+
+        async def create(lane: int) -> None:
+            for i in range(count // lanes):
+                began = time.perf_counter()
+                await client.create(pod(f"p{lane}-{i}"))
+                took.append(time.perf_counter() - began)
+
+        before = cpu_seconds(process)
+        rate = await timed(count, lambda: gather(lanes, create))
+        cpu = cpu_seconds(process) - before
+    return {
+        "per_second": rate,
+        "master_cpu_us_each": round(cpu / count * 1e6),
+        "in_flight": lanes,
+        "p50_ms": quantile(took, 0.5),
+        "p99_ms": quantile(took, 0.99),
+    }
+
+
+async def bench_bulk(count: int = 40_000) -> dict[str, float]:
+    """See the module."""
+    async with master() as process, process.client() as client:
+        requests = [
+            wire.BatchRequest(create=wire.CreateRequest(object=pack(pod(f"p{i}"))), omit_object=True)
+            for i in range(count)
+        ]
+        failures: list[str] = []
+
+        async def send() -> None:
+            results = await client.batch(requests)
+            failures.extend(result.message for result in results if result.code)
+
+        before = cpu_seconds(process)
+        rate = await timed(count, send)
+        cpu = cpu_seconds(process) - before
+        assert not failures, failures[0]
+    return {"per_second": rate, "master_cpu_us_each": round(cpu / count * 1e6)}
+
+
+async def bench_watch(watchers: int = 100, rate: int = 1_000, seconds: int = 10) -> dict[str, float]:
+    """See the module."""
+    total = rate * seconds
+    async with master() as process, process.client() as client:
+        latencies: list[float] = []
+        ready = asyncio.Barrier(watchers + 1)
+
+        async def follow(number: int) -> None:
+            seen = 0
+            request = wire.WatchRequest(kind="Pod")
+            async for frame in client.connection.stream(lambda s: s.objects.Watch(request)):
+                now = time.perf_counter()
+                for event in frame.events:
+                    if event.type == wire.WatchEvent.BOOKMARK:
+                        await ready.wait()
+                        continue
+                    if seen % watchers == number:  # reading each event's annotation a hundred times would be the bench
+                        sent_at = Pod.FromString(event.object.value).metadata.annotations[SENT_AT]
+                        latencies.append(now - float(sent_at))
+                    seen += 1
+                if seen == total:
+                    return
+
+        async def write() -> None:
+            await ready.wait()
+            began = time.perf_counter()
+            for start in range(0, total, 10):
+                await asyncio.sleep(began + start / rate - time.perf_counter())
+                writing.create_task(send(start))
+
+        async def send(start: int) -> None:
+            def stamped(i: int) -> wire.BatchRequest:
+                made = pod(f"p{i}")
+                made.metadata.annotations[SENT_AT] = repr(time.perf_counter())
+                return wire.BatchRequest(create=wire.CreateRequest(object=pack(made)), omit_object=True)
+
+            await client.batch([stamped(i) for i in range(start, start + 10)])
+
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as writing:
+            for number in range(watchers):
+                writing.create_task(follow(number))
+            writing.create_task(write())
+        took = time.perf_counter() - began
+    return {
+        "p99_ms": quantile(latencies, 0.99),
+        "p50_ms": quantile(latencies, 0.5),
+        "max_ms": max(latencies) * 1e3,
+        "watchers": watchers,
+        "events_per_second": round(total / took),
+        "samples": len(latencies),
+    }
+
+
+async def bench_restart(count: int = 10_000) -> dict[str, float]:
+    """See the module."""
+    async with master() as process:
+        async with process.client() as client:
+            outcomes = await client.create_many([pod(f"p{i}") for i in range(count)])
+            assert not any(isinstance(outcome, PodiumError) for outcome in outcomes)
+        await process.end(signal.SIGKILL)
+        began = time.perf_counter()
+        await process.start()
+        took = time.perf_counter() - began
+        async with process.client() as client:
+            assert len(await client.list(Pod)) == count
+        memory = resident_mb(process)
+    return {"seconds": round(took, 2), "pods": count, "resident_mb": round(memory)}
+
+
+async def timed(count: int, work: Callable[[], Awaitable[None]]) -> float:
+    """How many a second."""
+    began = time.perf_counter()
+    await work()
+    return round(count / (time.perf_counter() - began))
+
+
+async def gather(lanes: int, work: Callable[[int], Awaitable[None]]) -> None:
+    """Run `work` for each lane at once."""
+    await asyncio.gather(*(work(lane) for lane in range(lanes)))
+
+
+def cpu_seconds(process: MasterProcess) -> float:
+    """Processor time that a master has used, in user and system mode."""
+    fields = (_proc(process) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK
+
+
+def resident_mb(process: MasterProcess) -> float:
+    """Memory that a master holds."""
+    return int((_proc(process) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _proc(process: MasterProcess) -> Path:
+    assert process.process is not None
+    return Path("/proc") / str(process.process.pid)
+
+
+def quantile(values: list[float], at: float) -> float:
+    """A quantile of seconds, in milliseconds."""
+    return round(sorted(values)[int(at * (len(values) - 1))] * 1e3, 2)
+
+
+CASES: dict[str, Callable[[], Coroutine[Any, Any, dict[str, float]]]] = {
+    "store": bench_store,
+    "create": bench_create,
+    "bulk": bench_bulk,
+    "watch": bench_watch,
+    "restart": bench_restart,
+}
+
+
+def missed(case: str, figures: dict[str, float]) -> bool:
+    """Whether a case stays behind what it must reach."""
+    if case in FLOORS:
+        return figures["per_second"] < FLOORS[case]
+    return figures.get("p99_ms", figures.get("seconds", 0.0)) > CEILINGS[case]
+
+
+def main() -> int:
+    """Run the cases that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="case", help="one of " + ", ".join(CASES))
+    named = parser.parse_args().cases or list(CASES)
+    print(f"# {os.cpu_count()} cores, Python {platform.python_version()}, {platform.platform()}", flush=True)
+    failed = False
+    for case in named:
+        figures = uvloop.run(CASES[case]())
+        behind = missed(case, figures)
+        failed |= behind
+        print(json.dumps({"case": case, **figures, "ok": not behind}), flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
