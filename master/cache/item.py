@@ -56,7 +56,7 @@ class Item:
 class Event:
     """A committed change. `old` is None when the object is new; when `removed`, `new` is its last state.
 
-    `wire` and `change` are places to keep the event as it goes to watchers and to subscribers: made once, shared by all.
+    `wire` and `change` keep the event as it goes to watchers and to subscribers: made once, shared by all.
     """
 
     old: Item | None

@@ -50,7 +50,7 @@ class Watcher:
                     raise from_rpc_error(error) from None
             assert isinstance(frame, wire.WatchResponse), "the watch ended"
             self._events += frame.events
-            self.revision = int(frame.resource_version)
+            self.revision = int(frame.resource_version or 0)
         return self._events.pop(0)
 
     async def take(self, count: int) -> list[Seen]:
