@@ -101,6 +101,7 @@ async def kept(node: Node | None = None) -> AsyncIterator[Node]:
         await asyncio.wait([task])
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+        assert made.runtime.violations == []
 
 
 def deleted(pod: Pod, grace: int | None = None) -> Pod:

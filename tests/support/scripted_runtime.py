@@ -62,6 +62,7 @@ class ScriptedExec:
 class ScriptedRuntime:
     """Runtime, Images and Exec. `calls` is every call in order; `faults[method]` are raised first, one a call.
 
+    What must never be asked of a runtime is noted in `violations`, for the test to look at.
     With `latency` (seconds of the clock) calls take effect half-way and answer at the end, so that they overlap.
     """
 
@@ -79,6 +80,7 @@ class ScriptedRuntime:
         self.down = False
         self.silent = False
         self.latency = 0.0
+        self.violations: list[str] = []
         self.auths: Sequence[RegistryAuth] = ()
         self.exec_results: dict[str, tuple[int | None, str]] = {}
 
@@ -189,7 +191,8 @@ class ScriptedRuntime:
 
     async def create_container(self, spec: ContainerSpec, sandbox: Sandbox) -> str:
         self._call("create_container", spec.name, spec.attempt)
-        assert sandbox.id in self.sandboxes, "created in a sandbox that is gone"
+        if sandbox.id not in self.sandboxes:
+            self.violations.append(f"{spec.name} created in a sandbox that is gone")
         known = [
             c for c in self.containers.values() if (c.pod, c.name, c.attempt) == (spec.pod, spec.name, spec.attempt)
         ]
@@ -218,7 +221,8 @@ class ScriptedRuntime:
         await self._half()
         record = self.containers[container_id]
         twins = [c for c in self.containers.values() if c.pod == record.pod and c.name == record.name]
-        assert all(c.state is not State.RUNNING for c in twins), f"two containers {record.name} at once"
+        if any(c.state is State.RUNNING for c in twins):
+            self.violations.append(f"{record.name} started while it ran")
         self.containers[container_id] = dataclasses.replace(record, state=State.RUNNING, started_at=self._clock.now())
         self._say(record.pod.uid, container_id, "start")
         await self._half()

@@ -320,6 +320,30 @@ async def test_while_the_runtime_is_down_nothing_is_concluded_and_nothing_restar
         assert node.of("app").restart_count == 0
 
 
+@pytest.mark.parametrize("late", [0.2, 0.6, 1.0, 1.4, 1.8, 2.2])
+async def test_a_listing_that_overlaps_a_start_concludes_nothing(late: float) -> None:
+    async with kept() as node:
+        node.runtime.latency = 0.8
+        await node.clock.advance(late)
+        await node.assign(make_pod(container("app"), container("b")), wait=10)
+        assert node.runtime.running() == ["app", "b"]
+        assert count(node, "create_container") == count(node, "start_container") == 2
+        assert (node.of("app").restart_count, node.of("b").restart_count) == (0, 0)
+
+
+@pytest.mark.parametrize("late", [0.1, 0.5, 0.9])
+async def test_an_end_noticed_while_another_container_starts_is_not_lost(late: float) -> None:
+    async with kept() as node:
+        await node.assign(make_pod(container("app"), container("b")))
+        node.runtime.latency = 0.8
+        node.runtime.end(node.runtime.named("app").id, 1)
+        await node.clock.advance(1.8 + late)
+        node.runtime.end(node.runtime.named("b").id, 1)
+        await node.clock.advance(10)
+        assert node.runtime.running() == ["app", "b"]
+        assert (node.of("app").restart_count, node.of("b").restart_count) == (1, 1)
+
+
 # ---------------------------------------------------------------- the nodelet's own restart
 
 

@@ -1,7 +1,6 @@
 """What holds of every pod whatever happens to it: random lives on a scripted runtime, in virtual time.
 
-The scripted runtime itself asserts that no two containers of one name run at once, and that nothing is created in a
-sandbox that is gone.
+The scripted runtime notes it when two containers of one name run at once, or one is created in a sandbox that is gone.
 """
 
 from __future__ import annotations
@@ -107,6 +106,7 @@ class Life:
         self.task = asyncio.get_running_loop().create_task(self.node.manager.run())
 
     def check(self) -> None:
+        assert self.node.runtime.violations == []
         status = self.node.statuses.get("u1")
         if status is None:
             return
