@@ -90,7 +90,7 @@ class LinuxHost:
 
     def __init__(self, *, about: About, reader: HostReader, runtime: HostRuntime, clock: Clock) -> None:
         """Use `open`; this is for tests."""
-        self._about, self._reader, self._runtime, self._clock = about, reader, runtime, clock
+        self._about, self.reader, self._runtime, self._clock = about, reader, runtime, clock
         self._pods: PodSource | None = None
         self._turn = asyncio.Lock()
         self._sample: Sample | None = None
@@ -118,7 +118,7 @@ class LinuxHost:
     @property
     def boot_id(self) -> str:
         """Changes whenever this host starts anew."""
-        return self._reader.machine.boot_id
+        return self.reader.machine.boot_id
 
     @property
     def newest(self) -> Sample | None:
@@ -132,7 +132,7 @@ class LinuxHost:
         await self._look_at_runtime()
         _ = await self.signals()
         disk = self._sample.disk if self._sample is not None else await self._filesystem()
-        return node_status(self._about, self._reader.machine, disk, self.conditions, self._state)
+        return node_status(self._about, self.reader.machine, disk, self.conditions, self._state)
 
     async def usage(self) -> UsageReport | None:
         """What was used since the last call; None at first, and after a long gap."""
@@ -156,7 +156,7 @@ class LinuxHost:
         sample = await self.sample()
         if sample is None:
             return {}
-        found = signals(self._reader.machine, sample)
+        found = signals(self.reader.machine, sample)
         short = shortages(found, self._about.thresholds)
         self.conditions = self._pressures.update(short, self._clock.monotonic())
         return found
@@ -169,7 +169,7 @@ class LinuxHost:
         targets = [container.target for container in sample.containers.values()]
         disk: Mapping[str, int] = {}
         if Resource.DISK.condition in self.conditions:
-            disk = await asyncio.to_thread(self._reader.disk_use, targets)
+            disk = await asyncio.to_thread(self.reader.disk_use, targets)
         return uses_by_pod(sample, disk)
 
     # ------------------------------------------------------------ measuring
@@ -183,13 +183,13 @@ class LinuxHost:
             targets = self._pods.targets() if self._pods is not None else []
             phases = self._pods.phases() if self._pods is not None else {}
             try:
-                self._sample = await asyncio.to_thread(self._reader.read, now, targets, phases)
+                self._sample = await asyncio.to_thread(self.reader.read, now, targets, phases)
             except (OSError, KeyError, ValueError) as error:
                 log.warning("could not measure this host", why=repr(error))
             return self._sample
 
     async def _filesystem(self) -> Filesystem:
-        return await asyncio.to_thread(self._reader.filesystem)
+        return await asyncio.to_thread(self.reader.filesystem)
 
     async def _look_at_runtime(self) -> None:
         state = self._state

@@ -17,7 +17,7 @@ from podium.objects.meta import timestamp
 from podium.v1.cluster_service_pb2 import PodUsage
 from podium.v1.node_session_pb2 import UsageReport
 
-MAX_GAP_SECONDS = 120.0
+MIN_GAP_SECONDS, MAX_GAP_SECONDS = 0.1, 120.0
 _NS = 1_000_000_000
 
 
@@ -63,8 +63,8 @@ class Sample:
 
 
 def rate(before_ns: int, after_ns: int, seconds: float) -> int | None:
-    """Nanoseconds a second, which is nano-cores; None when the counter went back or no time has passed."""
-    if seconds <= 0 or after_ns < before_ns:
+    """Nanoseconds a second, which is nano-cores; None when the counter went back or hardly any time has passed."""
+    if seconds < MIN_GAP_SECONDS or after_ns < before_ns:
         return None
     return round((after_ns - before_ns) / seconds)
 

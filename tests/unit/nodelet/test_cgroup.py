@@ -1,0 +1,191 @@
+"""Control groups: the kernel's texts, both versions, every driver, and nesting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from nodelet.metrics import cgroup
+from nodelet.metrics.cgroup import CPU, MEMORY, PIDS, Groups, Limits, Mount, Reading
+
+SANDBOX, CONTAINER = "5a" * 32, "c0" * 32
+
+V1_MOUNTS = """\
+23 1 0:21 / / rw - ext4 /dev/vda rw
+32 31 0:29 / {top}/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / {top}/memory rw,relatime - cgroup cgroup rw,memory
+39 31 0:36 / {top}/pids rw,relatime - cgroup cgroup rw,pids
+40 31 0:37 / {top}/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+41 31 0:38 / {top}/unified rw,relatime - cgroup2 cgroup2 rw
+"""
+V2_MOUNTS = """\
+23 1 0:21 / / rw - ext4 /dev/vda rw
+32 23 0:29 / {top} rw,nosuid,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot
+"""
+V1_MEMBERSHIP = """\
+8:pids:{path}
+4:memory:{path}
+2:cpu,cpuacct:{path}
+1:name=systemd:{path}
+0::{path}
+"""
+V1_MEMORY_STAT = "cache 208896\nrss 61440\ninactive_file 1\ntotal_inactive_file 4096\n"
+V2_MEMORY_STAT = "anon 61440\nfile 208896\ninactive_file 4096\nactive_file 204800\n"
+V2_CPU_STAT = "usage_usec 58090\nuser_usec 50000\nsystem_usec 8090\nnr_periods 0\n"
+
+
+class Kernel:
+    """A made-up /proc and /sys/fs/cgroup."""
+
+    def __init__(self, folder: Path, mounts: str) -> None:
+        self.proc, self.top = folder / "proc", folder / "cgroup"
+        self.write(self.proc / "self/mountinfo", mounts.format(top=self.top))
+
+    def write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def process(self, pid: str, membership: str) -> None:
+        self.write(self.proc / pid / "cgroup", membership)
+
+    def v1(self, path: str, files: Mapping[str, str]) -> None:
+        folders = {"cpu": "cpu,cpuacct", "cpuacct": "cpu,cpuacct", "memory": "memory", "pids": "pids"}
+        for name, text in files.items():
+            self.write(self.top / folders[name.partition(".")[0]] / path.strip("/") / name, text)
+
+    def v2(self, path: str, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            self.write(self.top / path.strip("/") / name, text)
+
+
+V1_GROUP = {
+    "cpuacct.usage": "58090163\n",
+    "memory.usage_in_bytes": "270336\n",
+    "memory.stat": V1_MEMORY_STAT,
+    "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+    "pids.current": "2\n",
+}
+V2_GROUP = {
+    "cpu.stat": V2_CPU_STAT,
+    "memory.current": "270336\n",
+    "memory.stat": V2_MEMORY_STAT,
+    "memory.events": "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\n",
+    "pids.current": "2\n",
+}
+UNLIMITED = "9223372036854771712\n"
+
+
+def read(groups: Groups) -> Reading | None:
+    return groups.read(groups.of_container(CONTAINER, SANDBOX, "77"))
+
+
+def test_v1_is_read_of_the_container_beside_its_sandbox(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, V1_MOUNTS)
+    kernel.process("77", V1_MEMBERSHIP.format(path=f"/docker/{SANDBOX}"))
+    kernel.v1(f"/docker/{CONTAINER}", V1_GROUP)
+    assert read(Groups(kernel.proc)) == Reading(cpu_ns=58090163, memory=266240, oom_kills=3, pids=2)
+
+
+@pytest.mark.parametrize("pattern", ["/docker/{}", "/system.slice/docker-{}.scope"])
+def test_v2_is_read_by_either_driver(tmp_path: Path, pattern: str) -> None:
+    kernel = Kernel(tmp_path, V2_MOUNTS)
+    kernel.process("77", f"0::{pattern.format(SANDBOX)}\n")
+    kernel.v2(pattern.format(CONTAINER), V2_GROUP)
+    assert read(Groups(kernel.proc)) == Reading(cpu_ns=58090000, memory=266240, oom_kills=3, pids=2)
+
+
+def test_a_path_once_found_is_kept_without_its_sandbox(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, V2_MOUNTS)
+    kernel.process("77", f"0::/docker/{SANDBOX}\n")
+    kernel.v2(f"/docker/{CONTAINER}", V2_GROUP)
+    groups = Groups(kernel.proc)
+    assert read(groups) is not None
+    (kernel.proc / "77/cgroup").unlink()
+    assert read(groups) is not None
+    groups.forget_except([])
+    assert read(groups) is None
+
+
+def test_what_has_ended_reads_as_nothing(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, V2_MOUNTS)
+    kernel.process("77", f"0::/docker/{SANDBOX}\n")
+    assert read(Groups(kernel.proc)) is None
+
+
+def test_a_controller_of_version_1_counts_where_both_are_mounted() -> None:
+    mounts = cgroup.parse_mounts(V1_MOUNTS.format(top="/sys/fs/cgroup"))
+    assert {name: mount.v2 for name, mount in mounts.items()} == dict.fromkeys(
+        ("cpuacct", "cpu", "memory", "pids"), False
+    )
+
+
+def test_a_mount_shows_only_what_is_below_its_root() -> None:
+    mount = Mount(root="/docker/abc", path=Path("/sys/fs/cgroup"), v2=True)
+    assert cgroup.locate(mount, {"": "/docker/abc/nested"}, MEMORY) == Path("/sys/fs/cgroup/nested")
+    assert cgroup.locate(mount, {"": "/docker/abcd"}, MEMORY) is None
+    outside = Mount(root="/../..", path=Path("/sys/fs/cgroup"), v2=True)
+    assert cgroup.locate(outside, {"": "/../../system.slice"}, MEMORY) == Path("/sys/fs/cgroup/system.slice")
+    assert cgroup.locate(mount, {"cpu": "/docker/abc"}, MEMORY) is None
+
+
+def test_a_sandbox_group_of_another_shape_has_no_siblings() -> None:
+    assert cgroup.sibling(Path("/pods/42"), SANDBOX, CONTAINER) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("max\n", None), (UNLIMITED, None), ("268435456\n", 268435456), ("0\n", 0), ("-1\n", None)]
+)
+def test_limits_are_read(text: str, limit: int | None) -> None:
+    assert cgroup.parse_limit(text) == limit
+
+
+@pytest.mark.parametrize(
+    ("quota", "period", "cores"), [("max", "100000", None), ("-1", "100000", None), ("150000", "100000", 1.5)]
+)
+def test_quotas_are_cores(quota: str, period: str, cores: float | None) -> None:
+    assert cgroup.parse_quota(quota, period) == cores
+
+
+def test_the_working_set_is_never_negative() -> None:
+    assert cgroup.working_set(4096, 8192) == 0
+
+
+# ---------------------------------------------------------------- a host within a container
+
+
+def test_the_tightest_limit_of_all_ancestors_counts_on_v1(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, V1_MOUNTS)
+    kernel.process("1", V1_MEMBERSHIP.format(path="/outer/host/init.scope"))
+    limited = {"cpu.cfs_quota_us": "150000\n", "cpu.cfs_period_us": "100000\n", "memory.limit_in_bytes": UNLIMITED}
+    kernel.v1("/outer/host", limited | {"pids.max": "max\n"})
+    kernel.v1("/outer", limited | {"cpu.cfs_quota_us": "-1\n", "memory.limit_in_bytes": "1073741824\n"})
+    kernel.v1("/", {"memory.limit_in_bytes": UNLIMITED})
+    groups = Groups(kernel.proc)
+    own = groups.own()
+    assert own[MEMORY].name == "host"
+    assert groups.is_container(own)
+    assert groups.limits(own) == Limits(cpu=1.5, memory=1 << 30, pids=None)
+
+
+def test_the_tightest_limit_of_all_ancestors_counts_on_v2(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, V2_MOUNTS)
+    kernel.process("1", "0::/\n")
+    kernel.v2("/", {"cpu.max": "50000 100000\n", "memory.max": "1073741824\n", "pids.max": "512\n"})
+    groups = Groups(kernel.proc)
+    own = groups.own()
+    assert groups.is_container(own), "a namespace hides the path; the files that a root never has tell"
+    assert groups.limits(own) == Limits(cpu=0.5, memory=1 << 30, pids=512)
+
+
+@pytest.mark.parametrize("path", ["/", "/init.scope"])
+@pytest.mark.parametrize("mounts", [V1_MOUNTS, V2_MOUNTS])
+def test_a_real_host_has_no_limits(tmp_path: Path, mounts: str, path: str) -> None:
+    kernel = Kernel(tmp_path, mounts)
+    kernel.process("1", V1_MEMBERSHIP.format(path=path))
+    groups = Groups(kernel.proc)
+    own = groups.own()
+    assert set(own) >= {CPU, MEMORY, PIDS}
+    assert not groups.is_container(own)
+    assert groups.limits(own) == Limits()
