@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from nodelet.enrol import token_of
 from nodelet.hollow import HollowSize, join_fleet, run_fleet
 from nodelet.http import http_port
+from nodelet.linux import real_node
 from nodelet.session.session import SessionTimes
 from nodelet.settings import NodeletSettings
 from podium.aio.clock import Clock
@@ -32,10 +33,15 @@ async def serve(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Ev
         PodiumError: It can't start.
         ExceptionGroup: A part failed.
     """
-    running = _fleet(settings, clock)
-    async with running:
+    async with _fleet(settings, clock) if settings.runtime == "hollow" else _real(settings, clock):
         await stopping.wait()
         log.info("stopping; pods stay as they are")
+
+
+@asynccontextmanager
+async def _real(settings: NodeletSettings, clock: Clock) -> AsyncIterator[None]:
+    async with real_node(settings, clock) as real, _supervised(real.parts), _http(settings, real.waiting_for):
+        yield
 
 
 @asynccontextmanager

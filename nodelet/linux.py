@@ -1,0 +1,140 @@
+"""A real node: this host, its Docker Engine, its kernel's network.
+
+    folder lock, machine id → runtime (waited for) → network with its old leases → identity (joining if there is none)
+      → pods with the last assignments → session, eviction, renewal
+
+With an identity and assignments on disk nothing here asks a master, so that a host that boots while the masters are
+away runs its pods all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nodelet.enrol import identity_of
+from nodelet.metrics.address import node_ip
+from nodelet.metrics.host import LinuxHost, ManagedPods
+from nodelet.metrics.status import About
+from nodelet.network.pod_network import LinuxPodNetwork
+from nodelet.node import Node, Parts, Wishes
+from nodelet.pods.evict import Evictor
+from nodelet.pods.spec import NodeFacts
+from nodelet.runtime.docker import DockerRuntime
+from nodelet.runtime.docker.engine import DEFAULT_SOCKET
+from nodelet.runtime.protocol import RuntimeFault, RuntimeInfo
+from nodelet.session.dial import GrpcDialer
+from nodelet.session.renewal import Renewer
+from nodelet.session.session import SessionTimes
+from nodelet.settings import NodeletSettings
+from nodelet.state.directory import StateDirectory
+from nodelet.state.identity import Identity
+from nodelet.state.keeper import AssignmentKeeper
+from podium.aio.backoff import Backoff
+from podium.aio.clock import Clock
+from podium.files import exclusive
+from podium.telemetry.log import get_logger
+from podium.tls import parse_endpoint
+
+log = get_logger(__name__)
+
+_RUNTIME_RETRY = Backoff(initial=0.1, maximum=2.0)
+_RUNTIME_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealNode:
+    """A node that is put together, and what must run for it to live."""
+
+    node: Node
+    host: LinuxHost
+    parts: dict[str, Callable[[], Awaitable[None]]]
+
+    def waiting_for(self) -> str:
+        """What keeps the node from being ready; empty when it is."""
+        return "" if self.node.session.connected else "a master"
+
+
+@asynccontextmanager
+async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[RealNode]:
+    """The node of this host; `parts` are to be run by the caller. Leaving leaves pods, addresses and rules as they are.
+
+    Raises:
+        Conflict: Another nodelet uses the data directory.
+        NetworkFault: The kernel refused what the last run had.
+    """
+    state = await asyncio.to_thread(StateDirectory, settings.data_dir)
+    with exclusive(state.path):
+        runtime = DockerRuntime(socket_path=settings.docker_host.removeprefix("unix://") or DEFAULT_SOCKET, clock=clock)
+        try:
+            info = await _runtime_up(runtime, clock)
+            network = LinuxPodNetwork(directory=state.path)
+            await network.resume()
+            identity = await identity_of(settings, state, clock)
+            address = settings.node_ip or await node_ip([parse_endpoint(m) for m in settings.api_endpoints()])
+            machine_id = await asyncio.to_thread(state.machine_id)
+            keeper = AssignmentKeeper(state, clock)
+            host = await LinuxHost.open(
+                about=About(
+                    name=settings.name, ip=address, machine_id=machine_id, max_pods=settings.max_pods,
+                    reserved=settings.system_reserved,
+                ),
+                disk=Path(info.root_dir), runtime=runtime, clock=clock,
+            )  # fmt: skip
+            dialer = GrpcDialer(identity, settings.api_endpoints() or identity.endpoints)
+            node = Node(
+                parts=Parts(
+                    runtime=runtime, network=network, host=host, store=keeper,
+                    facts=NodeFacts(
+                        name=settings.name, ip=address, memory=host.reader.machine.memory, runtime="docker"
+                    ),
+                ),
+                dialer=dialer,
+                wishes=Wishes(machine_id=machine_id, labels=settings.labels, taints=settings.taint_messages()),
+                clock=clock,
+                times=SessionTimes(status=settings.status_period, usage=settings.usage_period),
+            )  # fmt: skip
+            host.follow(ManagedPods(node.pods))
+            node.restore(await asyncio.to_thread(state.load_assignments))
+            try:
+                yield RealNode(
+                    node=node,
+                    host=host,
+                    parts=_parts(node, host, keeper, _renewer(identity, dialer, state, clock), clock),
+                )
+            finally:
+                _ = await keeper.flush()
+                await dialer.close()
+        finally:
+            await runtime.close()
+
+
+def _parts(
+    node: Node, host: LinuxHost, keeper: AssignmentKeeper, renewer: Renewer, clock: Clock
+) -> dict[str, Callable[[], Awaitable[None]]]:
+    evictor = Evictor(manager=node.pods, signals=host.signals, uses=host.uses, clock=clock)
+    return {"node": node.run, "assignments": keeper.run, "renewal": renewer.run, "eviction": evictor.run}
+
+
+def _renewer(identity: Identity, dialer: GrpcDialer, state: StateDirectory, clock: Clock) -> Renewer:
+    async def keep(renewed: Identity) -> None:
+        await asyncio.to_thread(state.save_identity, renewed)
+
+    return Renewer(identity, dialer=dialer, keep=keep, clock=clock)
+
+
+async def _runtime_up(runtime: DockerRuntime, clock: Clock) -> RuntimeInfo:
+    """Wait for the engine, for as long as it takes."""
+    failures = 0
+    while True:
+        try:
+            async with asyncio.timeout(_RUNTIME_SECONDS):
+                return await runtime.info()
+        except (RuntimeFault, TimeoutError) as error:
+            failures += 1
+            if failures == 1:
+                log.info("waiting for the Docker Engine", why=str(error))
+            await clock.sleep(_RUNTIME_RETRY.delay(failures))
