@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nodelet.enrol import identity_of
 from nodelet.metrics.address import node_ip
+from nodelet.metrics.exporter import shown
 from nodelet.metrics.host import LinuxHost, ManagedPods
 from nodelet.metrics.status import About
 from nodelet.network.pod_network import LinuxPodNetwork
@@ -100,11 +101,9 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             host.follow(ManagedPods(node.pods))
             node.restore(await asyncio.to_thread(state.load_assignments))
             try:
-                yield RealNode(
-                    node=node,
-                    host=host,
-                    parts=_parts(node, host, keeper, _renewer(identity, dialer, state, clock), clock),
-                )
+                parts = _parts(node, host, keeper, _renewer(identity, dialer, state, clock), clock)
+                with shown(host):
+                    yield RealNode(node=node, host=host, parts=parts)
             finally:
                 _ = await keeper.flush()
                 await dialer.close()

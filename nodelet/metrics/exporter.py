@@ -7,9 +7,10 @@ Counters are the kernel's own, so a rate over them is exact however rarely someb
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
-from prometheus_client import Metric
+from prometheus_client import REGISTRY, CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -35,7 +36,7 @@ class Measured(Protocol):
 
 
 class HostCollector(Collector):
-    """Register it once in a process."""
+    """Shows one host; see `shown`."""
 
     def __init__(self, host: Measured) -> None:
         self._host = host
@@ -51,6 +52,17 @@ class HostCollector(Collector):
     def describe(self) -> list[Metric]:
         """Names are known without a sample; Prometheus' registry need not collect to learn them."""
         return []
+
+
+@contextmanager
+def shown(host: Measured, registry: CollectorRegistry = REGISTRY) -> Iterator[None]:
+    """Show a host in a registry for as long as the context lasts."""
+    collector = HostCollector(host)
+    registry.register(collector)
+    try:
+        yield
+    finally:
+        registry.unregister(collector)
 
 
 def _pressures(up: frozenset[str]) -> Metric:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from nodelet.metrics import machine
 from nodelet.metrics.cgroup import Limits, Reading
-from nodelet.metrics.exporter import HostCollector
+from nodelet.metrics.exporter import shown
 from nodelet.metrics.host import IMAGES_SECONDS, LinuxHost, pid_of
 from nodelet.metrics.machine import Filesystem, Machine
 from nodelet.metrics.reader import HostReader
@@ -284,11 +284,12 @@ async def test_eviction_gets_figures_by_pod_and_disk_only_when_it_is_short() -> 
 async def test_metrics_show_the_newest_sample() -> None:
     world = World()
     registry = CollectorRegistry()
-    registry.register(HostCollector(world.host))
     owner = {"namespace": "default", "pod": "web", "container": "a"}
-    assert registry.get_sample_value("podium_nodelet_container_memory_bytes", owner) is None
-    await world.host.signals()
-    assert registry.get_sample_value("podium_nodelet_container_memory_bytes", owner) == 10
-    assert registry.get_sample_value("podium_nodelet_container_oom_kills_total", owner) == 1
-    assert registry.get_sample_value("podium_nodelet_node_memory_available_bytes") == 3 * GIB
-    assert registry.get_sample_value("podium_nodelet_node_pressure", {"condition": "DiskPressure"}) == 0
+    with shown(world.host, registry):
+        assert registry.get_sample_value("podium_nodelet_container_memory_bytes", owner) is None
+        await world.host.signals()
+        assert registry.get_sample_value("podium_nodelet_container_memory_bytes", owner) == 10
+        assert registry.get_sample_value("podium_nodelet_container_oom_kills_total", owner) == 1
+        assert registry.get_sample_value("podium_nodelet_node_memory_available_bytes") == 3 * GIB
+        assert registry.get_sample_value("podium_nodelet_node_pressure", {"condition": "DiskPressure"}) == 0
+    assert not list(registry.collect())
