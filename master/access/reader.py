@@ -11,8 +11,9 @@ from google.protobuf.message import Message
 from master.access.listing import Page, list_page
 from master.access.listing import Selection as Selection
 from master.access.subscription import CacheSubscription
+from master.access.watch import Newest, Watch
 from master.access.watch import Seen as Seen
-from master.access.watch import Watch
+from master.access.watch import WatchBatch as WatchBatch
 from master.cache.cache import WatchCache
 from master.cache.item import Item as Item
 from podium.errors import NotFound
@@ -28,6 +29,7 @@ class CacheReader:
 
     def __init__(self, cache: WatchCache) -> None:
         self._cache = cache
+        self._newest: Newest = {}
 
     @property
     def revision(self) -> int:
@@ -78,7 +80,7 @@ class CacheReader:
 
     def watch(self, selection: Selection, *, after: int) -> Watch:
         """The changes after a revision of what is selected; see `master.access.watch`."""
-        return Watch(self._cache, selection, after=after)
+        return Watch(self._cache, self._newest, selection, after=after)
 
 
 def not_found(key: Key) -> NotFound:

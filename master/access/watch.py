@@ -28,12 +28,23 @@ class Seen:
     natural: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WatchBatch:
-    """Some changes, and the revision up to which the watch is now complete."""
+    """Some changes, and the revision up to which the watch is now complete.
+
+    `start` and `end` are places in the kind's history. `wire` is a place for the API to keep the batch encoded, which
+    is shared by all who get this same batch.
+    """
 
     seen: Sequence[Seen]
     revision: int
+    start: int
+    end: int
+    wire: bytes | None = None
+
+
+Newest = dict[str, WatchBatch]
+"""The newest batch of each kind that went to a watcher without a selection: the others mostly want the same one."""
 
 
 class Watch:
@@ -43,11 +54,13 @@ class Watch:
         Expired: History no longer reaches back to `after`, or never had it.
     """
 
-    def __init__(self, cache: WatchCache, selection: Selection, *, after: int) -> None:
+    def __init__(self, cache: WatchCache, newest: Newest, selection: Selection, *, after: int) -> None:
         cache.check_known(after)
         self._cache = cache
+        self._newest = newest
         self._selection = selection
         self._cursor = cache.history(selection.kind).cursor(after)
+        self._take = self._take_all if selection.total and not selection.namespace else self._take_selected
 
     async def next(self, *, at_most: float) -> WatchBatch:
         """The next changes; an empty batch when there were none for `at_most` seconds.
@@ -65,11 +78,21 @@ class Watch:
         except TimeoutError:
             return self._take()
 
-    def _take(self) -> WatchBatch:
-        # Nothing between the two reads can change the cache, so the batch is complete up to the revision.
+    def _take_all(self) -> WatchBatch:
+        newest = self._newest.get(self._selection.kind)
+        if newest is not None and newest.start == self._cursor.position and newest.revision == self._cache.revision:
+            self._cursor.position = newest.end
+            return newest
+        batch = self._newest[self._selection.kind] = self._take_selected()
+        return batch
+
+    def _take_selected(self) -> WatchBatch:
+        start = self._cursor.position
         events = self._cursor.take(BATCH_EVENTS)
+        # Nothing between the two reads can change the cache, so the batch is complete up to the revision.
         revision = events[-1].revision if len(events) == BATCH_EVENTS else self._cache.revision
-        return WatchBatch([seen for event in events if (seen := see(event, self._selection)) is not None], revision)
+        seen = [seen for event in events if (seen := see(event, self._selection)) is not None]
+        return WatchBatch(seen, revision, start, self._cursor.position)
 
 
 def see(event: Event, selection: Selection) -> Seen | None:

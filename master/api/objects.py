@@ -87,18 +87,16 @@ class ObjectsServicer:
             watch = self._reader.watch(selection, after=_revision(request.resource_version))
         while True:
             batch = await watch.next(at_most=BOOKMARK_SECONDS)
-            events = [wire.seen_event(seen) for seen in batch.seen]
-            if not events and request.allow_bookmarks:
-                events = [wire.bookmark_event(selection.kind, batch.revision)]
-            if events:
-                await _send(context, wire.watch_response(events, batch.revision))
-                sent.inc(len(events))
+            if batch.seen:
+                await _send(context, wire.batch_response(batch))
+                sent.inc(len(batch.seen))
+            elif request.allow_bookmarks:
+                await _send(context, wire.bookmark_response(selection.kind, batch.revision))
 
     async def _send_existing(self, items: Sequence[Item], kind: str, revision: int, context: Any) -> None:
         for start in range(0, len(items), CHUNK):
-            events = [wire.added_event(item) for item in items[start : start + CHUNK]]
-            await _send(context, wire.watch_response(events, 0))
-        await _send(context, wire.watch_response([wire.bookmark_event(kind, revision)], revision))
+            await _send(context, wire.existing_response(items[start : start + CHUNK]))
+        await _send(context, wire.bookmark_response(kind, revision))
 
     def _selection(
         self, verb: str, request: messages.ListRequest | messages.WatchRequest | messages.DeleteCollectionRequest,

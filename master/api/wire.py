@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from google.protobuf.message import Message
 
 from master.access.protocol import ChangeType
-from master.access.reader import Item, Seen
+from master.access.reader import Item, Seen, WatchBatch
 from podium.objects.kinds import KINDS, TYPE_URL_PREFIX
 from podium.v1.objects_service_pb2 import WatchEvent
 
@@ -75,30 +75,33 @@ def list_response(items: Iterable[Item], revision: int, continue_token: str, rem
     return b"".join(parts)
 
 
-def watch_response(events: Iterable[bytes], revision: int) -> bytes:
-    """A WatchResponse of encoded events; revision 0 says nothing about how far the watch is."""
-    if not revision:
-        return b"".join(events)
-    return b"".join((*events, delimited(_RESOURCE_VERSION, str(revision).encode())))
+def existing_response(items: Iterable[Item]) -> bytes:
+    """A WatchResponse of objects that exist, as ADDED; it does not say how far the watch is."""
+    added = _EVENT_TYPES[ChangeType.ADDED]
+    return b"".join([_event(added, item) for item in items])
 
 
-def seen_event(seen: Seen) -> bytes:
+def batch_response(batch: WatchBatch) -> bytes:
+    """A WatchResponse of changes; encoded once for all watchers that get this batch."""
+    if batch.wire is None:
+        events = [_seen(seen) for seen in batch.seen]
+        batch.wire = b"".join((*events, delimited(_RESOURCE_VERSION, str(batch.revision).encode())))
+    return batch.wire
+
+
+def bookmark_response(kind: str, revision: int) -> bytes:
+    """A WatchResponse of a bookmark: an object of the kind with nothing but its resourceVersion."""
+    event = _event(_BOOKMARK, Item.blank(kind, revision))
+    return event + delimited(_RESOURCE_VERSION, str(revision).encode())
+
+
+def _seen(seen: Seen) -> bytes:
     """A change as one entry of `WatchResponse.events`; encoded once for all who see it in the same way."""
     if not seen.natural:
         return _event(_EVENT_TYPES[seen.type], seen.item)
     if seen.event.wire is None:
         seen.event.wire = _event(_EVENT_TYPES[seen.type], seen.item)
     return seen.event.wire
-
-
-def added_event(item: Item) -> bytes:
-    """An object that exists, as one entry of `WatchResponse.events`."""
-    return _event(_EVENT_TYPES[ChangeType.ADDED], item)
-
-
-def bookmark_event(kind: str, revision: int) -> bytes:
-    """A bookmark: an object of the kind with nothing but its resourceVersion."""
-    return _event(_BOOKMARK, Item.blank(kind, revision))
 
 
 def _event(type_field: bytes, item: Item) -> bytes:

@@ -16,6 +16,10 @@ from podium.errors import Expired, TooSlow
 KEEP_EVENTS = 10_000
 # Events younger than this keep the decoded form of the objects that they replaced.
 KEEP_DECODED = 1_000
+# Waking a watcher costs a frame on the wire. So the more watchers wait, the more events are gathered before they are
+# woken: at once when it has been quiet, and otherwise after this many seconds a watcher, up to a limit.
+GATHER_A_WATCHER = 0.0002
+GATHER_AT_MOST = 0.02
 
 
 class History:
@@ -27,6 +31,8 @@ class History:
         self._events: list[Event] = []
         self._dropped = 0  # events that were here once; positions count from the first ever
         self._waiting: list[asyncio.Future[None]] = []
+        self._woken_at = 0.0
+        self._waking: asyncio.TimerHandle | None = None
 
     @property
     def floor(self) -> int:
@@ -58,7 +64,20 @@ class History:
         event.wire = event.change = None
 
     def wake(self) -> None:
-        """Wake the cursors that wait."""
+        """Wake the cursors that wait, now or soon."""
+        if self._waking is not None or not self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        gather = min(GATHER_A_WATCHER * len(self._waiting), GATHER_AT_MOST)
+        remaining = self._woken_at + gather - loop.time()
+        if remaining > 0:
+            self._waking = loop.call_later(remaining, self._wake)
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._waking = None
+        self._woken_at = asyncio.get_running_loop().time()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
