@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p .rig
+export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-podium-rig}
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 compose() { if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi; }
 quietly() { "$@" >.rig/last.log 2>&1 || { cat .rig/last.log >&2; return 1; }; }
