@@ -1,8 +1,8 @@
 """Calls to the Docker Engine, off the event loop.
 
-The `docker` package blocks, so each call runs in a bounded pool of threads; the bound is also what keeps a burst of
-pods from swamping dockerd, whose own limit is a few starts per core. Every failure leaves here as a `RuntimeFault`
-with the reason that the caller names, and as `RuntimeDown` when nobody answers on the socket.
+The `docker` package blocks, so each call runs in a bounded pool of threads, with room for reads beside as many starts
+as an engine takes at once (a few per core). Every failure leaves here as a `RuntimeFault` with the reason that the
+caller names, and as `RuntimeDown` when nobody answers on the socket.
 
 Two things make calls cheap. All of them share one pool of kept-alive connections (the package's own adapter keeps a
 pool per URL, so with names in URLs it never finds a used one), and the environment is not searched for proxies and
@@ -108,7 +108,7 @@ class Engine:
 
     def __init__(self, socket_path: str = DEFAULT_SOCKET, *, threads: int | None = None) -> None:
         self.socket_path = socket_path
-        self._threads = threads or min(max(4 * (os.cpu_count() or 1), 8), 64)
+        self._threads = threads or min(max(8 * (os.cpu_count() or 1), 16), 64)
         self._calls = ThreadPoolExecutor(self._threads, thread_name_prefix="docker")
         self._pulls = ThreadPoolExecutor(PARALLEL_PULLS, thread_name_prefix="docker-pull")
         self._connecting = threading.Lock()

@@ -1,6 +1,7 @@
 """Docker's event stream as ours: which pod to look at again.
 
-Only the actions that change what a listing shows are asked for; probes by exec would otherwise drown them.
+Only the actions that tell us something are asked for: probes by exec would otherwise drown them, and what we created
+we know of. (A listing made on `create` would inspect a container that is being started, which waits for the start.)
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from nodelet.runtime.docker.translate import OWNER, POD_UID
 from nodelet.runtime.docker.wire import Wire
 from nodelet.runtime.protocol import RuntimeDown, RuntimeEvent
 
-ACTIONS = ("create", "start", "die", "oom", "destroy")
+ACTIONS = ("start", "die", "oom", "destroy")
 
 
 async def watch(wire: Wire, owner: str, since: float) -> AsyncIterator[RuntimeEvent]:

@@ -113,7 +113,8 @@ class DockerRuntime(DockerImages, DockerStreams):
     async def _forgetting(self, stream: AsyncIterator[RuntimeEvent]) -> AsyncIterator[RuntimeEvent]:
         # Docker says `die` some 100 ms before its lists say `exited`; an inspection made after the event is right.
         async for event in stream:
-            self._seen.pop(event.container_id, None)
+            if event.action != "start":
+                self._seen.pop(event.container_id, None)
             yield event
 
     # ------------------------------------------------------------ sandboxes
