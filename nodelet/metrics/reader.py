@@ -7,10 +7,10 @@ group, plus those of pods whose groups the engine made beside it rather than bel
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from nodelet.metrics.cgroup import MEMORY, Groups
+from nodelet.metrics.cgroup import MEMORY, Groups, Reading
 from nodelet.metrics.machine import PROC, Filesystem, Machine, parse_upper_dir, read_filesystem, read_load, read_machine
 from nodelet.metrics.usage import ContainerSample, NodeSample, Sample, Target
 
@@ -44,7 +44,7 @@ class HostReader:
                 apart = self._contained and not group[MEMORY].is_relative_to(self._own[MEMORY])
                 containers[target.id] = ContainerSample(target=target, reading=reading, apart=apart)
         self._groups.forget_except(containers)
-        node = self._node(sum(sample.reading.memory for sample in containers.values() if sample.apart))
+        node = self._node([sample.reading for sample in containers.values() if sample.apart])
         return Sample(at=at, node=node, disk=self.filesystem(), containers=containers, phases=dict(phases))
 
     def filesystem(self) -> Filesystem:
@@ -54,18 +54,22 @@ class HostReader:
     def _group(self, target: Target) -> dict[str, Path]:
         return self._groups.of_container(target.id, target.sandbox_id, target.sandbox_pid)
 
-    def _node(self, beside: int) -> NodeSample:
+    def _node(self, beside: Sequence[Reading]) -> NodeSample:
         load = read_load(self._proc)
         own = self._groups.read(self._own) if self._contained else None
         if own is None:
             return NodeSample(
                 cpu_ns=load.cpu_ns, memory=load.memory, memory_available=load.memory_available, tasks=load.tasks
             )
-        available = load.memory_available
-        if self._limits.memory is not None:
-            available = min(available, max(0, self._limits.memory - own.memory))
-        tasks = own.pids if self._limits.pids is not None else load.tasks
-        return NodeSample(cpu_ns=own.cpu_ns, memory=own.memory + beside, memory_available=available, tasks=tasks)
+        memory = own.memory + sum(reading.memory for reading in beside)
+        # What the host was given counts, even where the kernel would let pods beside it have more.
+        left = load.memory_available if self._limits.memory is None else max(0, self._limits.memory - memory)
+        return NodeSample(
+            cpu_ns=own.cpu_ns,
+            memory=memory,
+            memory_available=min(load.memory_available, left),
+            tasks=load.tasks if self._limits.pids is None else own.pids + sum(reading.pids for reading in beside),
+        )
 
     # ------------------------------------------------------------ disk, only when it is short: this walks folders
 

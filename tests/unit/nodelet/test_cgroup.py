@@ -2,78 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from nodelet.metrics import cgroup
 from nodelet.metrics.cgroup import CPU, MEMORY, PIDS, Groups, Limits, Mount, Reading
+from nodelet.metrics.reader import HostReader
+from nodelet.metrics.usage import Target
+from nodelet.runtime.protocol import PodIdentity
+from tests.support.kernel import V1_GROUP, V1_MEMBERSHIP, V1_MOUNTS, V2_GROUP, V2_MOUNTS, Kernel
 
 SANDBOX, CONTAINER = "5a" * 32, "c0" * 32
 
-V1_MOUNTS = """\
-23 1 0:21 / / rw - ext4 /dev/vda rw
-32 31 0:29 / {top}/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
-35 31 0:32 / {top}/memory rw,relatime - cgroup cgroup rw,memory
-39 31 0:36 / {top}/pids rw,relatime - cgroup cgroup rw,pids
-40 31 0:37 / {top}/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
-41 31 0:38 / {top}/unified rw,relatime - cgroup2 cgroup2 rw
-"""
-V2_MOUNTS = """\
-23 1 0:21 / / rw - ext4 /dev/vda rw
-32 23 0:29 / {top} rw,nosuid,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot
-"""
-V1_MEMBERSHIP = """\
-8:pids:{path}
-4:memory:{path}
-2:cpu,cpuacct:{path}
-1:name=systemd:{path}
-0::{path}
-"""
-V1_MEMORY_STAT = "cache 208896\nrss 61440\ninactive_file 1\ntotal_inactive_file 4096\n"
-V2_MEMORY_STAT = "anon 61440\nfile 208896\ninactive_file 4096\nactive_file 204800\n"
-V2_CPU_STAT = "usage_usec 58090\nuser_usec 50000\nsystem_usec 8090\nnr_periods 0\n"
-
-
-class Kernel:
-    """A made-up /proc and /sys/fs/cgroup."""
-
-    def __init__(self, folder: Path, mounts: str) -> None:
-        self.proc, self.top = folder / "proc", folder / "cgroup"
-        self.write(self.proc / "self/mountinfo", mounts.format(top=self.top))
-
-    def write(self, path: Path, text: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def process(self, pid: str, membership: str) -> None:
-        self.write(self.proc / pid / "cgroup", membership)
-
-    def v1(self, path: str, files: Mapping[str, str]) -> None:
-        folders = {"cpu": "cpu,cpuacct", "cpuacct": "cpu,cpuacct", "memory": "memory", "pids": "pids"}
-        for name, text in files.items():
-            self.write(self.top / folders[name.partition(".")[0]] / path.strip("/") / name, text)
-
-    def v2(self, path: str, files: Mapping[str, str]) -> None:
-        for name, text in files.items():
-            self.write(self.top / path.strip("/") / name, text)
-
-
-V1_GROUP = {
-    "cpuacct.usage": "58090163\n",
-    "memory.usage_in_bytes": "270336\n",
-    "memory.stat": V1_MEMORY_STAT,
-    "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
-    "pids.current": "2\n",
-}
-V2_GROUP = {
-    "cpu.stat": V2_CPU_STAT,
-    "memory.current": "270336\n",
-    "memory.stat": V2_MEMORY_STAT,
-    "memory.events": "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\n",
-    "pids.current": "2\n",
-}
 UNLIMITED = "9223372036854771712\n"
 
 
@@ -189,3 +130,46 @@ def test_a_real_host_has_no_limits(tmp_path: Path, mounts: str, path: str) -> No
     assert set(own) >= {CPU, MEMORY, PIDS}
     assert not groups.is_container(own)
     assert groups.limits(own) == Limits()
+
+
+# ---------------------------------------------------------------- the reader of it all
+
+POD = PodIdentity(namespace="default", name="web", uid="u1")
+TARGET = Target(pod=POD, name="app", id=CONTAINER, sandbox_id=SANDBOX, sandbox_pid="77")
+
+
+def test_a_real_host_counts_the_whole_machine(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, V2_MOUNTS)
+    kernel.machine()
+    kernel.process("1", "0::/init.scope\n")
+    kernel.process("77", f"0::/docker/{SANDBOX}\n")
+    kernel.v2(f"/docker/{CONTAINER}", V2_GROUP)
+    reader = HostReader(disk=tmp_path, proc=kernel.proc)
+    sample = reader.read(1.0, [TARGET], {})
+    assert (sample.node.memory, sample.node.memory_available, sample.node.tasks) == (1 << 30, 3 << 30, 80)
+    assert sample.containers[CONTAINER].reading.memory == 266240
+    assert not sample.containers[CONTAINER].apart
+    assert reader.machine.memory == 4 << 30
+
+
+def test_a_host_in_a_container_counts_itself_and_the_pods_beside_it(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, V1_MOUNTS)
+    kernel.machine()
+    kernel.process("1", V1_MEMBERSHIP.format(path="/docker/host"))
+    kernel.process("77", V1_MEMBERSHIP.format(path=f"/docker/{SANDBOX}"))
+    kernel.v1("/docker/host", V1_GROUP | {"memory.limit_in_bytes": f"{1 << 20}\n", "pids.max": "100\n"})
+    kernel.v1(f"/docker/{CONTAINER}", V1_GROUP)
+    reader = HostReader(disk=tmp_path, proc=kernel.proc)
+    sample = reader.read(1.0, [TARGET], {})
+    node = sample.node
+    assert (node.memory, node.memory_available, node.tasks) == (2 * 266240, (1 << 20) - 2 * 266240, 4)
+    assert sample.containers[CONTAINER].apart
+    assert (reader.machine.memory, reader.machine.pids) == (1 << 20, 100)
+
+
+def test_logs_count_as_disk(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, V2_MOUNTS)
+    kernel.machine()
+    kernel.process("1", "0::/\n")
+    kernel.write(tmp_path / "containers" / CONTAINER / "c-json.log", "x" * 8192)
+    assert HostReader(disk=tmp_path, proc=kernel.proc).disk_use([TARGET])[CONTAINER] >= 8192
