@@ -39,14 +39,6 @@ def test_an_unmodified_example_runs_spread_over_the_hosts(client: Client, namesp
     assert all(_serves(p, "Welcome to nginx") for p in pods)
 
 
-def test_pods_reach_each_other_across_hosts(client: Client, namespace: str) -> None:
-    _apply(namespace, deployment("web"), "--wait", "--timeout=120s")
-    _apply(namespace, pod("visitor", ["sleep", "1000"]), "--wait", "--timeout=60s")
-    for target in _pods(client, namespace):
-        result = client.pods.run("visitor", ["wget", "-qO-", f"http://{target.status.pod_ip}/"], namespace=namespace)
-        assert b"Welcome to nginx" in result.stdout, target.spec.node_name
-
-
 def test_roll_out_and_back(client: Client, namespace: str) -> None:
     _apply(namespace, deployment("web"), "--wait", "--timeout=120s")
     podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
