@@ -30,7 +30,7 @@ class Seen:
 
 @dataclass(slots=True)
 class WatchBatch:
-    """Some changes, and the revision up to which the watch is now complete.
+    """Some changes, and the revision up to which the watch is now complete; 0 when that cannot be said.
 
     `start` and `end` are places in the kind's history. `wire` is a place for the API to keep the batch encoded, which
     is shared by all who get this same batch.
@@ -59,7 +59,8 @@ class Watch:
         self._cache = cache
         self._newest = newest
         self._selection = selection
-        self._cursor = cache.history(selection.kind).cursor(after)
+        self._history = cache.history(selection.kind)
+        self._cursor = self._history.cursor(after)
         self._take = self._take_all if selection.total and not selection.namespace else self._take_selected
 
     async def next(self, *, at_most: float) -> WatchBatch:
@@ -79,8 +80,8 @@ class Watch:
             return self._take()
 
     def _take_all(self) -> WatchBatch:
-        newest = self._newest.get(self._selection.kind)
-        if newest is not None and newest.start == self._cursor.position and newest.revision == self._cache.revision:
+        newest, place = self._newest.get(self._selection.kind), self._cursor.position
+        if newest is not None and newest.start == place < newest.end == min(self._history.end, place + BATCH_EVENTS):
             self._cursor.position = newest.end
             return newest
         batch = self._newest[self._selection.kind] = self._take_selected()
@@ -89,10 +90,14 @@ class Watch:
     def _take_selected(self) -> WatchBatch:
         start = self._cursor.position
         events = self._cursor.take(BATCH_EVENTS)
-        # Nothing between the two reads can change the cache, so the batch is complete up to the revision.
-        revision = events[-1].revision if len(events) == BATCH_EVENTS else self._cache.revision
+        end = self._cursor.position
         seen = [seen for event in events if (seen := see(event, self._selection)) is not None]
-        return WatchBatch(seen, revision, start, self._cursor.position)
+        return WatchBatch(seen, self._complete_to(events), start, end)
+
+    def _complete_to(self, events: Sequence[Event]) -> int:
+        if self._history.all_published and self._cursor.position >= self._history.end:
+            return self._cache.revision  # and not only to the last event of this kind
+        return events[-1].revision if events else 0
 
 
 def see(event: Event, selection: Selection) -> Seen | None:

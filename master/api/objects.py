@@ -90,7 +90,7 @@ class ObjectsServicer:
             if batch.seen:
                 await _send(context, wire.batch_response(batch))
                 sent.inc(len(batch.seen))
-            elif request.allow_bookmarks:
+            elif request.allow_bookmarks and batch.revision:
                 await _send(context, wire.bookmark_response(selection.kind, batch.revision))
 
     async def _send_existing(self, items: Sequence[Item], kind: str, revision: int, context: Any) -> None:

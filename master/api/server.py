@@ -18,7 +18,8 @@ from podium.errors import Unavailable
 from podium.telemetry.log import get_logger
 from podium.tls import MIB
 
-MAX_REQUEST_BYTES = 2 * MIB
+# Well above the largest object, so that one which is too large is refused by name and not by the transport.
+MAX_REQUEST_BYTES = 16 * MIB
 MAX_RESPONSE_BYTES = 64 * MIB
 
 log = get_logger(__name__)

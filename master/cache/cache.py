@@ -180,7 +180,7 @@ class WatchCache:
         for kind, events in told.items():
             for listener in self._listeners[kind]:
                 listener(events)
-            self._histories[kind].wake()
+            self._histories[kind].publish()
         while self._waiting and self._waiting[0][0] <= self._revision:
             _, future = self._waiting.popleft()
             if not future.done():

@@ -2,6 +2,9 @@
 
 A watcher is a `Cursor`: a position in the history, holding nothing of its own. So a slow watcher costs no memory and
 delays nobody; when the events it has yet to read are dropped, it is told (`TooSlow`) and lists again.
+
+Events are published to cursors at once when it has been quiet, and otherwise gathered for a moment: a batch costs every
+watcher a frame on the wire, so the more watchers there are, the more goes into one.
 """
 
 from __future__ import annotations
@@ -16,8 +19,7 @@ from podium.errors import Expired, TooSlow
 KEEP_EVENTS = 10_000
 # Events younger than this keep the decoded form of the objects that they replaced.
 KEEP_DECODED = 1_000
-# Waking a watcher costs a frame on the wire. So the more watchers wait, the more events are gathered before they are
-# woken: at once when it has been quiet, and otherwise after this many seconds a watcher, up to a limit.
+# Seconds between two publications: so much a watcher, up to a limit.
 GATHER_A_WATCHER = 0.0002
 GATHER_AT_MOST = 0.02
 
@@ -30,9 +32,11 @@ class History:
         self._keep = keep
         self._events: list[Event] = []
         self._dropped = 0  # events that were here once; positions count from the first ever
+        self._published = 0
+        self._published_at = 0.0
+        self._publishing: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[None]] = []
-        self._woken_at = 0.0
-        self._waking: asyncio.TimerHandle | None = None
+        self._crowd = 0  # how many waited for the last publication
 
     @property
     def floor(self) -> int:
@@ -41,8 +45,13 @@ class History:
 
     @property
     def end(self) -> int:
-        """The position after the newest event."""
-        return self._dropped + len(self._events)
+        """The position after the newest event that is published."""
+        return self._published
+
+    @property
+    def all_published(self) -> bool:
+        """Whether cursors see every event."""
+        return self._published == self._dropped + len(self._events)
 
     def append(self, event: Event) -> None:
         """Add an event that is newer than all here."""
@@ -63,22 +72,23 @@ class History:
             event.new.forget_message()
         event.wire = event.change = None
 
-    def wake(self) -> None:
-        """Wake the cursors that wait, now or soon."""
-        if self._waking is not None or not self._waiting:
+    def publish(self) -> None:
+        """Let cursors see what has been appended, now or soon."""
+        if self._publishing is not None:
             return
         loop = asyncio.get_running_loop()
-        gather = min(GATHER_A_WATCHER * len(self._waiting), GATHER_AT_MOST)
-        remaining = self._woken_at + gather - loop.time()
-        if remaining > 0:
-            self._waking = loop.call_later(remaining, self._wake)
+        due = self._published_at + min(GATHER_A_WATCHER * self._crowd, GATHER_AT_MOST)
+        if loop.time() < due:
+            self._publishing = loop.call_at(due, self._publish)
         else:
-            self._wake()
+            self._publish()
 
-    def _wake(self) -> None:
-        self._waking = None
-        self._woken_at = asyncio.get_running_loop().time()
+    def _publish(self) -> None:
+        self._publishing = None
+        self._published = self._dropped + len(self._events)
+        self._published_at = asyncio.get_running_loop().time()
         waiting, self._waiting = self._waiting, []
+        self._crowd = len(waiting)
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -108,7 +118,7 @@ class History:
         return bisect_right(self._events, revision, key=lambda event: event.revision)
 
     def slice(self, position: int, limit: int) -> Sequence[Event]:
-        """At most `limit` events from a position.
+        """At most `limit` published events from a position.
 
         Raises:
             TooSlow: Events at that position are no longer here.
@@ -116,11 +126,12 @@ class History:
         start = position - self._dropped
         if start < 0:
             raise TooSlow(f"this watch fell {-start} events behind what is kept; list again and watch from there")
-        return self._events[start : start + limit]
+        published = max(self._published - self._dropped, 0)
+        return self._events[start : min(start + limit, published)]
 
     async def grown(self, position: int) -> None:
-        """Return when there is an event at `position`. May wait for ever: callers set the time limit."""
-        while self.end <= position:
+        """Return when an event at `position` is published. May wait for ever: callers set the time limit."""
+        while self._published <= position:
             future = asyncio.get_running_loop().create_future()
             self._waiting.append(future)
             try:

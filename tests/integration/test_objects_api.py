@@ -135,6 +135,13 @@ async def test_refused_creates(api: Api, change: Any, error: type[Exception], sa
         await api.get(Pod, "a")
 
 
+async def test_an_object_of_ten_megabytes_is_refused_by_name(api: Api) -> None:
+    huge = pod("a")
+    huge.metadata.annotations["x"] = "y" * 10_000_000
+    with pytest.raises(Invalid, match='Pod "a" is invalid.*must be at most 1572864 bytes'):
+        await api.create(huge)
+
+
 async def test_a_namespace_that_is_being_deleted_takes_nothing_new(api: Api) -> None:
     await api.create(namespace("going"))
     deleted = await api.delete(Namespace, "going")
