@@ -23,7 +23,7 @@ from pathlib import Path
 
 from podium.client import AsyncClient
 from podium.v1.apps_pb2 import Deployment
-from podium.v1.core_pb2 import Container, Node, Pod
+from podium.v1.core_pb2 import Container, Node
 
 API, JOIN = 17443, 17442
 REPLICAS = 1_000
@@ -109,15 +109,11 @@ async def nodes_ready(client: AsyncClient, wanted: int) -> None:
 
 
 async def pods_running(client: AsyncClient, wanted: int) -> None:
-    """Follow pods by one watch until as many are Running."""
-    running: set[str] = set()
-    async for change in client.watch(Pod):
-        uid = change.object.metadata.uid
-        if change.object.status.phase == "Running":
-            running.add(uid)
-        else:
-            running.discard(uid)
-        if len(running) >= wanted:
+    """Follow the Deployments until as many pods are ready, as their controllers saw it."""
+    ready: dict[str, int] = {}
+    async for change in client.watch(Deployment):
+        ready[change.object.metadata.name] = change.object.status.ready_replicas
+        if sum(ready.values()) >= wanted:
             return
 
 

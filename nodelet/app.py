@@ -47,7 +47,7 @@ async def _real(settings: NodeletSettings, clock: Clock) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _fleet(settings: NodeletSettings, clock: Clock) -> AsyncIterator[None]:
     token = await token_of(settings, clock)
-    identities = await join_fleet(settings.hollow, settings.name, settings.join_endpoints(), token)
+    identities = await join_fleet(max(settings.hollow, 1), settings.name, settings.join_endpoints(), token)
     log.info("joined as hollow nodes", nodes=len(identities))
     size = HollowSize(cpu=settings.hollow_cpu, memory=settings.hollow_memory, pods=settings.max_pods)
     times = SessionTimes(status=settings.status_period, usage=settings.usage_period)

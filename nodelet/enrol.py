@@ -21,27 +21,33 @@ TOKEN_LOOK_SECONDS = 0.5
 
 
 async def identity_of(settings: NodeletSettings, state: StateDirectory, clock: Clock) -> Identity:
-    """The node's identity. Joins when there is none for its name, or when the one there has ended."""
+    """The node's identity; joins when there is none for its name.
+
+    One whose certificate has ended (the host was off for long) will do to begin with: pods need no master, and the
+    renewer joins anew.
+    """
     known = await asyncio.to_thread(state.load_identity)
-    if known is not None and known.node_name == settings.name and known.not_after > clock.now():
+    if known is not None and known.node_name == settings.name:
         return known
-    identity = await _join(settings, await asyncio.to_thread(state.machine_id), clock)
+    identity = await join_anew(settings, state, clock)
     await asyncio.to_thread(state.save_identity, identity)
-    log.info("joined the cluster", node=identity.node_name, certificate_ends=identity.not_after)
     return identity
 
 
-async def _join(settings: NodeletSettings, machine_id: str, clock: Clock) -> Identity:
-    """Try until it is done: masters come up late, tokens are replaced, names become free."""
-    failures = 0
+async def join_anew(settings: NodeletSettings, state: StateDirectory, clock: Clock) -> Identity:
+    """A new identity, for as long as it takes: masters come up late, tokens are replaced, names become free."""
+    machine_id, failures = await asyncio.to_thread(state.machine_id), 0
     while True:
         try:
             token = await token_of(settings, clock)
-            return await join(settings.join_endpoints(), token, node_name=settings.name, machine_id=machine_id)
+            identity = await join(settings.join_endpoints(), token, node_name=settings.name, machine_id=machine_id)
         except PodiumError as error:
             failures += 1
             log.warning("could not join; trying again", why=error.message, failures=failures)
             await clock.sleep(RETRY.delay(failures))
+        else:
+            log.info("joined the cluster", node=identity.node_name, certificate_ends=identity.not_after)
+            return identity
 
 
 async def token_of(settings: NodeletSettings, clock: Clock) -> Token:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodelet.enrol import identity_of
+from nodelet.enrol import identity_of, join_anew
 from nodelet.metrics.address import node_ip
 from nodelet.metrics.exporter import shown
 from nodelet.metrics.host import LinuxHost, ManagedPods
@@ -101,7 +101,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             host.follow(ManagedPods(node.pods))
             node.restore(await asyncio.to_thread(state.load_assignments))
             try:
-                parts = _parts(node, host, keeper, _renewer(identity, dialer, state, clock), clock)
+                parts = _parts(node, host, keeper, _renewer(settings, identity, dialer, state, clock), clock)
                 with shown(host):
                     yield RealNode(node=node, host=host, parts=parts)
             finally:
@@ -118,11 +118,16 @@ def _parts(
     return {"node": node.run, "assignments": keeper.run, "renewal": renewer.run, "eviction": evictor.run}
 
 
-def _renewer(identity: Identity, dialer: GrpcDialer, state: StateDirectory, clock: Clock) -> Renewer:
+def _renewer(
+    settings: NodeletSettings, identity: Identity, dialer: GrpcDialer, state: StateDirectory, clock: Clock
+) -> Renewer:
     async def keep(renewed: Identity) -> None:
         await asyncio.to_thread(state.save_identity, renewed)
 
-    return Renewer(identity, dialer=dialer, keep=keep, clock=clock)
+    async def join() -> Identity:
+        return await join_anew(settings, state, clock)
+
+    return Renewer(identity, dialer=dialer, keep=keep, join=join, clock=clock)
 
 
 async def _runtime_up(runtime: DockerRuntime, clock: Clock) -> RuntimeInfo:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import podium
-from nodelet.network.protocol import PodNetwork
+from nodelet.network.protocol import NetworkFault, PodNetwork
 from nodelet.pods.images import Disk
 from nodelet.pods.manager import PodManager, PodSettings
 from nodelet.pods.spec import NodeFacts
@@ -21,6 +21,7 @@ from nodelet.session.events import EventBuffer
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import AssignmentStore, Session, SessionTimes
 from nodelet.session.streams import Streams
+from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.tasks import TaskScope, forever
 from podium.telemetry.log import get_logger
@@ -28,6 +29,8 @@ from podium.v1.core_pb2 import NodeStatus, Taint
 from podium.v1.node_session_pb2 import Assignments, Hello, UsageReport, Welcome
 
 log = get_logger(__name__)
+
+CONFIGURE_RETRY = Backoff(initial=0.5, maximum=30.0)
 
 
 class Host(Protocol):
@@ -92,7 +95,8 @@ class Node:
     def __init__(
         self, *, parts: Parts, dialer: Dialer, wishes: Wishes, clock: Clock, times: SessionTimes | None = None
     ) -> None:
-        self._parts, self._wishes = parts, wishes
+        self._parts, self._wishes, self._clock = parts, wishes, clock
+        self._configuring: asyncio.Task[None] | None = None
         self._scope = TaskScope(_log_failure)
         self.reporter = Reporter()
         events = EventBuffer(node=parts.facts.name, clock=clock)
@@ -154,10 +158,22 @@ class Node:
         return await self._parts.host.usage()
 
     def welcomed(self, welcome: Welcome) -> None:
-        """The master said which slice of the pod range is this node's."""
-        if welcome.pod_cidr and welcome.pod_cidr != self._parts.network.pod_cidr:
-            configure = self._parts.network.configure(welcome.pod_cidr, welcome.cluster_cidr)
-            _ = self._scope.start(configure, name="configure the pod network")
+        """The master said which slice of the pod range is this node's; said again, it repairs what is broken."""
+        if not welcome.pod_cidr:
+            return
+        if self._configuring is not None:
+            self._configuring.cancel()
+        self._configuring = self._scope.start(self._configure(welcome), name="configure the pod network")
+
+    async def _configure(self, welcome: Welcome) -> None:
+        failures = 0
+        while True:
+            try:
+                return await self._parts.network.configure(welcome.pod_cidr, welcome.cluster_cidr)
+            except NetworkFault as fault:
+                failures += 1
+                log.warning("could not configure the pod network; trying again", why=str(fault), failures=failures)
+            await self._clock.sleep(CONFIGURE_RETRY.delay(failures))
 
 
 def _log_failure(name: str, error: BaseException) -> None:

@@ -79,9 +79,7 @@ def parse_taint(text: str) -> Taint:
     pair, colon, effect = text.rpartition(":")
     key, _, value = pair.partition("=")
     if not colon or not key or effect not in _EFFECTS:
-        raise ValueError(
-            f'"{text}" is not a taint: expected KEY[=VALUE]:EFFECT, EFFECT one of {", ".join(_EFFECTS)}'
-        )
+        raise ValueError(f'"{text}" is not a taint: expected KEY[=VALUE]:EFFECT, EFFECT one of {", ".join(_EFFECTS)}')
     return Taint(key=key, value=value, effect=effect)
 
 

@@ -1,4 +1,4 @@
-"""A node's certificate, renewed by the node itself after two thirds of its life."""
+"""A node's certificate, renewed by the node itself after two thirds of its life; one that ended is joined for anew."""
 
 from __future__ import annotations
 
@@ -19,13 +19,26 @@ LONGEST_SLEEP = 3_600.0  # wall clocks are set and hosts sleep: look again
 
 
 class Renewer:
-    """Holds the identity in use. `keep` stores a new one durably (it blocks no loop) before it is used."""
+    """Holds the identity in use.
+
+    Args:
+        identity: The first one.
+        dialer: Asks the master, and is given the new identity.
+        keep: Stores a new identity durably before it is used.
+        join: Joins anew, for as long as that takes; used when the certificate has ended.
+    """
 
     def __init__(
-        self, identity: Identity, *, dialer: GrpcDialer, keep: Callable[[Identity], Awaitable[None]], clock: Clock
+        self,
+        identity: Identity,
+        *,
+        dialer: GrpcDialer,
+        keep: Callable[[Identity], Awaitable[None]],
+        join: Callable[[], Awaitable[Identity]],
+        clock: Clock,
     ) -> None:
         self.identity = identity
-        self._dialer, self._keep, self._clock = dialer, keep, clock
+        self._dialer, self._keep, self._join, self._clock = dialer, keep, join, clock
 
     async def run(self) -> None:
         """Renew in time, for ever."""
@@ -34,6 +47,9 @@ class Renewer:
             wait = (self.identity.renew_at - self._clock.now()).total_seconds()
             if wait > 0:
                 await self._clock.sleep(min(wait, LONGEST_SLEEP))
+                continue
+            if self.identity.not_after <= self._clock.now():
+                await self._use(await self._join())
                 continue
             try:
                 await self.renew()
@@ -59,7 +75,10 @@ class Renewer:
             ca=answer.ca,
             endpoints=tuple(answer.endpoints) or self.identity.endpoints,
         )
+        await self._use(identity)
+
+    async def _use(self, identity: Identity) -> None:
         await self._keep(identity)
         self.identity = identity
         self._dialer.use(identity)
-        log.info("renewed the node's certificate", ends=identity.not_after)
+        log.info("a new certificate is in use", ends=identity.not_after)

@@ -1,8 +1,8 @@
 """The nodelet's side of the session: dial, say hello, obey, report, and begin again when it breaks.
 
 Outgoing messages are state until they are sent (the reporter's newest statuses, the event buffer, the newest usage),
-so a slow or absent master costs bounded memory. A heartbeat goes up at every interval and is answered: silence of the
-master for a whole lease is a broken session, whatever TCP says.
+so a slow or absent master costs bounded memory. A heartbeat goes up at every interval and is answered: long silence of
+the master is a broken session, whatever TCP says.
 
 The assignments of the last session are on disk and are acted upon before any master answers: pods do not need one.
 """
@@ -47,6 +47,8 @@ MasterLink = Link[NodeMessage, MasterMessage]
 RECONNECT = Backoff(initial=0.2, maximum=5.0, jitter=1.0)
 WELCOME_SECONDS = 10.0
 STATUS_SPACING_SECONDS = 0.02
+SILENT_LEASES = 2.0
+"""A node counts as lost after one lease; only then some is a new connection worth its price to a busy master."""
 
 CONNECTED = Gauge("podium_nodelet_session_connected", "Whether a master is connected (of all nodelets here).")
 SESSIONS = Counter("podium_nodelet_sessions_total", "Sessions begun.")
@@ -286,11 +288,15 @@ class Session:
         return None
 
     async def _beat(self, lease: float) -> None:
-        """Be heard at least every interval, and notice a master that was not heard for a `lease`."""
+        """Be heard at every interval, and give up a master that was not heard for `SILENT_LEASES`."""
         while True:
+            began = self._clock.monotonic()
             await self._clock.sleep(self._interval)
-            if self._clock.monotonic() - self._last_heard > lease:
-                raise LinkClosed(f"the master was not heard for {lease:g} s")
+            now = self._clock.monotonic()
+            # After a stall of our own, what the master said meanwhile has not been read yet: it is not to blame.
+            stalled = now - began > 2 * self._interval
+            if not stalled and now - self._last_heard > SILENT_LEASES * lease:
+                raise LinkClosed(f"the master was not heard for {now - self._last_heard:.1f} s")
             self._beat_due = True
             self._wake.set()
 

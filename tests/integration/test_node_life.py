@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from podium.aio.link import LinkClosed
 from podium.aio.tasks import TaskScope
 from podium.errors import AlreadyExists, BadRequest, Unauthenticated, Unavailable
 from podium.v1.core_pb2 import Node, Pod
+from tests.support.clock import VirtualClock
 from tests.support.nodes import RecordingNode, ready_status
 from tests.support.small_master import SmallMaster, small_master
 from tests.support.waiting import until
@@ -108,7 +111,10 @@ async def test_a_node_gets_its_next_certificate_for_its_own_name(master: SmallMa
     async def keep(new: Identity) -> None:
         state.save_identity(new)
 
-    renewer = Renewer(identity, dialer=dialer, keep=keep, clock=SystemClock())
+    async def join_anew() -> Identity:
+        return await master.join("n1")
+
+    renewer = Renewer(identity, dialer=dialer, keep=keep, join=join_anew, clock=SystemClock())
     await renewer.renew()
     kept = state.load_identity()
     assert kept is not None
@@ -117,6 +123,29 @@ async def test_a_node_gets_its_next_certificate_for_its_own_name(master: SmallMa
     assert pki.read_certificate(kept.certificate).user == "system:node:n1"
     await dialer.next_master()
     await renewer.renew()  # with the new certificate
+    await dialer.close()
+
+
+async def test_a_certificate_that_has_ended_is_joined_for_anew(master: SmallMaster) -> None:
+    clock = VirtualClock(SystemClock().now() + datetime.timedelta(days=365))
+    ended = await master.join("n1")
+    dialer = GrpcDialer(ended, [master.endpoint])
+    kept: list[Identity] = []
+
+    async def keep(new: Identity) -> None:
+        kept.append(new)
+        scope_end.set()
+        await asyncio.Event().wait()
+
+    async def join_anew() -> Identity:
+        return await master.join("n1")
+
+    scope_end = asyncio.Event()
+    renewer = Renewer(ended, dialer=dialer, keep=keep, join=join_anew, clock=clock)
+    async with TaskScope(on_error=lambda name, error: None) as scope:
+        _ = scope.start(renewer.run(), name="renewal")
+        await asyncio.wait_for(scope_end.wait(), 10)
+    assert kept[0].key != ended.key
     await dialer.close()
 
 
