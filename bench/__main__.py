@@ -1,0 +1,74 @@
+"""Measure everything that docs/performance.md states: `python -m bench [NAME...]` (or `make bench`).
+
+Each benchmark is a program of its own that prints its conditions, and a line of JSON a figure. This runs them one
+after the other, gathers the lines in `bench/results.json`, and prints a table. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results.json"
+
+PROGRAMS: dict[str, tuple[str, ...]] = {
+    "placement": ("bench.bench_scheduler", "placement"),
+    "e2e": ("bench.bench_scheduler", "e2e"),
+    "api": ("bench.bench_api",),
+    "scale": ("bench.bench_scale",),
+    "start": ("bench.bench_start", "--network"),
+    "cli": ("bench.bench_cli",),
+    "failover": ("bench.bench_failover",),
+}
+
+
+def run(name: str) -> list[dict[str, object]]:
+    """The JSON lines that a benchmark prints; everything it says is shown as it comes."""
+    module, *words = PROGRAMS[name]
+    lines = []
+    environment = {"PODIUM_CONFIG": str(ROOT / ".rig" / "admin.yaml"), **os.environ}
+    with subprocess.Popen(
+        [sys.executable, "-m", module, *words], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if line.startswith("{"):
+                lines.append(json.loads(line))
+    if process.returncode:
+        print(f"{name}: ended with {process.returncode}", file=sys.stderr)
+    return lines
+
+
+def table(results: dict[str, list[dict[str, object]]]) -> str:
+    """Every figure, a line each."""
+    rows = []
+    for lines in results.values():
+        for line in lines:
+            figures = ", ".join(f"{k} {v}" for k, v in line.items() if k not in ("case", "conditions"))
+            rows.append(f"{line.get('case', '?'):<20} {figures}")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROGRAMS)}; all when none is named")
+    names = parser.parse_args().names or list(PROGRAMS)
+    unknown = [name for name in names if name not in PROGRAMS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there is {', '.join(PROGRAMS)}")
+    results = {name: run(name) for name in names}
+    conditions = {"cpus": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()}
+    RESULTS.write_text(json.dumps({"conditions": conditions, "results": results}, indent=2) + "\n")
+    print("\n" + table(results))
+
+
+if __name__ == "__main__":
+    main()
