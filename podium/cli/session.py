@@ -7,15 +7,16 @@ import functools
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
 from podium.client._async.client import AsyncClient
 from podium.client.config import Context, load
-from podium.errors import Invalid, PodiumError, Unavailable
+from podium.errors import BadRequest, Invalid, PodiumError, Unavailable
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 MANAGER = "podium"
 
@@ -56,14 +57,36 @@ class Session:
 
 
 def command(body: Callable[Concatenate[Session, P], Awaitable[int | None]]) -> Callable[P, int]:
-    """Make an `async def(session, **options)` a click callback: runs it, prints errors, returns the exit code."""
+    """Make an `async def(session, **options)` a click callback: runs it, prints errors, returns the exit code.
 
+    The command also takes the options of `session_options`, wherever the user writes them.
+    """
+
+    @session_options
     @functools.wraps(body)
     @click.pass_context
     def run(ctx: click.Context, /, *args: P.args, **kwargs: P.kwargs) -> int:
         return execute(lambda session: body(session, *args, **kwargs), ctx.find_root().obj)
 
     return run
+
+
+def session_options(body: Callable[P, R]) -> Callable[P, R]:
+    """Take `-n` and `--context` after the command's name too: `podium get pods -n kube`."""
+    for option in (
+        click.option("--context", metavar="NAME", help="Context of the configuration.", **_GLOBAL),
+        click.option("-n", "--namespace", metavar="NAME", help="Namespace of the request.", **_GLOBAL),
+    ):
+        body = option(body)
+    return body
+
+
+def _remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None and parameter.name is not None:
+        ctx.find_root().obj[parameter.name] = value
+
+
+_GLOBAL: dict[str, Any] = {"expose_value": False, "callback": _remember}
 
 
 def execute(body: Callable[[Session], Awaitable[int | None]], options: dict[str, Any]) -> int:
@@ -84,7 +107,11 @@ def execute(body: Callable[[Session], Awaitable[int | None]], options: dict[str,
         return _run(whole())
     except PodiumError as error:
         print_error(error)
-        return 1
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except OSError as error:  # a file of ours that cannot be read or written
+        print_error(BadRequest(f"{error.filename or 'input or output'}: {error.strerror or error}"))
+    return 1
 
 
 def _refusal(context: Context) -> str:

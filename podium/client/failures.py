@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from podium.errors import DeadlineExceeded, Invalid, PodiumError, Unavailable, Violation, by_reason
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_NOT_CONNECTED = "failed to connect to all addresses"  # as gRPC's core words it
 
 
 def from_rpc_error(error: grpc.RpcError) -> PodiumError:
@@ -26,6 +27,12 @@ def from_rpc_error(error: grpc.RpcError) -> PodiumError:
     if code == DeadlineExceeded.code:
         return DeadlineExceeded("the master did not answer in time")
     return by_reason(code, "")(message)
+
+
+def never_sent(error: grpc.RpcError) -> bool:
+    """Whether the call failed before any master saw it, so that even a write may be tried again."""
+    call: Any = error
+    return bool(call.code() is grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED in (call.details() or ""))
 
 
 def from_status(status: status_pb2.Status) -> PodiumError:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from podium.cli import manifests
 from podium.cli.commands.apply import check
 from podium.cli.output.printer import Style, name_of, print_objects
-from podium.cli.session import Session, command
+from podium.cli.session import Session, command, session_options
 from podium.codec.json import object_from_dict
 from podium.errors import BadRequest
 from podium.objects.kinds import kind_of
@@ -34,6 +34,7 @@ Examples:
 @click.option("-R", "--recursive", is_flag=True, help="Directories with all below them.")
 @click.option("--dry-run", is_flag=True, help="Change nothing.")
 @click.option("-o", "--output", default="", metavar="FORMAT", help="Print the results so.")
+@session_options
 @click.pass_context
 def create(ctx: click.Context, files: tuple[str, ...], recursive: bool, dry_run: bool, output: str) -> int | None:
     """Create objects."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from podium.cli.output.printer import Style, print_objects, table_text
+from podium.cli.output.printer import Changes, Style, print_objects
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command
 from podium.objects.kinds import BY_NAME
@@ -39,12 +39,18 @@ async def events(session: Session, all_namespaces: bool, about: str, types: str,
     query: dict[str, Any] = {"all_namespaces": all_namespaces, "field_selector": ",".join(selectors)}
     style = Style(format=output, namespaces=all_namespaces)
     found, revision = await session.client.list_at(Event, **query)
-    found.sort(key=lambda e: (e.last_timestamp.seconds, e.last_timestamp.nanos))
-    print_objects([(_EVENT, found)], style)
+    found.sort(key=_when)
     if not found:
         click.echo("no events", err=True)
-    if watch:
-        later = Style(format=output, namespaces=all_namespaces, no_headers=True)
-        async for change in session.client.watch(Event, resource_version=revision, **query):
-            if change.type != "DELETED":
-                click.echo(table_text(_EVENT, [change.object], later))
+    if not watch:
+        print_objects([(_EVENT, found)], style)
+        return
+    shown = Changes(_EVENT, style)
+    shown.show(found)
+    async for change in session.client.watch(Event, resource_version=revision, known=found, **query):
+        if change.type != "DELETED":
+            shown.show([change.object])
+
+
+def _when(event: Event) -> tuple[int, int]:
+    return event.last_timestamp.seconds, event.last_timestamp.nanos

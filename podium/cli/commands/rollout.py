@@ -12,7 +12,7 @@ from podium.cli.output import table
 from podium.cli.output.age import age
 from podium.cli.output.rollout import follow
 from podium.cli.resources import Target, parse_targets
-from podium.cli.session import Session, command
+from podium.cli.session import Session, command, session_options
 from podium.errors import BadRequest
 
 
@@ -26,6 +26,7 @@ Examples:
   podium rollout restart deploy/web
 """
 )
+@session_options
 def rollout() -> None:
     """Follow, undo, pause and restart rollouts."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from podium.cli.resources import Target, parse_targets
-from podium.cli.session import Session, command
+from podium.cli.session import Session, command, session_options
 from podium.errors import BadRequest
 
 
@@ -18,6 +18,7 @@ Examples:
   podium set env deploy/web LOG_LEVEL=debug TRACE-
 """,
 )
+@session_options
 def set() -> None:
     """Change the image or the environment of a workload's containers."""
 

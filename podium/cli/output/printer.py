@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from podium.aio.clock import SystemClock
 from podium.cli.output import table
-from podium.cli.output.columns import cells, columns_of
+from podium.cli.output.columns import Column, cells, columns_of
 from podium.codec.json import to_dict
 from podium.errors import BadRequest
 from podium.objects.kinds import Kind, kind_of
@@ -55,7 +55,7 @@ def print_objects(groups: Sequence[tuple[Kind, Sequence[Message]]], style: Style
 
 def table_text(kind: Kind, objects: Sequence[Message], style: Style, *, prefix: bool = False) -> str:
     """A table of objects of one kind; `prefix` writes names as `kind/name`."""
-    columns = columns_of(kind, wide=style.format == "wide", namespaces=style.namespaces, labels=style.show_labels)
+    columns = _columns(kind, style)
     now = SystemClock().now()
     rows = [cells(obj, columns, now) for obj in objects]
     if prefix:
@@ -64,6 +64,29 @@ def table_text(kind: Kind, objects: Sequence[Message], style: Style, *, prefix: 
             if at is not None:
                 row[at] = f"{kind.qualified}/{row[at]}"
     return table.render([c.header for c in columns], rows, no_headers=style.no_headers)
+
+
+def _columns(kind: Kind, style: Style) -> list[Column]:
+    return columns_of(kind, wide=style.format == "wide", namespaces=style.namespaces, labels=style.show_labels)
+
+
+class Changes:
+    """Prints objects of one kind as they are listed and as they change: rows of one table, or documents in turn."""
+
+    def __init__(self, kind: Kind, style: Style) -> None:
+        self._kind, self._style = kind, style
+        self._columns = _columns(kind, style)
+        self._table = table.GrowingTable([c.header for c in self._columns], no_headers=style.no_headers)
+
+    def show(self, objects: Sequence[Message]) -> None:
+        """Print these."""
+        if not self._style.is_table:
+            for obj in objects:
+                print_objects([(self._kind, [obj])], self._style, single=True)
+            return
+        now = SystemClock().now()
+        for line in self._table.add([cells(obj, self._columns, now) for obj in objects]) if objects else ():
+            click.echo(line)
 
 
 def name_of(obj: Any) -> str:

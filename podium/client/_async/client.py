@@ -79,7 +79,7 @@ class Rollouts:
     ) -> AsyncIterator[rollouts_wire.RolloutStatus]:
         """One status; with `watch` one at each change until the rollout is complete or has failed."""
         request = rollouts_wire.RolloutStatusRequest(key=self._key(kind, name, namespace), watch=watch)
-        return self._connection.stream(lambda s: s.rollouts.Status(request))
+        return self._connection.stream(lambda s: s.rollouts.Status(request), repeatable=True)
 
     async def history(
         self, kind: type[Message], name: str, *, namespace: str | None = None, revision: int = 0
@@ -179,5 +179,5 @@ class Cluster:
     async def backup(self) -> AsyncIterator[bytes]:
         """A consistent copy of the master's store, in pieces."""
         request = cluster_wire.BackupRequest()
-        async for chunk in self._connection.stream(lambda s: s.cluster.Backup(request)):
+        async for chunk in self._connection.stream(lambda s: s.cluster.Backup(request), repeatable=True):
             yield chunk.data

@@ -1,8 +1,12 @@
-"""Calls to whichever master answers: deadlines, retries of what is safe to repeat, fail-over between addresses."""
+"""Calls to whichever master answers: deadlines, retries of what is safe to repeat, fail-over between addresses.
+
+A failure to connect is told apart from a connection that broke: only after the latter may a write have happened.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +16,7 @@ from grpc import aio
 
 from podium.client._transport import Endpoints, retry_delay
 from podium.client.config import Context
-from podium.client.failures import from_rpc_error
+from podium.client.failures import from_rpc_error, never_sent
 from podium.errors import Unavailable
 from podium.tls import channel_credentials, channel_options
 from podium.v1.cluster_service_pb2_grpc import ClusterStub
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 DEFAULT_TIMEOUT = 30.0
-_READ_ATTEMPTS = 5
+_ATTEMPTS = 5
+_SHORTEST = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +84,64 @@ class Connection:
     async def call(
         self, invoke: Callable[[Stubs, float], Awaitable[R]], *, repeatable: bool, timeout: float | None = None
     ) -> R:
-        """Make a unary call. `repeatable`: it may be tried again after a failure that leaves its effect unknown.
+        """Make a unary call, with a time limit (seconds) for it and its repetitions together.
+
+        `repeatable`: it may be tried again after a failure that leaves its effect unknown. A call that no master has
+        seen, because none could be connected to, is always tried again, at the next address.
 
         Raises:
             PodiumError: The call failed; Unavailable when no master answered.
         """
-        attempts = max(_READ_ATTEMPTS, len(self._endpoints)) if repeatable else 1
-        for attempt in range(attempts):
+        deadline = time.monotonic() + (timeout or self.timeout)
+        attempt = 0
+        while True:
             address = self._endpoints.address
             try:
-                return await invoke(self.stubs(), timeout or self.timeout)
+                return await invoke(self.stubs(), max(deadline - time.monotonic(), _SHORTEST))
             except grpc.RpcError as error:
-                failure = from_rpc_error(error)
-                if not isinstance(failure, Unavailable):
-                    raise failure from None
-                self._endpoints.fail_over(address)
-                if attempt + 1 == attempts:
-                    raise failure from None
-            await asyncio.sleep(retry_delay(attempt))
-        raise Unavailable("no master answers")
+                delay = self._retry_in(error, address, attempt, repeatable or never_sent(error))
+                if time.monotonic() + delay >= deadline:
+                    raise from_rpc_error(error) from None
+            await asyncio.sleep(delay)
+            attempt += 1
 
-    async def stream(self, open_stream: Callable[[Stubs], AsyncIterable[R]]) -> AsyncIterator[R]:
-        """Messages of a streaming call; it is not repeated.
+    def _retry_in(self, error: grpc.RpcError, failed: str, attempt: int, may_repeat: bool) -> float:
+        """Seconds until attempt number `attempt` (from 0) is repeated, none while an address is untried.
+
+        Raises:
+            PodiumError: The failure is final.
+        """
+        failure = from_rpc_error(error)
+        if not isinstance(failure, Unavailable):
+            raise failure from None
+        self._endpoints.fail_over(failed)
+        rounds = attempt + 1 - len(self._endpoints)
+        if not may_repeat or rounds + 1 >= _ATTEMPTS:
+            raise failure from None
+        return retry_delay(rounds) if rounds >= 0 else 0.0
+
+    async def stream(
+        self, open_stream: Callable[[Stubs], AsyncIterable[R]], *, repeatable: bool = False
+    ) -> AsyncIterator[R]:
+        """Messages of a streaming call.
+
+        `repeatable`: `open_stream` can be called again; that is done when no master could be connected to, never
+        after the first message.
 
         Raises:
             PodiumError: The call failed.
         """
-        address = self._endpoints.address
-        try:
-            async for message in open_stream(self.stubs()):
-                yield message
-        except grpc.RpcError as error:
-            failure = from_rpc_error(error)
-            if isinstance(failure, Unavailable):
-                self._endpoints.fail_over(address)
-            raise failure from None
+        attempt = 0
+        while True:
+            address = self._endpoints.address
+            try:
+                async for message in open_stream(self.stubs()):
+                    yield message
+                return
+            except grpc.RpcError as error:
+                delay = self._retry_in(error, address, attempt, repeatable and never_sent(error))
+            await asyncio.sleep(delay)
+            attempt += 1
 
     async def pause(self, attempt: int) -> None:
         """Wait before trying again, longer each time."""

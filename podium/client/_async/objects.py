@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -13,7 +13,7 @@ from podium.client._async.connection import Connection
 from podium.client.failures import from_parts
 from podium.client.types import Watched, pack, unpack
 from podium.codec.json import to_dict
-from podium.errors import BadRequest, Expired, PodiumError, TooSlow, Unavailable
+from podium.errors import BadRequest, DeadlineExceeded, Expired, PodiumError, TooSlow, Unavailable
 from podium.objects.kinds import Kind, kind_of
 from podium.v1 import objects_service_pb2 as wire
 from podium.v1.apps_pb2 import Scale, ScaleSpec
@@ -66,10 +66,18 @@ class Objects:
         field_selector: str = "",
     ) -> tuple[builtins.list[M], str]:  # fmt: skip
         """As `list`, and the resourceVersion from which a watch goes on."""
+        return await self._list(kind, self._scope(kind_of(kind), namespace, all_namespaces), selector, field_selector)
+
+    async def _list(
+        self, kind: type[M], scope: str, selector: str, field_selector: str
+    ) -> tuple[builtins.list[M], str]:  # fmt: skip
         request = wire.ListRequest(
-            kind=kind_of(kind).name, namespace=self._scope(kind_of(kind), namespace, all_namespaces),
-            label_selector=selector, field_selector=field_selector, limit=_PAGE,
-        )  # fmt: skip
+            kind=kind_of(kind).name,
+            namespace=scope,
+            label_selector=selector,
+            field_selector=field_selector,
+            limit=_PAGE,
+        )
         items: builtins.list[M] = []
         while True:
             page = await self._connection.call(lambda s, t: s.objects.List(request, timeout=t), repeatable=True)
@@ -80,39 +88,48 @@ class Objects:
 
     async def watch(
         self, kind: type[M], *, namespace: str | None = None, all_namespaces: bool = False, selector: str = "",
-        field_selector: str = "", resource_version: str = "",
+        field_selector: str = "", resource_version: str = "", known: Iterable[M] = (),
     ) -> AsyncIterator[Watched[M]]:  # fmt: skip
         """Changes for ever; without `resource_version`, first what exists as ADDED.
 
         Survives a master's restart and lost history: it resumes where it was, or lists again and reports the
-        difference, so that a reader which applies every change has the true state.
+        difference, so that a reader which applies every change has the true state. To go on after `list_at`, pass
+        both of what it gave: without `known` the difference cannot tell what was deleted.
+
+        Raises: BadRequest (a selector), Forbidden, Unauthenticated; never Unavailable: it waits for a master.
         """
         request = wire.WatchRequest(
             kind=kind_of(kind).name, namespace=self._scope(kind_of(kind), namespace, all_namespaces),
             label_selector=selector, field_selector=field_selector, resource_version=resource_version,
             allow_bookmarks=True,
         )  # fmt: skip
-        known: dict[tuple[str, str], M] = {}
+        seen = {_name_of(obj): obj for obj in known}
         attempt = 0
         while True:
             try:
-                async for frame in self._connection.stream(lambda s: s.objects.Watch(request)):
+                async for frame in self._connection.stream(lambda s: s.objects.Watch(request), repeatable=True):
                     attempt = 0
                     for event in frame.events:
-                        if event.type == wire.WatchEvent.BOOKMARK:
-                            continue
-                        yield _remember(
-                            known, Watched(wire.WatchEvent.Type.Name(event.type), unpack(event.object, kind))
-                        )
+                        if event.type != wire.WatchEvent.BOOKMARK:
+                            yield _remember(seen, _watched(event, kind))
                     request.resource_version = frame.resource_version or request.resource_version
-            except (Expired, TooSlow):
-                items, request.resource_version = await self.list_at(
-                    kind, namespace=namespace, all_namespaces=all_namespaces, selector=selector,
-                    field_selector=field_selector,
-                )  # fmt: skip
-                for change in _difference(known, items):
-                    yield _remember(known, change)
-            except Unavailable:
+            except (Expired, TooSlow, Unavailable) as error:
+                if not isinstance(error, Unavailable):
+                    request.resource_version = ""
+            await self._connection.pause(attempt)
+            attempt += 1
+            if not request.resource_version:  # history is lost, or the first listing broke off in the middle
+                items, request.resource_version = await self._list_patiently(request, kind)
+                for change in _difference(seen, items):
+                    yield _remember(seen, change)
+
+    async def _list_patiently(self, watch: wire.WatchRequest, kind: type[M]) -> tuple[builtins.list[M], str]:
+        """What a watch selects, and from where it goes on; waits for a master that is away."""
+        attempt = 0
+        while True:
+            try:
+                return await self._list(kind, watch.namespace, watch.label_selector, watch.field_selector)
+            except (Unavailable, DeadlineExceeded):
                 await self._connection.pause(attempt)
                 attempt += 1
 
@@ -233,7 +250,7 @@ class Objects:
     async def batch(self, requests: Sequence[wire.BatchRequest]) -> builtins.list[wire.BatchResponse.Result]:
         """A stream of writes, committed in groups; the results in the order of the requests."""
         results: builtins.list[wire.BatchResponse.Result] = []
-        async for frame in self._connection.stream(lambda s: s.objects.Batch(_frames(requests))):
+        async for frame in self._connection.stream(lambda s: s.objects.Batch(_frames(requests)), repeatable=True):
             results.extend(frame.results)
         return results
 
@@ -261,6 +278,14 @@ async def _frames(requests: Sequence[wire.BatchRequest]) -> AsyncIterator[wire.B
         yield frame
 
 
+def _watched(event: wire.WatchEvent, kind: type[M]) -> Watched[M]:
+    return Watched(wire.WatchEvent.Type.Name(event.type), unpack(event.object, kind))
+
+
+def _name_of(obj: Any) -> tuple[str, str]:
+    return obj.metadata.namespace, obj.metadata.name
+
+
 def _remember(known: dict[tuple[str, str], M], change: Watched[M]) -> Watched[M]:
     if change.type == "DELETED":
         known.pop(change.key, None)
@@ -271,7 +296,7 @@ def _remember(known: dict[tuple[str, str], M], change: Watched[M]) -> Watched[M]
 
 def _difference(known: Mapping[tuple[str, str], M], items: Sequence[M]) -> builtins.list[Watched[M]]:
     """The changes that lead from what a watcher knows to what is."""
-    now = {(o.metadata.namespace, o.metadata.name): o for o in items}  # type: ignore[attr-defined]
+    now = {_name_of(o): o for o in items}
     changes = [Watched("DELETED", old) for key, old in known.items() if key not in now]
     for key, obj in now.items():
         old = known.get(key)

@@ -81,7 +81,7 @@ class Rollouts:
     ) -> Iterator[rollouts_wire.RolloutStatus]:
         """One status; with `watch` one at each change until the rollout is complete or has failed."""
         request = rollouts_wire.RolloutStatusRequest(key=self._key(kind, name, namespace), watch=watch)
-        return self._connection.stream(lambda s: s.rollouts.Status(request))
+        return self._connection.stream(lambda s: s.rollouts.Status(request), repeatable=True)
 
     def history(
         self, kind: type[Message], name: str, *, namespace: str | None = None, revision: int = 0
@@ -177,5 +177,5 @@ class Cluster:
     def backup(self) -> Iterator[bytes]:
         """A consistent copy of the master's store, in pieces."""
         request = cluster_wire.BackupRequest()
-        for chunk in self._connection.stream(lambda s: s.cluster.Backup(request)):
+        for chunk in self._connection.stream(lambda s: s.cluster.Backup(request), repeatable=True):
             yield chunk.data

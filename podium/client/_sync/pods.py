@@ -38,7 +38,7 @@ class Pods:
         )  # fmt: skip
         if since is not None:
             request.since_time.FromDatetime(since)
-        for frame in self._connection.stream(lambda s: s.pods.Logs(request)):
+        for frame in self._connection.stream(lambda s: s.pods.Logs(request), repeatable=True):
             if frame.WhichOneof("frame") == "data":
                 yield 1, frame.data
             elif frame.WhichOneof("frame") == "stderr":
