@@ -32,6 +32,10 @@ from nodelet.runtime.protocol import (
 from podium.aio.clock import Clock
 
 
+_LISTING_TIMES = 5
+"""How much longer a listing takes than any other call: so it can be out of date when it answers."""
+
+
 class ScriptedExec:
     """A command that printed something and exited, or hangs."""
 
@@ -91,9 +95,9 @@ class ScriptedRuntime:
         if self.faults.get(method):
             raise self.faults[method].pop(0)
 
-    async def _half(self) -> None:
+    async def _half(self, times: float = 1) -> None:
         if self.latency:
-            await self._clock.sleep(self.latency / 2)
+            await self._clock.sleep(self.latency / 2 * times)
 
     # ------------------------------------------------------------ the test's hand
 
@@ -141,19 +145,19 @@ class ScriptedRuntime:
 
     async def listing(self) -> Listing:
         self._call("listing")
-        await self._half()
+        await self._half(_LISTING_TIMES)
         found = Listing(sandboxes=list(self.sandboxes.values()), containers=list(self.containers.values()))
-        await self._half()
+        await self._half(_LISTING_TIMES)
         return found
 
     async def pod_listing(self, uid: str) -> Listing:
         self._call("pod_listing")
-        await self._half()
+        await self._half(_LISTING_TIMES)
         found = Listing(
             sandboxes=[s for s in self.sandboxes.values() if s.pod.uid == uid],
             containers=[c for c in self.containers.values() if c.pod.uid == uid],
         )
-        await self._half()
+        await self._half(_LISTING_TIMES)
         return found
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
