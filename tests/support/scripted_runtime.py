@@ -31,7 +31,6 @@ from nodelet.runtime.protocol import (
 )
 from podium.aio.clock import Clock
 
-
 _LISTING_TIMES = 5
 """How much longer a listing takes than any other call: so it can be out of date when it answers."""
 
