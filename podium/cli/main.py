@@ -43,6 +43,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "port-forward": ("port_forward", "Reach ports of a pod from here.", "Pods"),
     "cp": ("cp", "Copy files into or out of a container.", "Pods"),
     "attach": ("exec", "Attach to a container's own process.", "Pods"),
+    "auth": ("auth", "See who the master takes you for.", "Cluster"),
+    "cluster-info": ("cluster", "Say which cluster this is, and where its masters are.", "Cluster"),
+    "backup": ("cluster", "Write a copy of the master's store.", "Cluster"),
     "version": ("version", "Versions of this command and of the master.", "Cluster"),
 }
 
@@ -116,7 +119,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what its core says on standard error, we say in words
     try:
-        code: Any = cli.main(args=None if argv is None else list(argv), prog_name="podium", standalone_mode=False)
+        code: Any = cli.main(
+            args=None if argv is None else list(argv), prog_name="podium", standalone_mode=False,
+            color=False if os.environ.get("NO_COLOR") else None,
+        )  # fmt: skip
     except click.exceptions.Abort:
         code = 130
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -100,6 +101,8 @@ def execute(body: Callable[[Session], Awaitable[int | None]], options: dict[str,
             if why := await asyncio.to_thread(_refusal, session.context):
                 raise Unavailable(why) from error
             raise
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
         finally:
             await session.close()
 
@@ -112,6 +115,12 @@ def execute(body: Callable[[Session], Awaitable[int | None]], options: dict[str,
     except OSError as error:  # a file of ours that cannot be read or written
         print_error(BadRequest(f"{error.filename or 'input or output'}: {error.strerror or error}"))
     return 1
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first among tasks that ran together."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _refusal(context: Context) -> str:
@@ -141,3 +150,8 @@ def print_error(error: PodiumError, subject: str = "") -> None:
 def is_terminal() -> bool:
     """Whether a person reads standard output."""
     return sys.stdout.isatty()
+
+
+def is_coloured() -> bool:
+    """Whether to colour what is written past click, which does so by itself."""
+    return is_terminal() and not os.environ.get("NO_COLOR")

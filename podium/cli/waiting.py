@@ -11,6 +11,19 @@ from podium.errors import DeadlineExceeded, NotFound
 from podium.objects.kinds import Kind
 
 
+class Deadline:
+    """A time limit that several waits share. Seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._at = self._loop.time() + timeout
+
+    @property
+    def left(self) -> float:
+        """Seconds left, more than none."""
+        return max(self._at - self._loop.time(), 0.001)
+
+
 async def until(
     session: Session, kind: Kind, names: Collection[str], met: Callable[[Any | None], bool], *, timeout: float,
     what: str, selector: str = "", everything: bool = False, namespace: str | None = None,
@@ -48,7 +61,8 @@ async def _watch(
         _settle(name, present.get(name), pending, met, on_met)
     if not pending:
         return
-    async for change in session.client.watch(kind.message, namespace=namespace, resource_version=revision):
+    watched = session.client.watch(kind.message, namespace=namespace, resource_version=revision, known=objects)
+    async for change in watched:
         name = change.key[1]
         if name in pending:
             _settle(name, None if change.type == "DELETED" else change.object, pending, met, on_met)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from podium.cli.options import seconds
 from podium.cli.output.printer import Style, name_of, print_objects
 from podium.cli.output.rollout import follow
 from podium.cli.session import Session, command, print_error
-from podium.cli.waiting import until
+from podium.cli.waiting import Deadline, until
 from podium.codec.json import object_from_dict, to_dict
 from podium.codec.yaml import dump_data
 from podium.errors import BadRequest, Conflict, Invalid, NotFound, PodiumError, Violation
@@ -143,21 +142,22 @@ async def _send(session: Session, item: Checked, manager: str, *, force: bool, d
     except Conflict as error:
         if force:
             raise
-        raise Conflict(f"{error.message}\n  --force-conflicts takes these fields over", error.details) from None
+        raise Conflict(f"{error.message} (--force-conflicts)", error.details) from None
 
 
 def _verb(before: Any | None, after: Any) -> str:
     if before is None:
         return "created"
-    return "unchanged" if before.metadata.resource_version == after.metadata.resource_version else "configured"
+    # Its status may have changed between our reading and our writing.
+    same = before.metadata.resource_version == after.metadata.resource_version or not difference(before, after)
+    return "unchanged" if same else "configured"
 
 
 async def _wait(session: Session, results: Sequence[Any], timeout: float) -> int:
     """Follow each workload to its end, one after the other; the first failure is explained and ends it."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
+    deadline = Deadline(timeout)
     for obj in results:
-        left = max(deadline - loop.time(), 0.001)
+        left = deadline.left
         kind, meta = kind_of(obj), obj.metadata
         if kind.name in _ROLLED_OUT:
             code = await follow(session, kind, meta.name, watch=True, timeout=left, namespace=meta.namespace)
@@ -175,8 +175,9 @@ def _pod_runs(obj: Any | None) -> bool:
 @click.command(
     epilog="""
 \b
-Example:
+Examples:
   podium diff -f web.yaml                 exits with 1 when something would change
+  podium diff -R -f manifests/
 """
 )
 @_manifest_options
@@ -184,15 +185,25 @@ Example:
 async def diff(
     session: Session, files: tuple[str, ...], recursive: bool, validate: str, field_manager: str, force_conflicts: bool
 ) -> int:
-    """Show what applying manifests would change."""
-    changed = False
-    for item in check(manifests.read(files, recursive=recursive), session.namespace, warn=validate == "warn"):
-        before = await _live(session, item)
-        after = await _send(session, item, field_manager, force=force_conflicts, dry_run=True)
+    """Show what applying manifests would change; exits with 0 for nothing, 1 for something, 2 for an error."""
+    changed = failed = False
+    try:
+        checked = check(manifests.read(files, recursive=recursive), session.namespace, warn=validate == "warn")
+    except PodiumError as error:
+        print_error(error)
+        return 2
+    for item in checked:
+        try:
+            before = await _live(session, item)
+            after = await _send(session, item, field_manager, force=force_conflicts, dry_run=True)
+        except PodiumError as error:
+            print_error(error, item.source)
+            failed = True
+            continue
         for line in difference(before, after):
             changed = True
             click.echo(_coloured(line))
-    return 1 if changed else 0
+    return 2 if failed else 1 if changed else 0
 
 
 def difference(before: Any | None, after: Any) -> list[str]:

@@ -30,7 +30,7 @@ def _path(session: Session) -> Path:
     return session.config_path or store.default_path()
 
 
-@config.command()
+@config.command(epilog="\b\nExamples:\n  podium config view")
 @command
 async def view(session: Session) -> None:
     """List contexts; keys are never shown."""
@@ -42,7 +42,7 @@ async def view(session: Session) -> None:
     click.echo(table.render(["CURRENT", "NAME", "ENDPOINTS", "NAMESPACE"], rows))
 
 
-@config.command("use-context")
+@config.command("use-context", epilog="\b\nExamples:\n  podium config use-context production")
 @click.argument("name")
 @command
 async def use_context(session: Session, name: str) -> None:
@@ -52,7 +52,7 @@ async def use_context(session: Session, name: str) -> None:
     click.echo(f'using context "{name}"')
 
 
-@config.command("set-namespace")
+@config.command("set-namespace", epilog="\b\nExamples:\n  podium config set-namespace team-a")
 @click.argument("name")
 @command
 async def set_namespace(session: Session, name: str) -> None:
@@ -69,7 +69,15 @@ def _save(session: Session, changed: store.Config) -> None:
     write_atomic(_path(session), store.dump(changed).encode())
 
 
-@config.command("create-user")
+@config.command(
+    "create-user",
+    epilog="""
+\b
+Examples:
+  podium config create-user ada --group=podium:viewers > ada.yaml
+  podium config create-user ops --group=system:masters --ttl=8h > ops.yaml
+""",
+)
 @click.argument("user")
 @click.option(
     "--group", "groups", multiple=True, metavar="GROUP", help="system:masters, podium:viewers, …; repeatable."

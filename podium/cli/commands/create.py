@@ -62,7 +62,7 @@ def _show(made: list[Message], dry_run: bool, output: str = "") -> None:
         click.echo(f"{name_of(obj)} created{' (dry run)' if dry_run else ''}")
 
 
-@create.command()
+@create.command(epilog="\b\nExamples:\n  podium create namespace team-a")
 @click.argument("name")
 @click.option("--dry-run", is_flag=True, help="Change nothing.")
 @command
@@ -73,7 +73,14 @@ async def namespace(session: Session, name: str, dry_run: bool) -> None:
     _show([await session.client.create(obj, dry_run=dry_run)], dry_run)
 
 
-@create.command()
+@create.command(
+    epilog="""
+\b
+Examples:
+  podium create deployment web --image=nginx:1.14.2 --replicas=3 --port=80
+  podium create deployment idle --image=busybox -- sleep 1d
+"""
+)
 @click.argument("name")
 @click.option("--image", required=True, help="Image of the one container.")
 @click.option("--replicas", type=click.IntRange(min=0), default=1, show_default=True)
@@ -103,12 +110,19 @@ async def deployment(
     _show([await session.client.create(object_from_dict(manifest), dry_run=dry_run)], dry_run, output)
 
 
-@create.group()
+@create.group(epilog="\b\nExamples:\n  podium create secret generic db --from-file=password=p.txt")
 def secret() -> None:
     """Create a secret."""
 
 
-@secret.command()
+@secret.command(
+    epilog="""
+\b
+Examples:
+  podium create secret generic db --from-file=password=p.txt
+  podium create secret generic tls --from-file=tls.crt --from-file=tls.key
+"""
+)
 @click.argument("name")
 @click.option(
     "--from-file", "from_file", multiple=True, metavar="[KEY=]FILE", help="A file's content; - for standard input."
@@ -132,7 +146,14 @@ async def generic(session: Session, name: str, from_file: tuple[str, ...], liter
     _show([await session.client.create(obj)], False)
 
 
-@secret.command("docker-registry")
+@secret.command(
+    "docker-registry",
+    epilog="""
+\b
+Examples:
+  podium create secret docker-registry pull --server=registry.example.com --username=ci --password-file=p.txt
+""",
+)
 @click.argument("name")
 @click.option("--server", required=True, help="Host (and port) of the registry.")
 @click.option("--username", required=True)

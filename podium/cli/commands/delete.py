@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import click
 
 from podium.cli import manifests
 from podium.cli.options import seconds
 from podium.cli.resources import Target, parse_targets
 from podium.cli.session import Session, command, print_error
-from podium.cli.waiting import until
+from podium.cli.waiting import Deadline, until
 from podium.errors import BadRequest, NotFound
-from podium.objects.kinds import named
+from podium.objects.kinds import Kind, named
 from podium.v1.meta_pb2 import DeleteOptions
 
 _CASCADES = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
@@ -54,11 +57,12 @@ async def delete(
     options = DeleteOptions(propagation_policy=_CASCADES[cascade])
     if grace_period is not None:
         options.grace_period_seconds = grace_period
-    chosen, failed = [], False
+    chosen: list[tuple[Kind, str, str, str | None]] = []
+    failed = False
     for target, namespace in await _targets(session, what, files, recursive, selector, everything):
         for name in target.names:
             try:
-                await session.client.delete(
+                last: Any = await session.client.delete(
                     target.kind.message, name, namespace=namespace, options=options, dry_run=dry_run
                 )
             except NotFound as error:
@@ -67,14 +71,19 @@ async def delete(
                     failed = True
                 continue
             click.echo(f"{target.kind.qualified}/{name} deleted" + (" (dry run)" if dry_run else ""))
-            chosen.append((target.kind, name, namespace))
+            chosen.append((target.kind, name, last.metadata.uid, namespace))
     if wait_gone and not dry_run:
-        for kind, name, namespace in chosen:
+        deadline = Deadline(seconds(timeout))
+        for kind, name, uid, namespace in chosen:
             await until(
-                session, kind, [name], lambda obj: obj is None, timeout=seconds(timeout), what="deletion",
+                session, kind, [name], partial(_gone, uid), timeout=deadline.left, what="deletion",
                 namespace=namespace,
             )  # fmt: skip
     return 1 if failed else 0
+
+
+def _gone(uid: str, obj: Any | None) -> bool:
+    return obj is None or obj.metadata.uid != uid
 
 
 async def _targets(

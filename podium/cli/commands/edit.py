@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
 from podium.cli.resources import parse_targets
-from podium.cli.session import Session, command
+from podium.cli.session import Session, command, print_error
 from podium.codec.json import object_from_dict, to_dict
 from podium.codec.yaml import dump_data, parse
 from podium.errors import BadRequest, Invalid, PodiumError
@@ -18,8 +19,9 @@ _HINT = "# Lines that begin with # are ignored; an empty file, or one without ch
 @click.command(
     epilog="""
 \b
-Example:
-  EDITOR=nano podium edit deploy/web
+Examples:
+  podium edit deploy/web
+  EDITOR=nano podium edit node node1
 """
 )
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
@@ -39,16 +41,31 @@ async def edit(session: Session, what: tuple[str, ...]) -> None:
             click.echo("not changed")
             return
         try:
-            changed: Any = object_from_dict(parse(text)[0])
-            await session.client.update(changed)
+            changed = parse(text)[0]
+            object_from_dict(changed)
+            patch = difference(parse(original)[0], changed)
+            await session.client.patch(target.kind.message, target.names[0], patch, type="merge")
         except PodiumError as error:
             problem = _as_comment(error)
-            click.echo(f"refused: {error}", err=True)
+            if not sys.stdin.isatty():
+                raise
+            print_error(error)
             if not click.confirm("edit again?", default=True):
                 raise
             continue
         click.echo(f"{target.kind.qualified}/{target.names[0]} edited")
         return
+
+
+def difference(before: Any, after: Any) -> Any:
+    """The merge patch (RFC 7386) that leads from one document to the other; the server sees no more than that."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return after
+    patch = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        if key not in before or before[key] != value:
+            patch[key] = difference(before.get(key), value)
+    return patch
 
 
 def _editable(obj: Any) -> str:

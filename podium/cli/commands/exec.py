@@ -6,19 +6,34 @@ import click
 
 from podium.cli import terminal
 from podium.cli.session import Session, command
-from podium.cli.workloads import best_pod, one_target
-from podium.v1.pods_service_pb2 import AttachRequest, ExecRequest, StreamFrame
+from podium.cli.workloads import best_pod, containers_of, one_target
+from podium.v1.pods_service_pb2 import AttachRequest, ExecRequest, PodKey, StreamFrame
+
+
+class _ExecCommand(click.Command):
+    """Knows what is amiss when the remote command's options are taken for ours."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        separated = "--" in args
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if separated:
+                raise
+            hint = "options of the remote command go after --: podium exec POD -- ls -l"
+            raise click.UsageError(f"no such option: {error.option_name}; {hint}", ctx) from None
 
 
 @click.command(
     "exec",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    cls=_ExecCommand,
     epilog="""
 \b
 Examples:
   podium exec web-1 -- ls /               run a command
   podium exec -it deploy/web -- sh        a shell in a pod of a deployment
   podium exec -i db-0 -- psql < dump.sql  with standard input
+  podium exec web-1 -c proxy -- ps -ef    in one of several containers
 """,
 )
 @click.argument("what", required=True, metavar="POD | KIND/NAME")
@@ -29,10 +44,8 @@ Examples:
 @command
 async def exec(session: Session, what: str, words: tuple[str, ...], container: str, stdin: bool, tty: bool) -> int:
     """Run a command in a container; exits with its exit code."""
-    pod = await best_pod(session, one_target(what))
-    key = session.client.pods.key(pod.metadata.name, container=container)
-    arguments = words[1:] if words[0] == "--" else words
-    request = ExecRequest(pod=key, command=arguments, stdin=stdin, tty=tty, size=terminal.size() if tty else None)
+    key = await _container(session, what, container)
+    request = ExecRequest(pod=key, command=words, stdin=stdin, tty=tty, size=terminal.size() if tty else None)
     with terminal.raw(tty):
         sent = terminal.frames(StreamFrame(exec=request), stdin=stdin, tty=tty)
         return await terminal.pump(session.client.pods.exec(sent))
@@ -53,9 +66,15 @@ Examples:
 @command
 async def attach(session: Session, what: str, container: str, stdin: bool, tty: bool) -> int:
     """Attach to a container's own process."""
-    pod = await best_pod(session, one_target(what))
-    key = session.client.pods.key(pod.metadata.name, container=container)
+    key = await _container(session, what, container)
     request = AttachRequest(pod=key, stdin=stdin, tty=tty, size=terminal.size() if tty else None)
     with terminal.raw(tty):
         sent = terminal.frames(StreamFrame(attach=request), stdin=stdin, tty=tty)
         return await terminal.pump(session.client.pods.attach(sent))
+
+
+async def _container(session: Session, what: str, container: str) -> PodKey:
+    pod = await best_pod(session, one_target(what))
+    if container:
+        containers_of(pod, all_containers=False, container=container)
+    return session.client.pods.key(pod.metadata.name, container=container)

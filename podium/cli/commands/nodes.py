@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _TAINT = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?(:(?P<effect>\w+))?(?P<minus>-)?$")
 
 
-@click.command(epilog="\b\nExample:\n  podium cordon node2")
+@click.command(epilog="\b\nExamples:\n  podium cordon node2")
 @click.argument("names", nargs=-1, required=True, metavar="NODE...")
 @command
 async def cordon(session: Session, names: tuple[str, ...]) -> None:
@@ -30,7 +31,7 @@ async def cordon(session: Session, names: tuple[str, ...]) -> None:
     await _set_unschedulable(session, names, unschedulable=True)
 
 
-@click.command(epilog="\b\nExample:\n  podium uncordon node2")
+@click.command(epilog="\b\nExamples:\n  podium uncordon node2")
 @click.argument("names", nargs=-1, required=True, metavar="NODE...")
 @command
 async def uncordon(session: Session, names: tuple[str, ...]) -> None:
@@ -133,8 +134,10 @@ Examples:
 @click.argument("name", metavar="NODE")
 @click.argument("changes", nargs=-1, required=True, metavar="KEY[=VALUE]:EFFECT... | KEY[:EFFECT]-...")
 @command
-async def taint(session: Session, name: str, changes: tuple[str, ...]) -> None:
+async def taint(session: Session, name: str, changes: Sequence[str]) -> None:
     """Set or remove taints of a node."""
+    if name in ("node", "nodes", "no") and len(changes) > 1:  # as kubectl wants it: `taint nodes node1 …`
+        name, *changes = changes
     node = await session.client.get(Node, name.removeprefix("node/"))
     taints = [{"key": t.key, "value": t.value, "effect": t.effect} for t in node.spec.taints]
     for change in changes:

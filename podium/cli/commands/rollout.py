@@ -38,7 +38,9 @@ def _one(words: tuple[str, ...]) -> Target:
     return targets[0]
 
 
-@rollout.command()
+@rollout.command(
+    epilog="\b\nExamples:\n  podium rollout status deploy/web\n  podium rollout status deploy/web --timeout=2m"
+)
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
 @click.option("--watch/--no-watch", default=True, show_default=True, help="Follow until it is complete or has failed.")
 @click.option("--timeout", default="0", metavar="DURATION", help="Give up after this long; 0 never.")
@@ -49,7 +51,9 @@ async def status(session: Session, what: tuple[str, ...], watch: bool, timeout: 
     return await follow(session, target.kind, target.names[0], watch=watch, timeout=seconds(timeout) or None)
 
 
-@rollout.command()
+@rollout.command(
+    epilog="\b\nExamples:\n  podium rollout history deploy/web\n  podium rollout history deploy/web --revision=3"
+)
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
 @click.option("--revision", type=int, default=0, help="Show one revision, with its pod template.")
 @command
@@ -74,7 +78,9 @@ def _history_row(revision: Any, now: Any) -> list[str]:
     return [number, age(revision.created, now), revision.user or "-", revision.change_cause or "-", summary or "-"]
 
 
-@rollout.command()
+@rollout.command(
+    epilog="\b\nExamples:\n  podium rollout undo deploy/web\n  podium rollout undo deploy/web --to-revision=3"
+)
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
 @click.option("--to-revision", type=int, default=0, help="0: the one before the current.")
 @click.option("--dry-run", is_flag=True, help="Change nothing.")
@@ -86,7 +92,7 @@ async def undo(session: Session, what: tuple[str, ...], to_revision: int, dry_ru
     _say(target, f"rolled back{f' to revision {to_revision}' if to_revision else ''}{' (dry run)' if dry_run else ''}")
 
 
-@rollout.command()
+@rollout.command(epilog="\b\nExamples:\n  podium rollout pause deploy/web")
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
 @command
 async def pause(session: Session, what: tuple[str, ...]) -> None:
@@ -96,7 +102,7 @@ async def pause(session: Session, what: tuple[str, ...]) -> None:
     _say(target, "paused")
 
 
-@rollout.command()
+@rollout.command(epilog="\b\nExamples:\n  podium rollout resume deploy/web")
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
 @command
 async def resume(session: Session, what: tuple[str, ...]) -> None:
@@ -106,7 +112,7 @@ async def resume(session: Session, what: tuple[str, ...]) -> None:
     _say(target, "resumed")
 
 
-@rollout.command()
+@rollout.command(epilog="\b\nExamples:\n  podium rollout restart deploy/web")
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
 @command
 async def restart(session: Session, what: tuple[str, ...]) -> None:

@@ -23,11 +23,13 @@ def set() -> None:
     """Change the image or the environment of a workload's containers."""
 
 
-def _workload(word: str) -> Target:
-    targets = parse_targets([word])
-    if len(targets[0].names) != 1:
-        raise BadRequest("name the workload: KIND/NAME")
-    return targets[0]
+def _workload(words: tuple[str, ...]) -> tuple[Target, tuple[str, ...]]:
+    """The workload that the first word (`deploy/web`) or two (`deploy web`) name, and the words after it."""
+    count = 1 if "/" in words[0] else 2
+    target = parse_targets(words[:count])[0]
+    if len(target.names) != 1 or len(words) == count:
+        raise BadRequest("name the workload, then what to change: podium set image KIND/NAME CONTAINER=IMAGE")
+    return target, words[count:]
 
 
 def _container_patch(target: Target, containers: list[dict[str, object]]) -> dict[str, object]:
@@ -35,13 +37,14 @@ def _container_patch(target: Target, containers: list[dict[str, object]]) -> dic
     return {"spec": spec if target.kind.name == "Pod" else {"template": {"spec": spec}}}
 
 
-@set.command()
-@click.argument("what", metavar="KIND/NAME")
-@click.argument("pairs", nargs=-1, required=True, metavar="CONTAINER=IMAGE...")
+@set.command(
+    epilog="\b\nExamples:\n  podium set image deploy/web web=nginx:1.16.1\n  podium set image deploy/web '*=nginx:1.16.1'"
+)
+@click.argument("words", nargs=-1, required=True, metavar="KIND/NAME CONTAINER=IMAGE...")
 @command
-async def image(session: Session, what: str, pairs: tuple[str, ...]) -> None:
+async def image(session: Session, words: tuple[str, ...]) -> None:
     """Give containers another image; `*=IMAGE` means all."""
-    target = _workload(what)
+    target, pairs = _workload(words)
     known = await _container_names(session, target)
     images: dict[str, str] = {}
     for pair in pairs:
@@ -49,24 +52,23 @@ async def image(session: Session, what: str, pairs: tuple[str, ...]) -> None:
         if not equals or not value:
             raise BadRequest(f'"{pair}" is not CONTAINER=IMAGE')
         if name != "*" and name not in known:
-            raise BadRequest(f'{what} has no container "{name}"; it has {", ".join(known)}')
+            raise _no_container(target, name, known)
         images.update(dict.fromkeys(known if name == "*" else [name], value))
     patch = _container_patch(target, [{"name": n, "image": i} for n, i in images.items()])
     await session.client.patch(target.kind.message, target.names[0], patch)
     click.echo(f"{target.kind.qualified}/{target.names[0]} image updated")
 
 
-@set.command()
-@click.argument("what", metavar="KIND/NAME")
-@click.argument("pairs", nargs=-1, required=True, metavar="NAME=VALUE... | NAME-...")
+@set.command(epilog="\b\nExamples:\n  podium set env deploy/web LOG_LEVEL=debug TRACE-")
+@click.argument("words", nargs=-1, required=True, metavar="KIND/NAME NAME=VALUE... | NAME-...")
 @click.option("-c", "--container", default="", help="Only this container; all when not given.")
 @command
-async def env(session: Session, what: str, pairs: tuple[str, ...], container: str) -> None:
+async def env(session: Session, words: tuple[str, ...], container: str) -> None:
     """Set or, with a trailing minus, remove environment variables."""
-    target = _workload(what)
+    target, pairs = _workload(words)
     known = await _container_names(session, target)
     if container and container not in known:
-        raise BadRequest(f'{what} has no container "{container}"; it has {", ".join(known)}')
+        raise _no_container(target, container, known)
     changes: list[dict[str, object]] = []
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -80,6 +82,10 @@ async def env(session: Session, what: str, pairs: tuple[str, ...], container: st
     patch = _container_patch(target, [{"name": n, "env": changes} for n in chosen])
     await session.client.patch(target.kind.message, target.names[0], patch)
     click.echo(f"{target.kind.qualified}/{target.names[0]} env updated")
+
+
+def _no_container(target: Target, name: str, known: list[str]) -> BadRequest:
+    return BadRequest(f'{target.kind.singular}/{target.names[0]} has no container "{name}"; it has {", ".join(known)}')
 
 
 async def _container_names(session: Session, target: Target) -> list[str]:

@@ -24,7 +24,7 @@ def token() -> None:
     """Make, list and revoke join tokens."""
 
 
-@token.command()
+@token.command(epilog="\b\nExamples:\n  podium token create --ttl=1h --description=rack-7")
 @click.option("--ttl", default="24h", show_default=True, metavar="DURATION", help="How long it is good for.")
 @click.option("--description", default="", help="What it is for.")
 @command
@@ -34,7 +34,7 @@ async def create(session: Session, ttl: str, description: str) -> None:
     click.echo(made.token)
 
 
-@token.command("list")
+@token.command("list", epilog="\b\nExamples:\n  podium token list")
 @command
 async def list_tokens(session: Session) -> None:
     """List tokens, without their secrets."""
@@ -46,7 +46,7 @@ async def list_tokens(session: Session) -> None:
     click.echo(table.render(["ID", "EXPIRES IN", "DESCRIPTION"], rows))
 
 
-@token.command()
+@token.command(epilog="\b\nExamples:\n  podium token delete 4f9a2c")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @command
 async def delete(session: Session, ids: tuple[str, ...]) -> None:

@@ -26,24 +26,28 @@ Examples:
 """
 )
 @click.argument("what", type=click.Choice(["nodes", "node", "pods", "pod", "containers", "container"]))
+@click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Pods of all namespaces.")
 @click.option("-l", "--selector", default="", help="Pods with these labels.")
 @click.option("--sort-by", type=click.Choice(["cpu", "memory", "name"]), default="name", show_default=True)
 @command
-async def top(session: Session, what: str, all_namespaces: bool, selector: str, sort_by: str) -> None:
+async def top(
+    session: Session, what: str, names: tuple[str, ...], all_namespaces: bool, selector: str, sort_by: str
+) -> None:
     """Show CPU and memory in use."""
     if what.startswith("node"):
         if all_namespaces or selector:
             raise BadRequest("-A and -l are for pods")
-        await _nodes(session, sort_by)
+        await _nodes(session, names, sort_by)
     else:
-        await _pods(session, what.startswith("container"), all_namespaces, selector, sort_by)
+        await _pods(session, names, what.startswith("container"), all_namespaces, selector, sort_by)
 
 
-async def _nodes(session: Session, sort_by: str) -> None:
+async def _nodes(session: Session, names: tuple[str, ...], sort_by: str) -> None:
     usage = await session.client.cluster.usage()
     allocatable = {n.metadata.name: n.status.allocatable for n in await session.client.list(Node)}
-    rows = [(n.name, n.cpu_nanocores // _NANO_PER_MILLI, n.memory_bytes) for n in usage.nodes]
+    chosen = [n for n in usage.nodes if not names or n.name in names]
+    rows = [(n.name, n.cpu_nanocores // _NANO_PER_MILLI, n.memory_bytes) for n in chosen]
     table_rows = []
     for name, cpu, memory in sorted(rows, key=_order(sort_by)):
         room: Mapping[str, str] = allocatable.get(name, {})
@@ -53,14 +57,17 @@ async def _nodes(session: Session, sort_by: str) -> None:
     click.echo(table.render(["NAME", "CPU", "CPU%", "MEMORY", "MEMORY%"], table_rows))
 
 
-async def _pods(session: Session, containers: bool, everywhere: bool, selector: str, sort_by: str) -> None:
+async def _pods(
+    session: Session, names: tuple[str, ...], containers: bool, everywhere: bool, selector: str, sort_by: str
+) -> None:
     namespace = "*" if everywhere else session.namespace
     usage = await session.client.cluster.usage(namespace=namespace, selector=selector, containers=containers)
-    if not usage.pods:
+    pods = [p for p in usage.pods if not names or p.name in names]
+    if not pods:
         click.echo("no usage reported yet", err=True)
         return
     rows: list[tuple[str, int, int]] = []
-    for pod in usage.pods:
+    for pod in pods:
         name = f"{pod.namespace}/{pod.name}" if everywhere else pod.name
         parts = [(c.cpu_nanocores // _NANO_PER_MILLI, c.memory_bytes, c.name) for c in pod.containers]
         if containers:

@@ -8,7 +8,7 @@ from podium import __version__
 from podium.cli.session import Session, command
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  podium version\n  podium version --client")
 @click.option("--client", "client_only", is_flag=True, help="Do not ask the master.")
 @command
 async def version(session: Session, client_only: bool) -> None:

@@ -11,7 +11,7 @@ import click
 from podium.cli.options import seconds
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command
-from podium.cli.waiting import until
+from podium.cli.waiting import Deadline, until
 from podium.errors import BadRequest
 from podium.objects.conditions import get_condition
 
@@ -24,6 +24,7 @@ Examples:
   podium wait --for=condition=Ready=false node/node2 --timeout=10s
   podium wait --for=delete pod/web-1
   podium wait --for=jsonpath='{.status.phase}'=Running pod -l app=web
+  podium wait --for=create deploy/web ns/team-a
 """
 )
 @click.argument("what", nargs=-1, required=True, metavar="KIND NAME... | KIND/NAME...")
@@ -42,12 +43,12 @@ async def wait(
     session: Session, what: tuple[str, ...], goal: str, timeout: str, selector: str, everything: bool
 ) -> None:
     """Wait for a condition of objects."""
-    met = parse_goal(goal)
+    met, deadline = parse_goal(goal), Deadline(seconds(timeout))
     for target in parse_targets(what):
         if not target.names and not selector and not everything:
             raise BadRequest("name the objects, or give -l SELECTOR or --all")
         await until(
-            session, target.kind, target.names, met, timeout=seconds(timeout), what=goal, selector=selector,
+            session, target.kind, target.names, met, timeout=deadline.left, what=goal, selector=selector,
             everything=everything, on_met=partial(_say_met, target.kind.qualified),
         )  # fmt: skip
 
