@@ -100,6 +100,8 @@ def check(settings: NodeletSettings) -> None:
         _checked("node_ip", lambda: ipaddress.ip_address(settings.node_ip))
     if settings.hollow and settings.runtime != "hollow":
         raise SettingsError("setting hollow: many nodes in one process need --runtime hollow")
+    if settings.runtime == "hollow" and settings.hollow < 1:
+        raise SettingsError("setting runtime: hollow nodes come in fleets; say how many with --hollow N")
 
 
 def _checked(name: str, read: Callable[[], object]) -> None:

@@ -21,7 +21,7 @@ def deployment(name: str, *, image: str = "nginx:1.14.2", replicas: int = 3, **p
                 "spec": {
                     "replicas": replicas, "selector": {"matchLabels": labels},
                     "template": {
-                        "metadata": {"labels": labels},
+                        "metadata": {"labels": dict(labels)},
                         "spec": {"containers": [container], "terminationGracePeriodSeconds": 2, **pod.get("spec", {})},
                     },
                     **pod.get("deployment", {}),
