@@ -33,9 +33,17 @@ async def serve(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Ev
         PodiumError: It can't start.
         ExceptionGroup: A part failed.
     """
-    async with _fleet(settings, clock) if settings.runtime == "hollow" else _real(settings, clock):
+    async with asyncio.TaskGroup() as group:
+        life = group.create_task(_live(settings, clock), name="life")
         await stopping.wait()
-        log.info("stopping; pods stay as they are")
+        life.cancel()
+    log.info("stopped; pods stay as they are")
+
+
+async def _live(settings: NodeletSettings, clock: Clock) -> None:
+    """Be it until cancelled, which may come at any moment: also while the engine or a master is still waited for."""
+    async with _fleet(settings, clock) if settings.runtime == "hollow" else _real(settings, clock):
+        await asyncio.get_running_loop().create_future()
 
 
 @asynccontextmanager
