@@ -72,7 +72,10 @@ def wire(*, uid: str, netns: str, bridge: str, address: str, prefix: int, gatewa
         if index is None:
             raise OSError(errno.ENODEV, f"the bridge {bridge} does not exist")
         _pair(ip, name, netns, hardware_address(address), _mtu_of(ip, index))
-        ip.link("set", index=_index(ip, name), master=index, state="up")
+        port = _index(ip, name)
+        ip.link("set", index=port, master=index, state="up")
+        # A pod that calls its own host port is answered through the port it came from, where br_netfilter is on.
+        ip.brport("set", index=port, mode=1)
     with _inside(netns), IPRoute() as ip:
         _configure(ip, address, prefix, gateway)
 
@@ -91,6 +94,11 @@ def host_ends() -> set[str]:
     with IPRoute() as ip:
         names = (link.get_attr("IFLA_IFNAME") for link in ip.get_links(kind="veth"))
         return {name for name in names if name.startswith(_PREFIX) and len(name) == len(_PREFIX) + 10}
+
+
+def has_host_end(uid: str) -> bool:
+    """Whether a pod's veth pair is there; without one its sandbox has no address."""
+    return Path("/sys/class/net", host_end(uid)).exists()
 
 
 def remove_ends(names: set[str]) -> None:

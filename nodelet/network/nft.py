@@ -1,7 +1,8 @@
 """The node's nftables table: a pure function from what should hold to the text that makes it so, in one transaction.
 
-`ip podium` holds three things: pods leaving the cluster's range take the host's address (masquerade); host ports lead
-to their pods, from outside and from the host itself; and replies find their way back. Nothing else of the host's
+`ip podium` holds this: pods leaving the cluster's range take the host's address (masquerade); host ports lead
+to their pods, from outside and from the host itself; and replies find their way back. Pods are kept from the host's
+own 127.0.0.1, which `route_localnet` (host ports at 127.0.0.1 need it) would open to them. Nothing else of the host's
 rules is touched.
 """
 
@@ -46,6 +47,10 @@ def render(rules: Rules) -> str:
 add table ip {TABLE}
 delete table ip {TABLE}
 table ip {TABLE} {{
+    chain loopback_guard {{
+        type filter hook prerouting priority raw; policy accept;
+        iifname "{rules.bridge}" ip daddr 127.0.0.0/8 drop
+    }}
     chain host_ports {{
 {_lines(_forward(f) for f in sorted(rules.forwards))}
     }}

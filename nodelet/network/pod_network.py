@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nodelet.network import beside_docker, ipam, links, nft, record
+from nodelet.network import beside_docker, hosts_file, ipam, links, nft, record
 from nodelet.network.protocol import NetworkFault
 from nodelet.runtime.protocol import PodIdentity, PortMapping, Sandbox
 from podium.telemetry.log import get_logger
@@ -80,14 +80,18 @@ class LinuxPodNetwork:
         async with self._lock:
             held = self._known()
             address = await self._lease(held, sandbox)
-            try:
-                await asyncio.to_thread(
-                    links.wire, uid=sandbox.pod.uid, netns=sandbox.netns_path, bridge=self._bridge, address=address,
-                    prefix=ipaddress.ip_network(held.leases.cidr).prefixlen, gateway=ipam.gateway_of(held.leases.cidr),
-                )  # fmt: skip
-            except (OSError, NetlinkError) as error:
-                raise NetworkFault(f"the sandbox cannot be wired: {error}") from None
-            await self._forward(held, sandbox.pod.uid, _forwards(ports, address))
+            cidr = held.leases.cidr
+        try:
+            # Outside the lock: links of different sandboxes have nothing to do with each other.
+            await asyncio.to_thread(
+                links.wire, uid=sandbox.pod.uid, netns=sandbox.netns_path, bridge=self._bridge, address=address,
+                prefix=ipaddress.ip_network(cidr).prefixlen, gateway=ipam.gateway_of(cidr),
+            )  # fmt: skip
+            await asyncio.to_thread(hosts_file.name_itself, sandbox.netns_path, address)
+        except (OSError, NetlinkError) as error:
+            raise NetworkFault(f"the sandbox cannot be wired: {error}") from None
+        async with self._lock:
+            await self._forward(self._known(), sandbox.pod.uid, _forwards(ports, address))
         return address
 
     async def detach(self, pod: PodIdentity) -> None:
@@ -151,7 +155,9 @@ class LinuxPodNetwork:
         leases, uid = held.leases, sandbox.pod.uid
         if uid in leases.held:
             return leases.held[uid]
-        present = await asyncio.to_thread(links.address_inside, sandbox.netns_path)
+        present = ""
+        if await asyncio.to_thread(links.has_host_end, uid):
+            present = await asyncio.to_thread(links.address_inside, sandbox.netns_path)
         if present and ipaddress.ip_address(present) in ipaddress.ip_network(leases.cidr):
             leases.held.setdefault(uid, present)
         try:

@@ -122,3 +122,35 @@ async def test_a_pod_without_a_sandbox_cannot_be_wired(runtime: DockerRuntime, t
         await runtime.remove_sandbox(sandbox.id)
         with pytest.raises(NetworkFault, match="cannot be wired"):
             await network.attach(sandbox, [])
+
+
+async def test_a_pod_knows_itself_reaches_its_own_host_port_and_not_the_hosts_loopback(
+    runtime: DockerRuntime, tmp_path: Path, clean: None
+) -> None:
+    network = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
+    await network.configure("10.213.10.0/24", CLUSTER)
+    async with _sandbox(runtime, "one") as one:
+        await _serve(runtime, one, "hello")
+        address = await network.attach(one, [PortMapping(host_port=18081, container_port=80)])
+        (web,) = (await runtime.pod_listing(one.pod.uid)).containers
+
+        async def inside(command: str) -> bytes:
+            stream = await runtime.exec(web.id, ["sh", "-c", command])
+            output = b"".join([piece async for _, piece in stream.output()])
+            await stream.close()
+            return output
+
+        assert f"{address}\tone\n".encode() in await inside("cat /etc/hosts")
+        assert f"PING one ({address})".encode() in await inside("ping -c 1 -W 1 one")
+        fetch = ("nsenter", f"--net={one.netns_path}", "curl", "-s", "--max-time", "3", "http://10.213.10.1:18081/")
+        assert await asyncio.to_thread(_sh, *fetch) == "hello\n"
+
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 18082)
+        # What a pod with NET_ADMIN could try: send 127.0.0.1 out of its own namespace.
+        trick = (
+            "echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet; ip addr del 127.0.0.1/8 dev lo;"
+            "ip route add 127.0.0.0/8 via 10.213.10.1; curl -s --max-time 2 http://127.0.0.1:18082/; echo code $?"
+        )
+        async with server:
+            tricked = await asyncio.to_thread(_sh, "nsenter", f"--net={one.netns_path}", "sh", "-c", trick)
+        assert tricked.strip() == "code 28", "no answer: the packets are dropped"

@@ -68,7 +68,6 @@ def sandbox_body(spec: SandboxSpec, *, image: str, owner: str, oom_floor: int) -
             "OomScoreAdj": max(-998, oom_floor),
             "RestartPolicy": {"Name": "no"},
             "LogConfig": {"Type": "none", "Config": {}},
-            "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],
             "Init": False,

@@ -74,6 +74,12 @@ def test_the_rules_replace_the_whole_table_at_once() -> None:
     assert "ip saddr 10.64.3.0/24 ip daddr != 10.64.0.0/12 masquerade" in text
 
 
+def test_pods_are_kept_from_the_hosts_loopback() -> None:
+    guard = nft.render(_rules()).partition("chain loopback_guard {")[2].partition("}")[0]
+    assert "hook prerouting priority raw" in guard, "before host ports are looked at"
+    assert "ip daddr 127.0.0.0/8 drop" in guard
+
+
 def test_host_ports_lead_to_pods() -> None:
     web = nft.Forward(protocol="TCP", host_port=8080, host_ip="", address="10.64.3.7", port=80)
     dns = nft.Forward(protocol="UDP", host_port=53, host_ip="172.29.90.21", address="10.64.3.8", port=5353)

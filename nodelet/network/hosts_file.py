@@ -1,0 +1,26 @@
+"""The pod's own name in its /etc/hosts.
+
+The runtime writes the file when it makes the sandbox, before the pod has an address. All containers of a pod share it
+(one inode), so a line is added in place, through the sandbox's own root.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def name_itself(netns_path: str, address: str) -> None:
+    """Add `ADDRESS NAME` for the sandbox's host name, once. A sandbox that has no such file stays without. Blocks.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    root = Path(netns_path).parents[1] / "root"  # /proc/PID/ns/net → /proc/PID/root
+    hosts, hostname = root / "etc/hosts", root / "etc/hostname"
+    if not hosts.exists() or not hostname.exists():
+        return
+    line = f"{address}\t{hostname.read_text().strip()}"
+    content = hosts.read_text()
+    if line not in content.splitlines():
+        with hosts.open("a") as file:
+            file.write(("" if content.endswith("\n") or not content else "\n") + line + "\n")
