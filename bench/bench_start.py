@@ -152,8 +152,10 @@ async def a_network(wired: bool) -> AsyncIterator[PodNetwork]:
             yield network
         finally:
             await network.retain(())
-            for command in (["ip", "link", "del", BRIDGE], ["nft", "delete", "table", "ip", "podium"]):
-                process = await asyncio.create_subprocess_exec(*command)
+            accepts = [["iptables", "-D", "DOCKER-USER", way, BRIDGE, "-j", "ACCEPT"] for way in ("-i", "-o")]
+            for command in (["ip", "link", "del", BRIDGE], ["nft", "delete", "table", "ip", "podium"], *accepts):
+                # Where Docker leaves iptables alone the last two have nothing to remove.
+                process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
                 await process.wait()
 
 
