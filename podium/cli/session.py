@@ -20,6 +20,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MANAGER = "podium"
+INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 class Session:
@@ -110,8 +112,14 @@ def execute(body: Callable[[Session], Awaitable[int | None]], options: dict[str,
         return _run(whole())
     except PodiumError as error:
         print_error(error)
-    except (BrokenPipeError, KeyboardInterrupt):
-        raise
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            click.echo(err=True)  # after the terminal's ^C
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`podium get … | head`): no error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except OSError as error:  # a file of ours that cannot be read or written
         print_error(BadRequest(f"{error.filename or 'input or output'}: {error.strerror or error}"))
     return 1

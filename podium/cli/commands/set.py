@@ -38,7 +38,12 @@ def _container_patch(target: Target, containers: list[dict[str, object]]) -> dic
 
 
 @set.command(
-    epilog="\b\nExamples:\n  podium set image deploy/web web=nginx:1.16.1\n  podium set image deploy/web '*=nginx:1.16.1'"
+    epilog="""
+\b
+Examples:
+  podium set image deploy/web web=nginx:1.16.1
+  podium set image deploy/web '*=nginx:1.16.1'
+"""
 )
 @click.argument("words", nargs=-1, required=True, metavar="KIND/NAME CONTAINER=IMAGE...")
 @command
