@@ -78,6 +78,7 @@ class Dispatcher:
         """Follow changes and write what nodes report, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(forever("dispatcher changes", self._follow))
+            tasks.create_task(forever("dispatcher attention", self.sessions.attention.run))
             tasks.create_task(forever("dispatcher writes", self._writes.run))
 
     # ------------------------------------------------------------ down
@@ -215,7 +216,7 @@ class Dispatcher:
             if session.ending.is_set():
                 return
             lapsed = not self.sessions.is_alive(session)
-            session.heard()
+            self.sessions.heard(session)
             if lapsed and (node := self._reader.get(Node, "", session.node)) is not None:
                 self._restore_ready(node)
             self._take(session, message)

@@ -5,7 +5,7 @@ heartbeat to answer, the uids to acknowledge, the book of assignments that chang
 memory, and many small changes become one message. Only streams to open are queued.
 
 `Sessions` holds one session a node, the newest, and implements `Liveness`: it knows when each node was last heard,
-in monotonic seconds, since this master started.
+since this master started, in time in which the master itself listened (`attention`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client import Gauge
 
 from master.dispatcher.assignments import Book, SecretLookup
+from master.dispatcher.attention import Attention
 from master.dispatcher.pacing import Pacer
 from podium.aio.clock import Clock
 from podium.aio.link import Link
@@ -56,7 +57,7 @@ class Session:
     ) -> None:
         self.node, self.id, self.machine_id = node, id, machine_id
         self.link = link
-        self.last_heard = clock.monotonic()
+        self.heard_at = 0.0
         self.ending = asyncio.Event()
         self._clock = clock
         self._wake = asyncio.Event()
@@ -74,10 +75,6 @@ class Session:
         self._quiet = lease_seconds * QUIET_SHARE
         self._last_said = clock.monotonic()
         self.heartbeat_seconds = 0.0
-
-    def heard(self) -> None:
-        """Anything arrived."""
-        self.last_heard = self._clock.monotonic()
 
     def begin(self, welcome: Welcome, book: Book, secret: SecretLookup) -> None:
         """Welcome the node, and tell it all that it should run."""
@@ -178,7 +175,7 @@ class Sessions:
     """The newest session of each node. Implements `master.controllers.liveness.Liveness`."""
 
     def __init__(self, *, clock: Clock, lease_seconds: float) -> None:
-        self._clock = clock
+        self.attention = Attention(clock)
         self._lease = lease_seconds
         self._by_node: dict[str, Session] = {}
         self._heard_before: dict[str, float] = {}
@@ -199,9 +196,13 @@ class Sessions:
         """The sessions that these nodes hold."""
         return (session for node in nodes if (session := self._by_node.get(node)) is not None)
 
+    def heard(self, session: Session) -> None:
+        """Anything arrived."""
+        session.heard_at = self.attention.now()
+
     def is_alive(self, session: Session) -> bool:
         """Whether the session was heard within the lease."""
-        return self._clock.monotonic() - session.last_heard <= self._lease
+        return self.attention.now() - session.heard_at <= self._lease
 
     def admit(self, session: Session) -> None:
         """Make a session its node's; an older one of the same machine ends.
@@ -215,6 +216,7 @@ class Sessions:
                 f"node name {session.node} is held by another machine (machine id {older.machine_id}); "
                 "start this nodelet with another --node-name, or stop the other one"
             )
+        self.heard(session)
         self._by_node[session.node] = session
         if older is not None:
             older.end("a newer session of this node began")
@@ -225,7 +227,7 @@ class Sessions:
         if self._by_node.get(session.node) is not session:
             return False
         del self._by_node[session.node]
-        self._heard_before[session.node] = session.last_heard
+        self._heard_before[session.node] = session.heard_at
         self._changed()
         return True
 
@@ -244,7 +246,8 @@ class Sessions:
     def last_heard(self, node: str) -> float | None:
         """When anything arrived from the node, in monotonic seconds; None: never since this master started."""
         session = self._by_node.get(node)
-        return session.last_heard if session is not None else self._heard_before.get(node)
+        stamp = session.heard_at if session is not None else self._heard_before.get(node)
+        return self.attention.monotonic_of(stamp) if stamp is not None else None
 
     def connected(self, node: str) -> bool:
         """Whether the node holds a session now."""
