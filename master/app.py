@@ -62,6 +62,8 @@ from podium.v1 import (
 
 PKI_FOLDER = "pki"
 ADMIN_CONFIG = "admin.yaml"
+JOIN_REQUEST_BYTES = 64 * 1024
+"""Callers of the join port are strangers; a token and a certificate request are small."""
 
 log = get_logger(__name__)
 
@@ -201,6 +203,7 @@ async def _servers(
         listen=settings.join_listen,
         credentials=serving.credentials(client_certificates=False),
         instrumentation=instrumentation,
+        max_request_bytes=JOIN_REQUEST_BYTES,
     )
     try:
         api.bind()

@@ -329,7 +329,7 @@ async def test_a_call_without_a_deadline_gets_one(rig: Rig) -> None:
 
 async def test_a_huge_request_is_refused_by_name(rig: Rig) -> None:
     async with rig.channel("jane") as channel:
-        error = await refused(get(channel, "x" * 10_000_000))
+        error = await refused(get(channel, "x" * 20_000_000))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "larger than max" in (error.details() or "")
 
