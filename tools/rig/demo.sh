@@ -12,11 +12,11 @@ say "podium get nodes"
 $podium get nodes
 say "podium get pods -o wide"
 $podium get pods -o wide
-cat <<TEXT
+cat <<'TEXT'
 
 The cluster is up. In a shell of this folder:
 
-    export PODIUM_CONFIG=\$PWD/.rig/admin.yaml PATH=\$PWD/.venv/bin:\$PATH
+    export PODIUM_CONFIG=$PWD/.rig/admin.yaml PATH=$PWD/.venv/bin:$PATH
 
     docker kill podium-rig_node2_1; podium get pods -o wide -w      # kill a host, watch its pods move
     podium set image deploy/web web=nginx:1.16.1 && podium rollout status deploy/web
