@@ -12,11 +12,12 @@ from podium.objects.kinds import Kind
 
 
 class Deadline:
-    """A time limit that several waits share. Seconds."""
+    """A time limit that several waits share. Seconds, from when it is made."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._at = self._loop.time() + timeout
+        self._at = self._loop.time() + seconds
 
     @property
     def left(self) -> float:
@@ -25,7 +26,7 @@ class Deadline:
 
 
 async def until(
-    session: Session, kind: Kind, names: Collection[str], met: Callable[[Any | None], bool], *, timeout: float,
+    session: Session, kind: Kind, names: Collection[str], met: Callable[[Any | None], bool], *, deadline: Deadline,
     what: str, selector: str = "", everything: bool = False, namespace: str | None = None,
     on_met: Callable[[str], None] = lambda name: None,
 ) -> None:  # fmt: skip
@@ -34,12 +35,12 @@ async def until(
     With `everything` (or a selector) the names are those of the objects that exist when the watch starts.
 
     Raises:
-        DeadlineExceeded: Not within `timeout` seconds; says for which.
+        DeadlineExceeded: Not in time; says for which.
         NotFound: Nothing to wait for.
     """
     pending = set(names)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(deadline.left):
             if everything or selector:
                 objects: list[Any] = await session.client.list(kind.message, selector=selector, namespace=namespace)
                 if not objects:
@@ -48,7 +49,7 @@ async def until(
             await _watch(session, kind, pending, met, on_met, namespace)
     except TimeoutError:
         missing = ", ".join(f"{kind.singular}/{name}" for name in sorted(pending)) or kind.plural
-        raise DeadlineExceeded(f"timed out after {timeout:g}s waiting for {what} of {missing}") from None
+        raise DeadlineExceeded(f"timed out after {deadline.seconds:g}s waiting for {what} of {missing}") from None
 
 
 async def _watch(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -322,8 +321,9 @@ async def test_completion_scripts(podium: Podium, shell: str) -> None:
     script = (await podium("completion", shell)).out
     assert "_PODIUM_COMPLETE" in script
     if shell == "bash":
-        checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
-        assert checked.returncode == 0, checked.stderr
+        checking = await asyncio.create_subprocess_exec("bash", "-n", stdin=asyncio.subprocess.PIPE)
+        await checking.communicate(script.encode())
+        assert checking.returncode == 0
     words = {
         "COMP_WORDS": "podium rollo",
         "COMP_CWORD": "rollo" if shell == "fish" else "1",

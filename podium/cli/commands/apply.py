@@ -148,23 +148,22 @@ async def _send(session: Session, item: Checked, manager: str, *, force: bool, d
 def _verb(before: Any | None, after: Any) -> str:
     if before is None:
         return "created"
-    # Its status may have changed between our reading and our writing.
-    same = before.metadata.resource_version == after.metadata.resource_version or not difference(before, after)
-    return "unchanged" if same else "configured"
+    return "configured" if difference(before, after) else "unchanged"
 
 
 async def _wait(session: Session, results: Sequence[Any], timeout: float) -> int:
     """Follow each workload to its end, one after the other; the first failure is explained and ends it."""
     deadline = Deadline(timeout)
     for obj in results:
-        left = deadline.left
         kind, meta = kind_of(obj), obj.metadata
         if kind.name in _ROLLED_OUT:
-            code = await follow(session, kind, meta.name, watch=True, timeout=left, namespace=meta.namespace)
+            code = await follow(session, kind, meta.name, watch=True, deadline=deadline, namespace=meta.namespace)
             if code:
                 return code
         elif kind.name == "Pod":
-            await until(session, kind, [meta.name], _pod_runs, timeout=left, what="readiness", namespace=meta.namespace)
+            await until(
+                session, kind, [meta.name], _pod_runs, deadline=deadline, what="readiness", namespace=meta.namespace
+            )
     return 0
 
 

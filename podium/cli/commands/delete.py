@@ -76,7 +76,7 @@ async def delete(
         deadline = Deadline(seconds(timeout))
         for kind, name, uid, namespace in chosen:
             await until(
-                session, kind, [name], partial(_gone, uid), timeout=deadline.left, what="deletion",
+                session, kind, [name], partial(_gone, uid), deadline=deadline, what="deletion",
                 namespace=namespace,
             )  # fmt: skip
     return 1 if failed else 0

@@ -11,7 +11,7 @@ import click
 
 from podium.cli.options import seconds
 from podium.cli.session import Session, command
-from podium.cli.waiting import until
+from podium.cli.waiting import Deadline, until
 from podium.errors import BadRequest, NotFound, TooManyRequests
 from podium.objects.kinds import BY_NAME
 from podium.objects.owners import controller_of
@@ -63,6 +63,7 @@ async def drain(
     session: Session, names: tuple[str, ...], force: bool, grace_period: int | None, timeout: str, pod_selector: str
 ) -> None:
     """Cordon nodes and evict their pods; returns when they have gone."""
+    deadline = Deadline(seconds(timeout))
     for name in (n.removeprefix("node/") for n in names):
         pods = await _evictable(session, name, pod_selector, force)
         await _set_unschedulable(session, (name,), unschedulable=True)
@@ -71,7 +72,7 @@ async def drain(
         for namespace in sorted({p.metadata.namespace for p in pods}):
             uids = {p.metadata.name: p.metadata.uid for p in pods if p.metadata.namespace == namespace}
             await until(
-                session, BY_NAME["Pod"], list(uids), partial(_gone, uids), timeout=seconds(timeout), what="eviction",
+                session, BY_NAME["Pod"], list(uids), partial(_gone, uids), deadline=deadline, what="eviction",
                 namespace=namespace, on_met=partial(_say_gone, namespace),
             )  # fmt: skip
         click.echo(f"node/{name} drained")

@@ -13,6 +13,7 @@ from podium.cli.output.age import age
 from podium.cli.output.rollout import follow
 from podium.cli.resources import Target, parse_targets
 from podium.cli.session import Session, command, session_options
+from podium.cli.waiting import Deadline
 from podium.errors import BadRequest
 
 
@@ -48,7 +49,8 @@ def _one(words: tuple[str, ...]) -> Target:
 async def status(session: Session, what: tuple[str, ...], watch: bool, timeout: str) -> int:
     """Show how a rollout goes; exits with 1 when it has failed."""
     target = _one(what)
-    return await follow(session, target.kind, target.names[0], watch=watch, timeout=seconds(timeout) or None)
+    limit = seconds(timeout)
+    return await follow(session, target.kind, target.names[0], watch=watch, deadline=Deadline(limit) if limit else None)
 
 
 @rollout.command(

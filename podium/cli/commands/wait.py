@@ -48,7 +48,7 @@ async def wait(
         if not target.names and not selector and not everything:
             raise BadRequest("name the objects, or give -l SELECTOR or --all")
         await until(
-            session, target.kind, target.names, met, timeout=deadline.left, what=goal, selector=selector,
+            session, target.kind, target.names, met, deadline=deadline, what=goal, selector=selector,
             everything=everything, on_met=partial(_say_met, target.kind.qualified),
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from podium.cli.session import Session, is_terminal
+from podium.cli.waiting import Deadline
 from podium.errors import DeadlineExceeded, PodiumError
 from podium.objects.kinds import Kind
 from podium.v1.rollouts_service_pb2 import RolloutStatus
@@ -17,25 +18,26 @@ _LAST_LINES = 10
 
 
 async def follow(
-    session: Session, kind: Kind, name: str, *, watch: bool, timeout: float | None, namespace: str | None = None
+    session: Session, kind: Kind, name: str, *, watch: bool, deadline: Deadline | None, namespace: str | None = None
 ) -> int:
     """Show a rollout until it is complete or has failed; returns the exit code.
 
     Raises:
-        DeadlineExceeded: It is neither after `timeout` seconds; what it suffers from so far is shown first.
+        DeadlineExceeded: It is neither in time; what it suffers from so far is shown first.
     """
     shown, last = "", RolloutStatus()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(deadline.left if deadline else None):
             async for last in session.client.rollouts.status(kind.message, name, namespace=namespace, watch=watch):
                 line = _line(kind, name, last)
                 if line != shown:
                     _show(line)
                     shown = line
     except TimeoutError:
+        assert deadline is not None
         _end_line()
         await _investigate(session, last, namespace)
-        raise DeadlineExceeded(f"{kind.qualified}/{name} is not rolled out after {timeout:g}s") from None
+        raise DeadlineExceeded(f"{kind.qualified}/{name} is not rolled out after {deadline.seconds:g}s") from None
     _end_line()
     if last.phase == RolloutStatus.FAILED:
         await _investigate(session, last, namespace)
