@@ -18,7 +18,7 @@ The cluster is up. In a shell of this folder:
 
     export PODIUM_CONFIG=$PWD/.rig/admin.yaml PATH=$PWD/.venv/bin:$PATH
 
-    docker kill podium-rig_node2_1; podium get pods -o wide -w      # kill a host, watch its pods move
+    docker kill podium-node2; podium get pods -o wide -w      # kill a host, watch its pods move
     podium set image deploy/web web=nginx:1.16.1 && podium rollout status deploy/web
     podium logs -f deploy/web                                       # every pod, every host
 
