@@ -267,7 +267,8 @@ async def test_nodes_are_cordoned_drained_and_tainted(world: World, podium: Podi
 
 
 async def test_drain_refuses_pods_that_nothing_would_replace(world: World, podium: Podium) -> None:
-    alone = "{apiVersion: v1, kind: Pod, metadata: {name: alone}, spec: {nodeName: node2, containers: [{name: c, image: a}]}}"
+    alone = """{apiVersion: v1, kind: Pod, metadata: {name: alone},
+        spec: {nodeName: node2, containers: [{name: main, image: a}]}}"""
     await podium("apply", "-f", "-", "--wait", stdin=alone)
     refused = await podium("drain", "node2", code=1)
     assert f"nothing would replace {podium.namespace}/alone" in refused.err

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from nodelet.runtime.hollow import Behaviour, HollowRuntime, HollowSettings
-from nodelet.runtime.protocol import RuntimeFault, Sandbox, SandboxSpec
+from nodelet.runtime.protocol import Listing, RuntimeFault
 from tests.support.echo_runtime import EchoProcess
 
 EXIT = 3
@@ -33,13 +33,13 @@ class Lively:
         self.files: dict[str, bytes] = {}
         self.commands: list[Sequence[str]] = []
         self.processes: list[EchoProcess] = []
-        self._create_sandbox = runtime.create_sandbox
+        self._listing = runtime.pod_listing
         replaced: Mapping[str, Any] = {
             "exec": self._exec,
             "attach": self._attach,
             "read_archive": self._read,
             "write_archive": self._write,
-            "create_sandbox": self._sandbox,
+            "pod_listing": self._pod_listing,
         }
         for name, method in replaced.items():
             setattr(runtime, name, method)
@@ -67,5 +67,6 @@ class Lively:
     async def _write(self, container_id: str, path: str, data: AsyncIterator[bytes]) -> None:
         self.files[path] = b"".join([piece async for piece in data])
 
-    async def _sandbox(self, spec: SandboxSpec) -> Sandbox:
-        return replace(await self._create_sandbox(spec), netns_path=f"/proc/{os.getpid()}/ns/net")
+    async def _pod_listing(self, uid: str) -> Listing:
+        found = await self._listing(uid)
+        return replace(found, sandboxes=[replace(s, netns_path=f"/proc/{os.getpid()}/ns/net") for s in found.sandboxes])
