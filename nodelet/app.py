@@ -12,12 +12,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from nodelet.enrol import token_of
-from nodelet.hollow import HollowSize, join_fleet, run_fleet
+from nodelet.enrol import has_identity, identity_of, token_of
 from nodelet.http import http_port
 from nodelet.linux import real_node
 from nodelet.session.session import SessionTimes
 from nodelet.settings import NodeletSettings
+from nodelet.state.directory import StateDirectory
 from podium.aio.clock import Clock
 from podium.aio.tasks import forever
 from podium.telemetry.log import get_logger
@@ -40,6 +40,24 @@ async def serve(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Ev
     log.info("stopped; pods stay as they are")
 
 
+async def enrol(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Event) -> bool:
+    """Join the cluster if this host has not; whether it did now.
+
+    Raises:
+        PodiumError: The token is malformed, or there is none.
+    """
+    state = await asyncio.to_thread(StateDirectory, settings.data_dir)
+    if await asyncio.to_thread(has_identity, settings, state):
+        return False
+    async with asyncio.TaskGroup() as group:
+        joining = group.create_task(identity_of(settings, state, clock), name="join")
+        halted = group.create_task(stopping.wait(), name="wait for a signal")
+        await asyncio.wait({joining, halted}, return_when=asyncio.FIRST_COMPLETED)
+        joining.cancel()
+        halted.cancel()
+    return not joining.cancelled()
+
+
 async def _live(settings: NodeletSettings, clock: Clock) -> None:
     """Be it until cancelled, which may come at any moment: also while the engine or a master is still waited for."""
     async with _fleet(settings, clock) if settings.runtime == "hollow" else _real(settings, clock):
@@ -54,6 +72,8 @@ async def _real(settings: NodeletSettings, clock: Clock) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _fleet(settings: NodeletSettings, clock: Clock) -> AsyncIterator[None]:
+    from nodelet.hollow import HollowSize, join_fleet, run_fleet  # for tests and benchmarks only
+
     token = await token_of(settings, clock)
     identities = await join_fleet(max(settings.hollow, 1), settings.name, settings.join_endpoints(), token)
     log.info("joined as hollow nodes", nodes=len(identities))

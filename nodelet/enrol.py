@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nodelet.session.join import Token, join, parse_token
 from nodelet.settings import NodeletSettings
 from nodelet.state.directory import StateDirectory
 from nodelet.state.identity import Identity
@@ -14,10 +14,19 @@ from podium.aio.clock import Clock
 from podium.errors import BadRequest, PodiumError
 from podium.telemetry.log import get_logger
 
+if TYPE_CHECKING:
+    from nodelet.session.join import Token
+
 log = get_logger(__name__)
 
 RETRY = Backoff(initial=0.5, maximum=10.0)
 TOKEN_LOOK_SECONDS = 0.5
+
+
+def has_identity(settings: NodeletSettings, state: StateDirectory) -> bool:
+    """Whether there is no need to join. Blocks for a look at the disk."""
+    known = state.load_identity()
+    return known is not None and known.node_name == settings.name
 
 
 async def identity_of(settings: NodeletSettings, state: StateDirectory, clock: Clock) -> Identity:
@@ -36,6 +45,8 @@ async def identity_of(settings: NodeletSettings, state: StateDirectory, clock: C
 
 async def join_anew(settings: NodeletSettings, state: StateDirectory, clock: Clock) -> Identity:
     """A new identity, for as long as it takes: masters come up late, tokens are replaced, names become free."""
+    from nodelet.session.join import join  # what joining needs is large, and needed once
+
     machine_id, failures = await asyncio.to_thread(state.machine_id), 0
     while True:
         try:
@@ -56,6 +67,8 @@ async def token_of(settings: NodeletSettings, clock: Clock) -> Token:
     Raises:
         BadRequest: It is malformed, or no setting says where it is.
     """
+    from nodelet.session.join import parse_token
+
     if settings.join_token:
         return parse_token(settings.join_token)
     if settings.join_token_file is None:

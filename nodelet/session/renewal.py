@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 from nodelet.session.dial import GrpcDialer
 from nodelet.state.identity import GROUP, Identity, user_of
-from podium import pki
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.link import LinkClosed
@@ -65,6 +64,8 @@ class Renewer:
         Raises:
             LinkClosed: The master does not answer, or refused.
         """
+        from podium import pki  # see nodelet.state.identity
+
         name = self.identity.node_name
         key, csr = pki.new_request(user_of(name), [GROUP])
         answer = await self._dialer.renew(csr)

@@ -11,6 +11,7 @@ All methods block for file I/O: call them at start, or in a thread.
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class StateDirectory:
             certificate=(directory / "node.pem").read_bytes(),
             ca=(directory / "ca.pem").read_bytes(),
             endpoints=tuple((directory / "endpoints").read_text().split()),
+            validity=_read_validity(directory / "validity"),
         )
 
     def save_identity(self, identity: Identity) -> None:
@@ -59,6 +61,7 @@ class StateDirectory:
         write_atomic(generation / "ca.pem", identity.ca)
         write_atomic(generation / "name", identity.node_name.encode())
         write_atomic(generation / "endpoints", "\n".join(identity.endpoints).encode())
+        write_atomic(generation / "validity", _validity_text(identity).encode())
         write_atomic(generation / "node.pem", identity.certificate)
         link = self.path / "identity"
         aside = self.path / ".identity.new"
@@ -88,3 +91,20 @@ class StateDirectory:
     def save_assignments(self, assignments: Assignments) -> None:
         """Keep assignments."""
         write_atomic(self.path / "assignments.pb", assignments.SerializeToString())
+
+
+def _validity_text(identity: Identity) -> str:
+    """Begin and end of the certificate, kept beside it so that reading it needs no cryptography library."""
+    try:
+        begin, end = identity.life()
+    except ValueError:
+        return ""
+    return f"{begin.isoformat()} {end.isoformat()}"
+
+
+def _read_validity(file: Path) -> tuple[datetime.datetime, datetime.datetime] | None:
+    try:
+        begin, end = (datetime.datetime.fromisoformat(word) for word in file.read_text().split())
+    except (FileNotFoundError, ValueError):
+        return None
+    return begin, end

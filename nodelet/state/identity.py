@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from podium import pki
 from podium.tls import TlsFiles
 
 
@@ -20,6 +19,7 @@ class Identity:
         certificate: The chain, leaf first.
         ca: CAs to trust.
         endpoints: Addresses (host:port) of the API, as the master last gave them.
+        validity: When the certificate begins and ends, where that is known without reading it.
     """
 
     node_name: str
@@ -27,6 +27,7 @@ class Identity:
     certificate: bytes
     ca: bytes
     endpoints: Sequence[str] = ()
+    validity: tuple[datetime.datetime, datetime.datetime] | None = field(default=None, compare=False)
 
     @property
     def tls(self) -> TlsFiles:
@@ -35,13 +36,27 @@ class Identity:
 
     @property
     def renew_at(self) -> datetime.datetime:
-        """When to ask for the next certificate."""
-        return pki.read_certificate(self.certificate).renew_at()
+        """When to ask for the next certificate: after two thirds of this one's life."""
+        begin, end = self.life()
+        return begin + (end - begin) * 2 / 3
 
     @property
     def not_after(self) -> datetime.datetime:
         """When the certificate ends."""
-        return pki.read_certificate(self.certificate).not_after
+        return self.life()[1]
+
+    def life(self) -> tuple[datetime.datetime, datetime.datetime]:
+        """When the certificate begins and ends.
+
+        Raises:
+            ValueError: It is none.
+        """
+        if self.validity is not None:
+            return self.validity
+        from podium import pki  # eight megabytes, which a node that has joined does without
+
+        info = pki.read_certificate(self.certificate)
+        return info.not_before, info.not_after
 
 
 def user_of(node_name: str) -> str:
