@@ -115,10 +115,9 @@ class Objects:
                         if event.type != wire.WatchEvent.BOOKMARK:
                             yield _remember(seen, _watched(event, kind))
                     request.resource_version = frame.resource_version or request.resource_version
-            except (Expired, TooSlow):
-                request.resource_version = ""
-            except Unavailable:
-                pass  # as after a stream that its master ended: wait a little, go on where it was
+            except (Expired, TooSlow, Unavailable) as error:
+                if not isinstance(error, Unavailable):
+                    request.resource_version = ""
             self._connection.pause(attempt)
             attempt += 1
             if not request.resource_version:  # history is lost, or the first listing broke off in the middle
