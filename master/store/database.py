@@ -5,8 +5,8 @@ are no further indexes to keep up, so a write costs one B-tree append; which row
 (`Ledger`). Compaction deletes dead rows.
 
 Settings: WAL, so that a commit is one sequential write and one fsync (`synchronous=FULL`). Rows go in by statements of
-many rows each, because sqlite3 gives up Python's interpreter lock at every step of a statement and, beside a busy
-event loop, waits up to 5 ms to get it back.
+many rows each, a small group by a single one that is its own transaction, because sqlite3 gives up Python's interpreter
+lock at every step of a statement and, beside a busy event loop, waits up to 5 ms to get it back.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ INSERT INTO facts VALUES ('floor', 0), ('revision', 0), ('clean', 1);
 _STAMP = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
 
 _COLUMNS = 7
-_ROWS_A_STATEMENT = (512, 64, 8, 1)
+_LARGE_CHUNK, _SMALL_GROUP = 512, 64
 _INSERTS = {
     rows: "INSERT INTO log VALUES " + ",".join(["(" + ",".join("?" * _COLUMNS) + ")"] * rows)  # noqa: S608  only "?"
-    for rows in _ROWS_A_STATEMENT
+    for rows in (_LARGE_CHUNK, *range(1, _SMALL_GROUP + 1))
 }
+_PREPARED = 128  # statements that sqlite3 keeps prepared: all of these, and the others here
 _DELETE_CHUNK = 512
 
 
@@ -81,7 +82,9 @@ class Database:
         lock = _lock(path)
         try:
             with _explained(path):
-                connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                connection = sqlite3.connect(
+                    path, isolation_level=None, check_same_thread=False, cached_statements=_PREPARED
+                )
                 _prepare(path, connection)
                 database = cls(path, connection, lock)
                 return database, database._recover()
@@ -117,13 +120,21 @@ class Database:
         Raises:
             sqlite3.Error: Nothing was written.
         """
+        if len(events) <= _SMALL_GROUP:
+            self._insert(events)
+            return
         with self._transaction():
             start = 0
-            for rows in _ROWS_A_STATEMENT:
+            for rows in (_LARGE_CHUNK, _SMALL_GROUP):
                 while len(events) - start >= rows:
-                    chunk = events[start : start + rows]
-                    self._connection.execute(_INSERTS[rows], [value for event in chunk for value in _row(event)])
+                    self._insert(events[start : start + rows])
                     start += rows
+            if start < len(events):
+                self._insert(events[start:])
+
+    def _insert(self, events: Sequence[StoreEvent]) -> None:
+        values = [value for event in events for value in _row(event)]
+        self._connection.execute(_INSERTS[len(events)], values)
 
     def read(self, ledger: Ledger, kind: str, namespace: str) -> list[Entry]:
         """Live entries, in order of revision."""
