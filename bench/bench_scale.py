@@ -2,9 +2,9 @@
 
     python -m bench.bench_scale [--nodes 1000] [--pods 30000] [--steady 30]
 
-A master and one process of hollow nodes are started as a user starts them; Deployments of 1,000 replicas are created
-through the API, and the clock runs until all pods are Running. Then the master's CPU time and resident memory are read
-over a quiet period. One line of JSON a figure.
+A master and one process of hollow nodes are started as a user starts them; Deployments of 100 replicas are created
+through the API in waves, and the clock runs until all pods are Running. Then the master's CPU time and resident memory
+are read over a quiet period. One line of JSON a figure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from podium.v1.apps_pb2 import Deployment
 from podium.v1.core_pb2 import Container, Node
 
 API, JOIN = 17443, 17442
-REPLICAS = 1_000
+REPLICAS = 100
+WAVE = 20
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -108,7 +109,18 @@ async def nodes_ready(client: AsyncClient, wanted: int) -> None:
         await asyncio.sleep(0.5)
 
 
-async def pods_running(client: AsyncClient, wanted: int) -> None:
+async def fill(client: AsyncClient, pods: int) -> None:
+    """Create Deployments a wave at a time, each when the pods of the one before are ready."""
+    made = [deployment(i, min(REPLICAS, pods - i * REPLICAS)) for i in range(-(-pods // REPLICAS))]
+    wanted = 0
+    for start in range(0, len(made), WAVE):
+        wave = made[start : start + WAVE]
+        wanted += sum(d.spec.replicas for d in wave)
+        await client.create_many(wave)
+        await pods_ready(client, wanted)
+
+
+async def pods_ready(client: AsyncClient, wanted: int) -> None:
     """Follow the Deployments until as many pods are ready, as their controllers saw it."""
     ready: dict[str, int] = {}
     async for change in client.watch(Deployment):
@@ -124,9 +136,7 @@ async def measure(directory: Path, master: int, fleet: int, nodes: int, pods: in
         await nodes_ready(client, nodes)
         report("nodes_ready", nodes=nodes, seconds=round(time.monotonic() - began, 1))
         began, cpu = time.monotonic(), cpu_seconds(master)
-        count = -(-pods // REPLICAS)
-        await client.create_many([deployment(i, min(REPLICAS, pods - i * REPLICAS)) for i in range(count)])
-        await pods_running(client, pods)
+        await fill(client, pods)
         took = time.monotonic() - began
         report(
             "pods_running", pods=pods, seconds=round(took, 1), pods_per_second=round(pods / took),
