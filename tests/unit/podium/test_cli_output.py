@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from podium.cli.output.age import duration
 from podium.cli.output.fields import explain_field
 from podium.cli.output.jsonpath import evaluate, select
+from podium.cli.output.order import sort_objects
 from podium.cli.output.pods import phase_word, restarts
-from podium.cli.output.table import render
+from podium.cli.output.table import GrowingTable, render
 from podium.errors import BadRequest
 from podium.v1.core_pb2 import Container, ContainerState, ContainerStatus, Pod
 
@@ -156,3 +157,39 @@ def test_fields_explain_themselves() -> None:
     assert "one of Recreate, RollingUpdate" in text
     with pytest.raises(BadRequest, match='did you mean "replicas"'):
         explain_field("deploy.spec.replica")
+
+
+def test_a_growing_table_keeps_its_columns() -> None:
+    table = GrowingTable(["NAME", "READY"])
+    assert table.add([["web-1", "1/1"]]) == ["NAME    READY", "web-1   1/1"]
+    assert table.add([["a", "0/1"]]) == ["a       0/1"]
+    assert table.add([["database", "1/1"]]) == ["database   1/1"]
+    assert table.add([["a", "0/1"]]) == ["a          0/1"]
+
+
+def _named(name: str, cpu: str = "") -> Pod:
+    pod = Pod()
+    pod.metadata.name = name
+    pod.spec.containers.append(Container(name="c"))
+    if cpu:
+        pod.spec.containers[0].resources.requests["cpu"] = cpu
+    return pod
+
+
+@pytest.mark.parametrize(
+    ("path", "order"),
+    [
+        ("", "cab"),
+        (".metadata.name", "abc"),
+        ("{.metadata.name}", "abc"),
+        (".spec.containers[0].resources.requests.cpu", "bac"),
+    ],
+)
+def test_objects_are_sorted_by_what_a_path_reads(path: str, order: str) -> None:
+    pods = [_named("c", "1"), _named("a", "500m"), _named("b")]
+    assert "".join(p.metadata.name for p in sort_objects(pods, path)) == order  # type: ignore[attr-defined]
+
+
+def test_sorting_by_what_has_no_order_is_refused() -> None:
+    with pytest.raises(BadRequest, match="single value"):
+        sort_objects([_named("a")], ".spec.containers")

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import pytest
+import datetime
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
 
-from podium.cli.commands.cp import Place, parse_place
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podium.cli.commands.cp import Place, parse_place, unpack
+from podium.cli.commands.edit import difference
 from podium.cli.commands.labels import parse_changes
+from podium.cli.commands.logs import parse_start
 from podium.cli.commands.nodes import apply_taint
 from podium.cli.commands.port_forward import parse_ports
 from podium.cli.commands.wait import parse_goal
 from podium.cli.options import seconds
 from podium.cli.resources import parse_targets
 from podium.errors import BadRequest
+from podium.objects.patch import merge_patch
 from podium.v1.core_pb2 import Node
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def _targets(*words: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -97,3 +110,72 @@ def test_places() -> None:
     assert parse_place("/tmp/x") == Place("", "/tmp/x")
     with pytest.raises(BadRequest):
         parse_place("web-1:")
+
+
+@pytest.mark.parametrize(
+    ("since", "since_time", "start"),
+    [
+        ("", "", None),
+        ("1h", "", NOW - datetime.timedelta(hours=1)),
+        ("", "2026-01-01T01:00:00+01:00", NOW),
+        ("", "2026-01-01T00:00:00", NOW),
+    ],
+)
+def test_when_logs_start(since: str, since_time: str, start: datetime.datetime | None) -> None:
+    assert parse_start(since, since_time, NOW) == start
+
+
+@pytest.mark.parametrize(("since", "since_time"), [("1h", "2026-01-01T00:00:00Z"), ("soon", ""), ("", "today")])
+def test_starts_of_logs_that_make_no_sense(since: str, since_time: str) -> None:
+    with pytest.raises(BadRequest):
+        parse_start(since, since_time, NOW)
+
+
+_JSON = st.recursive(
+    st.integers() | st.text(max_size=3) | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=10,
+)
+_DOCUMENTS = st.dictionaries(st.text(max_size=2), _JSON, max_size=4)
+
+
+@given(before=_DOCUMENTS, after=_DOCUMENTS)
+def test_an_edit_becomes_the_patch_that_makes_it(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert merge_patch(before, difference(before, after)) == after
+
+
+@given(document=_DOCUMENTS)
+def test_no_edit_is_no_patch(document: dict[str, Any]) -> None:
+    assert difference(document, document) == {}
+
+
+def _tar(*names: str) -> io.BytesIO:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name.rstrip("/"))
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            member.mode = 0o755
+            tar.addfile(member)
+    packed.seek(0)
+    return packed
+
+
+@pytest.mark.parametrize(
+    ("remote", "local", "expected"),
+    [
+        ("/srv/site", "here", {"here/site", "here/site/a", "here/site/sub", "here/site/sub/b"}),
+        ("/srv/site/", "here", {"here/site", "here/site/a", "here/site/sub", "here/site/sub/b"}),
+        ("/srv/site", "here/new", {"here/new", "here/new/a", "here/new/sub", "here/new/sub/b"}),
+        ("/srv/site/.", "here", {"here/a", "here/sub", "here/sub/b"}),
+    ],
+)
+def test_where_a_copied_directory_lands(tmp_path: Path, remote: str, local: str, expected: set[str]) -> None:
+    (tmp_path / "here").mkdir()
+    unpack(_tar("site/", "site/a", "site/sub/", "site/sub/b"), remote, tmp_path / local)
+    assert {str(p.relative_to(tmp_path)) for p in (tmp_path / "here").rglob("*")} == expected
+
+
+def test_nothing_lands_outside_of_the_target(tmp_path: Path) -> None:
+    with pytest.raises(tarfile.TarError):
+        unpack(_tar("site/", "site/../../../escaped"), "/srv/site", tmp_path / "new")
