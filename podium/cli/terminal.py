@@ -9,12 +9,14 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
+from podium.aio.tasks import TaskScope
 from podium.client._async.pods import raise_error
 from podium.v1.pods_service_pb2 import StreamFrame, TerminalSize
 
 _CHUNK = 32 * 1024
+_AHEAD = 16
 
 
 def size() -> TerminalSize:
@@ -31,63 +33,79 @@ def raw(enabled: bool) -> Iterator[None]:
         return
     handle = sys.stdin.fileno()
     before = termios.tcgetattr(handle)
+    ended = signal.signal(signal.SIGTERM, _leave)
     try:
         tty.setraw(handle)
         yield
     finally:
         termios.tcsetattr(handle, termios.TCSADRAIN, before)
+        signal.signal(signal.SIGTERM, ended)
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 async def frames(first: StreamFrame, *, stdin: bool, tty: bool) -> AsyncIterator[StreamFrame]:
-    """The request stream of exec and attach: what to do, then input and window sizes until input ends."""
+    """The request stream of exec and attach: what to do, then input and window sizes until input ends.
+
+    Input is read no faster than the remote side takes it.
+    """
     yield first
     if not stdin and not tty:
         return
-    queue: asyncio.Queue[StreamFrame | None] = asyncio.Queue(maxsize=64)
-    loop = asyncio.get_running_loop()
-    with _input(queue.put_nowait, loop, enabled=stdin), _resizes(queue.put_nowait, loop, enabled=tty):
-        while (frame := await queue.get()) is not None:
+    queue: asyncio.Queue[StreamFrame] = asyncio.Queue(maxsize=_AHEAD)
+    async with TaskScope(_fail) as scope:
+        if stdin:
+            _ = scope.start(_feed_input(queue), name="standard input")
+        if tty and sys.stdout.isatty():
+            _ = scope.start(_feed_sizes(queue), name="window size")
+        while True:
+            frame = await queue.get()
             yield frame
             if frame.WhichOneof("frame") == "close":
                 return
 
 
-@contextlib.contextmanager
-def _input(put: Callable[[StreamFrame], None], loop: asyncio.AbstractEventLoop, *, enabled: bool) -> Iterator[None]:
-    if not enabled:
-        yield
-        return
+def _fail(name: str, error: BaseException) -> None:
+    raise error
+
+
+async def _feed_input(queue: asyncio.Queue[StreamFrame]) -> None:
     handle = sys.stdin.fileno()
-
-    def readable() -> None:
-        data = os.read(handle, _CHUNK)
+    while True:
+        await _readable(handle)
+        try:
+            data = os.read(handle, _CHUNK)
+        except OSError:  # the terminal has gone
+            data = b""
+        await queue.put(StreamFrame(data=data) if data else StreamFrame(close=True))
         if not data:
-            loop.remove_reader(handle)
-        put(StreamFrame(data=data) if data else StreamFrame(close=True))
+            return
 
+
+async def _readable(handle: int) -> None:
+    """Wait for input. The terminal stays blocking: its other side is our standard output."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
     try:
-        loop.add_reader(handle, readable)
+        loop.add_reader(handle, ready.set)
     except PermissionError:
-        # epoll cannot wait for a regular file (`podium exec … < file`): such a file never blocks, read it at once.
-        while data := os.read(handle, _CHUNK):
-            put(StreamFrame(data=data))
-        put(StreamFrame(close=True))
-        yield
-        return
+        return  # a regular file (`podium exec … < file`): epoll cannot wait for it, and it never blocks
     try:
-        yield
+        await ready.wait()
     finally:
         loop.remove_reader(handle)
 
 
-@contextlib.contextmanager
-def _resizes(put: Callable[[StreamFrame], None], loop: asyncio.AbstractEventLoop, *, enabled: bool) -> Iterator[None]:
-    if not enabled or not sys.stdout.isatty():
-        yield
-        return
-    loop.add_signal_handler(signal.SIGWINCH, lambda: put(StreamFrame(resize=size())))
+async def _feed_sizes(queue: asyncio.Queue[StreamFrame]) -> None:
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGWINCH, changed.set)
     try:
-        yield
+        while True:
+            await changed.wait()
+            changed.clear()
+            await queue.put(StreamFrame(resize=size()))
     finally:
         loop.remove_signal_handler(signal.SIGWINCH)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
+import os
+import signal
+import struct
 import tarfile
+import termios
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from podium.v1.core_pb2 import Node
-from tests.support.command import Podium
+from tests.support.command import PROGRAM, Podium
 from tests.support.command_world import World, command_world, web
 from tests.support.lively import EXIT
 from tests.support.waiting import until
@@ -146,6 +151,49 @@ async def test_exec_runs_and_passes_input_and_exit_code_on(world: World, podium:
     assert "executable file not found" in (await podium("exec", name, "--", "missing", code=1)).err
     assert "it has main" in (await podium("exec", name, "-c", "mian", "--", "ls", code=1)).err
     assert "has no pods; name a pod" in (await podium("exec", "ns/default", "--", "ls", code=1)).err
+
+
+async def test_any_amount_of_input_is_passed_on(world: World, podium: Podium) -> None:
+    (pod,) = await world.run_web(podium, replicas=1)
+    dump = podium.folder / "dump.sql"
+    dump.write_text("x" * 5_000_000)
+    for line in ("< dump.sql", "< <(cat dump.sql)"):
+        command = f"{PROGRAM} -n {podium.namespace} exec -i {pod.metadata.name} -- cat {line}"
+        script = f"{command} | wc -c; echo ${{PIPESTATUS[0]}}"
+        shell = await asyncio.create_subprocess_exec(
+            "bash", "-c", script, cwd=podium.folder, stdout=asyncio.subprocess.PIPE,
+            env={"PODIUM_CONFIG": str(podium.config), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        out, _ = await asyncio.wait_for(shell.communicate(), 60)
+        assert out.split() == [b"5000000", str(EXIT).encode()]
+
+
+@pytest.mark.parametrize("how", ["the command ends", "we are told to end"])
+async def test_a_terminal_is_raw_for_the_command_and_restored_after_it(world: World, podium: Podium, how: str) -> None:
+    (pod,) = await world.run_web(podium, replicas=1)
+    host = world.hosts[pod.spec.node_name]
+    ours, theirs = os.openpty()
+    before, shells = termios.tcgetattr(theirs), len(host.processes)
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, "-n", podium.namespace, "exec", "-it", "deploy/web", "--", "sh", stdin=theirs, stdout=theirs,
+        stderr=theirs, env={"PODIUM_CONFIG": str(podium.config), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    await until(lambda: len(host.processes) > shells, seconds=20)
+    assert termios.tcgetattr(theirs)[3] & termios.ICANON == 0
+    os.write(ours, b"typed\x03")  # an interrupt is for the remote side
+    assert await asyncio.to_thread(os.read, ours, 100) == b"typed\x03"
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 111, 0, 0))
+    process.send_signal(signal.SIGWINCH)
+    await until(lambda: (111, 33) in host.processes[-1].sizes)
+    if how == "the command ends":
+        await host.processes[-1].close_stdin()
+    else:
+        process.send_signal(signal.SIGTERM)
+    ended = EXIT if how == "the command ends" else 143
+    assert await asyncio.wait_for(process.wait(), 20) == ended
+    assert termios.tcgetattr(theirs) == before
+    os.close(ours)
+    os.close(theirs)
 
 
 async def test_attach(world: World, podium: Podium) -> None:
