@@ -1,0 +1,164 @@
+"""Hosts for Ansible: containers that are whole Debian hosts with systemd and SSH, and nothing of Podium or Docker.
+
+They have names and a network of their own (`podium-ansible-*`), so that they never meet the rig, and all that is made
+here carries one label, by which it is found and removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "podium/ansible-host:test"
+LABEL = "podium-ansible"
+NETWORK = "podium-ansible-hosts"
+
+# What a host in a container needs; `--privileged` would ask for more and fails on hardened kernels.
+_AS_A_HOST = (
+    "--cap-add=ALL", "--cap-drop=SYS_RESOURCE",
+    "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined",
+    "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", "--tmpfs=/run", "--tmpfs=/run/lock", "--tmpfs=/tmp:exec",
+)  # fmt: skip
+
+
+def run(
+    *command: str | Path,
+    check: bool = True,
+    timeout: float = 60,
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a command and return what it printed; a failure shows everything that it said.
+
+    Raises:
+        AssertionError: It failed, and `check`.
+    """
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True, timeout=timeout, input=stdin, cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
+    out = done.stdout.decode(errors="replace")
+    if check and done.returncode:
+        words = " ".join(map(str, command))
+        raise AssertionError(f"{words}: exit {done.returncode}\n{out}\n{done.stderr.decode(errors='replace')}")
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host."""
+
+    name: str
+
+    @property
+    def container(self) -> str:
+        """The host's container on this machine's engine."""
+        return f"podium-ansible-{self.name}"
+
+    @property
+    def address(self) -> str:
+        """The host's address in its network."""
+        return run("docker", "inspect", "--format", f'{{{{(index .NetworkSettings.Networks "{NETWORK}").IPAddress}}}}',
+                   self.container).strip()  # fmt: skip
+
+    def start(self, public_key: Path) -> None:
+        """Power on, and wait until systemd has started everything. The key's owner may log in as `admin`."""
+        run("docker", "run", "--detach", "--name", self.container, "--hostname", self.name, "--network", NETWORK,
+            "--label", LABEL, *_AS_A_HOST, IMAGE)  # fmt: skip
+        self.sh(
+            "install -o admin -g admin -m 0600 /dev/stdin /home/admin/.ssh/authorized_keys",
+            stdin=public_key.read_bytes(),
+        )
+        self.sh("systemctl is-system-running --wait")
+
+    def sh(self, command: str, *, check: bool = True, stdin: bytes | None = None, timeout: float = 60) -> str:
+        """Run a shell command on the host, as root."""
+        return run("docker", "exec", "--interactive", self.container, "sh", "-c", command, check=check, stdin=stdin,
+                   timeout=timeout)  # fmt: skip
+
+    def load_image(self, image: str) -> None:
+        """Give the host's engine an image of this machine's: no registry is needed to run a pod."""
+        saved = subprocess.run(["docker", "save", image], check=True, capture_output=True, timeout=60).stdout
+        self.sh("docker load", stdin=saved)
+
+
+def remove_all() -> None:
+    """Remove every host with its volumes, and their network; also those of a run that was killed."""
+    for container in run("docker", "ps", "--all", "--quiet", "--filter", f"label={LABEL}").split():
+        run("docker", "rm", "--force", "--volumes", container)
+    for network in run("docker", "network", "ls", "--quiet", "--filter", f"label={LABEL}").split():
+        run("docker", "network", "rm", network)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recap:
+    """What ansible-playbook says of one host at its end."""
+
+    ok: int
+    changed: int
+    unreachable: int
+    failed: int
+
+
+_RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+
+
+def recaps(output: str) -> dict[str, Recap]:
+    """The recap at the end of a run, by host."""
+    return {
+        name: Recap(ok=int(ok), changed=int(changed), unreachable=int(unreachable), failed=int(failed))
+        for name, ok, changed, unreachable, failed in _RECAP.findall(output)
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controller:
+    """The machine that Ansible runs on: this one.
+
+    Attributes:
+        directory: Holds the inventory, and the key that opens the hosts.
+        program: ansible-playbook.
+    """
+
+    directory: Path
+    program: Path
+
+    @property
+    def key(self) -> Path:
+        """The private key."""
+        return self.directory / "key"
+
+    @property
+    def admin_config(self) -> Path:
+        """Where the administrator's configuration is kept: beside the inventory."""
+        return self.directory / "admin.yaml"
+
+    def make_key(self) -> Path:
+        """Make a key; returns the public one."""
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
+        return self.key.with_suffix(".pub")
+
+    def play(self, playbook: str, *arguments: str, timeout: float = 600) -> str:
+        """Run a playbook of ansible/playbooks as README says to; returns what it printed."""
+        return run(
+            self.program, "-i", self.directory / "inventory.yml", ROOT / "ansible/playbooks" / playbook, *arguments,
+            timeout=timeout,
+            environment={
+                "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
+                "ANSIBLE_HOME": str(self.directory / "home"),
+                "ANSIBLE_NOCOLOR": "1",
+            },
+        )  # fmt: skip
+
+
+def with_addresses(inventory: str, hosts: Sequence[Host]) -> str:
+    """The inventory with the addresses that the hosts were given in place of `NAME_ADDRESS`."""
+    for host in hosts:
+        inventory = inventory.replace(f"{host.name.upper()}_ADDRESS", host.address)
+    return inventory

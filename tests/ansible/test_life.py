@@ -1,0 +1,115 @@
+"""The life of a cluster on bare hosts: made, made again with nothing to do, used, taken away without a trace."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from podium.client import Client
+from podium.objects.conditions import is_true
+from podium.v1.core_pb2 import Node, Pod
+from tests.ansible.hosts import Controller, Host, recaps, run
+
+PODIUM = Path(sys.executable).parent / "podium"
+IMAGE = "busybox:latest"
+MANIFEST = f"""\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      containers:
+        - name: web
+          image: {IMAGE}
+          imagePullPolicy: IfNotPresent
+          command: [sleep, infinity]
+"""
+
+# What a host is asked for what is left; one line each, and none when nothing is.
+TRACES = """\
+ls -d /opt/podium /etc/podium /var/lib/podium /etc/systemd/system/podium-* /etc/systemd/system/*.wants/podium-* \
+  /tmp/podium-* 2>/dev/null
+ls /sys/class/net | grep -E '^(podium0|pod[0-9a-f]{10})$'
+nft list tables | grep podium
+docker ps --all --quiet --filter label=io.podium.owner
+docker image ls --quiet podium/sandbox
+getent passwd podium-master
+pgrep --list-full podium
+true
+"""
+
+
+@pytest.mark.timeout(1800)
+def test_life(hosts: tuple[Host, ...], controller: Controller) -> None:
+    _made(hosts, controller)
+    _made_again(controller)
+    _used(hosts, controller)
+    _taken_away(hosts, controller)
+
+
+def _made(hosts: tuple[Host, ...], controller: Controller) -> None:
+    for host in hosts:
+        assert not host.sh("command -v docker dockerd podium nft || true"), "the host is not bare"
+    first = recaps(controller.play("site.yml"))
+    assert {name: (r.failed, r.unreachable) for name, r in first.items()} == {"alpha": (0, 0), "beta": (0, 0)}
+
+    assert stat.S_IMODE(controller.admin_config.stat().st_mode) == 0o600
+    with Client.from_config(controller.admin_config) as client:
+        nodes = {node.metadata.name: node for node in client.list(Node)}
+        assert sorted(nodes) == ["alpha", "beta"]
+        assert all(is_true(node.status.conditions, "Ready") for node in nodes.values())
+        assert nodes["beta"].metadata.labels["topology.kubernetes.io/zone"] == "b"
+        assert not list(client.cluster.list_tokens()), "a join token outlived the run"
+    for host in hosts:
+        assert host.sh("find /etc/podium /var/lib/podium -type f -perm /o=rwx") == ""
+        assert host.sh("ls /etc/podium | grep token || true") == ""
+
+
+def _made_again(controller: Controller) -> None:
+    output = controller.play("site.yml")
+    assert {name: r.changed for name, r in recaps(output).items()} == {"alpha": 0, "beta": 0}, output
+
+
+def _used(hosts: tuple[Host, ...], controller: Controller) -> None:
+    def podium(*words: str, stdin: str = "") -> str:
+        return run(
+            PODIUM,
+            *words,
+            stdin=stdin.encode(),
+            timeout=90,
+            environment={"PODIUM_CONFIG": str(controller.admin_config)},
+        )
+
+    for host in hosts:
+        host.load_image(IMAGE)
+    podium("apply", "-f", "-", "--wait", "--timeout=60s", stdin=MANIFEST)
+    with Client.from_config(controller.admin_config) as client:
+        pods = client.list(Pod, selector="app=web")
+        assert sorted(pod.spec.node_name for pod in pods) == ["alpha", "beta"]
+    assert podium("exec", "deploy/web", "--", "echo", "it runs") == "it runs\n"
+
+    # The units may be restarted at any time: containers go on, and are adopted.
+    before = [host.sh("docker ps --quiet --no-trunc | sort") for host in hosts]
+    for host in hosts:
+        host.sh("systemctl restart podium-nodelet docker")
+    podium("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+    assert [host.sh("docker ps --quiet --no-trunc | sort") for host in hosts] == before
+
+
+def _taken_away(hosts: tuple[Host, ...], controller: Controller) -> None:
+    with pytest.raises(AssertionError, match="Nothing was touched"):
+        controller.play("reset.yml", "-e", "podium_reset=no")
+    controller.play("reset.yml", "-e", "podium_reset=yes")
+    for host in hosts:
+        assert host.sh(TRACES) == "", host.name
+        assert host.sh("systemctl is-system-running").strip() == "running"
+    assert not controller.admin_config.exists()
+    again = recaps(controller.play("reset.yml", "-e", "podium_reset=yes"))
+    assert {name: r.changed for name, r in again.items() if name != "localhost"} == {"alpha": 0, "beta": 0}
