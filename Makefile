@@ -7,7 +7,7 @@ export COMPOSE_PROJECT_NAME ?= podium-rig
 export DOCKER_BUILDKIT := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up down lint types protos check-generated unit integration rig test bench engine clean
+.PHONY: help venv up down lint types protos check-generated unit integration rig test-ansible test bench engine clean
 
 help: ## Show this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,13 @@ integration: engine venv ## Conformance suites, and a master with hollow nodelet
 
 rig: engine venv ## Tests on several hosts with their own Docker Engines: kill, cut, restart.
 	@$(BIN)/pytest -q -p no:cacheprovider tests/rig
+
+# Not part of `test` yet: it takes some five minutes.
+test-ansible: engine venv ## Lint the playbooks, and play the life of a cluster on bare hosts with systemd and SSH.
+	@[ -x .rig/ansible-venv/bin/ansible-lint ] || $(PYTHON) -m venv .rig/ansible-venv
+	@.rig/ansible-venv/bin/pip install -q --disable-pip-version-check -c constraints.txt ansible-core ansible-lint
+	@cd ansible && PATH=$(CURDIR)/.rig/ansible-venv/bin:$$PATH ansible-lint -q
+	@ANSIBLE_PLAYBOOK=$(CURDIR)/.rig/ansible-venv/bin/ansible-playbook $(BIN)/pytest -q -p no:cacheprovider tests/ansible
 
 test: lint types check-generated unit integration rig ## Everything.
 
