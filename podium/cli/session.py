@@ -86,7 +86,8 @@ def session_options(body: Callable[P, R]) -> Callable[P, R]:
 
 def _remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None and parameter.name is not None:
-        ctx.find_root().obj[parameter.name] = value
+        root = ctx.find_root()
+        (root.params if root.obj is None else root.obj)[parameter.name] = value  # without obj a shell asks to complete
 
 
 _GLOBAL: dict[str, Any] = {"expose_value": False, "callback": _remember}

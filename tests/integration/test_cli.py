@@ -330,3 +330,17 @@ async def test_completion_scripts(podium: Podium, shell: str) -> None:
         "_PODIUM_COMPLETE": f"{shell}_complete",
     }
     assert "rollout" in (await podium(environment=words)).out
+
+
+async def test_kinds_and_names_are_completed(world: World, podium: Podium) -> None:
+    await world.run_web(podium)
+    there = podium.namespace
+    for line, offered in (
+        ("podium get dep", ["deployments"]),
+        (f"podium get -n {there} deploy w", ["web"]),
+        (f"podium -n {there} logs deploy/", ["deploy/web"]),
+        ("podium cordon n", ["node1", "node2", "node3"]),
+        ("podium get nothing x", []),
+    ):
+        asked = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_PODIUM_COMPLETE": "bash_complete"}
+        assert [word.removeprefix("plain,") for word in (await podium(environment=asked)).lines if word] == offered

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from podium.cli import manifests
+from podium.cli.complete import targets
 from podium.cli.options import seconds
 from podium.cli.resources import Target, parse_targets
 from podium.cli.session import Session, command, print_error
@@ -29,7 +30,7 @@ Examples:
   podium delete pod web-1 --grace-period=0
 """
 )
-@click.argument("what", nargs=-1, metavar="[KIND NAME... | KIND/NAME...]")
+@click.argument("what", nargs=-1, metavar="[KIND NAME... | KIND/NAME...]", shell_complete=targets)
 @click.option("-f", "--filename", "files", multiple=True, help="File, directory or - with manifests.")
 @click.option("-R", "--recursive", is_flag=True, help="Directories with all below them.")
 @click.option("-l", "--selector", default="", help="Objects with these labels.")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from podium.aio.clock import SystemClock
+from podium.cli.complete import targets
 from podium.cli.describe import page
 from podium.cli.describe.objects import describe as describe_object
 from podium.cli.output.pods import phase_word
@@ -24,7 +25,7 @@ Examples:
   podium describe node node1
 """
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND [NAME...] | KIND/NAME...")
+@click.argument("what", nargs=-1, required=True, metavar="KIND [NAME...] | KIND/NAME...", shell_complete=targets)
 @click.option("-l", "--selector", default="", help="Objects with these labels.")
 @command
 async def describe(session: Session, what: tuple[str, ...], selector: str) -> None:

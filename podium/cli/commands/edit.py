@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from podium.cli.complete import targets
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command, print_error
 from podium.codec.json import object_from_dict, to_dict
@@ -24,7 +25,7 @@ Examples:
   EDITOR=nano podium edit node node1
 """
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
 @command
 async def edit(session: Session, what: tuple[str, ...]) -> None:
     """Change an object in your editor."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from podium.cli import terminal
+from podium.cli.complete import pods
 from podium.cli.session import Session, command
 from podium.cli.workloads import best_pod, containers_of, one_target
 from podium.v1.pods_service_pb2 import AttachRequest, ExecRequest, PodKey, StreamFrame
@@ -36,7 +37,7 @@ Examples:
   podium exec web-1 -c proxy -- ps -ef    in one of several containers
 """,
 )
-@click.argument("what", required=True, metavar="POD | KIND/NAME")
+@click.argument("what", required=True, metavar="POD | KIND/NAME", shell_complete=pods)
 @click.argument("words", nargs=-1, required=True, metavar="-- COMMAND [ARG...]")
 @click.option("-c", "--container", default="", help="Container; the default one when not given.")
 @click.option("-i", "--stdin", is_flag=True, help="Pass standard input on.")
@@ -59,7 +60,7 @@ Examples:
   podium attach -it shell-1               and type into it
 """
 )
-@click.argument("what", required=True, metavar="POD | KIND/NAME")
+@click.argument("what", required=True, metavar="POD | KIND/NAME", shell_complete=pods)
 @click.option("-c", "--container", default="", help="Container; the default one when not given.")
 @click.option("-i", "--stdin", is_flag=True, help="Pass standard input on.")
 @click.option("-t", "--tty", is_flag=True, help="The container has a terminal.")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from google.protobuf.message import Message
 
+from podium.cli.complete import targets
 from podium.cli.output.order import sort_objects
 from podium.cli.output.printer import Changes, Style, print_objects
 from podium.cli.resources import Target, parse_targets
@@ -29,7 +30,7 @@ Examples:
   podium get node -o jsonpath='{.items[*].metadata.name}'
 """
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND [NAME...] | KIND/NAME...")
+@click.argument("what", nargs=-1, required=True, metavar="KIND [NAME...] | KIND/NAME...", shell_complete=targets)
 @click.option("-o", "--output", default="", metavar="FORMAT", help="wide, name, json, yaml or jsonpath=TEMPLATE.")
 @click.option("-l", "--selector", default="", help="Label selector, e.g. app=web,tier!=test.")
 @click.option("--field-selector", default="", help="Field selector, e.g. spec.nodeName=node1.")

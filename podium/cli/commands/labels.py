@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from podium.cli.complete import targets
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command
 from podium.errors import BadRequest, Conflict
@@ -15,7 +16,11 @@ def _options(body: Any) -> Any:
     for option in reversed(
         (
             click.argument(
-                "words", nargs=-1, required=True, metavar="KIND NAME... | KIND/NAME...  KEY=VALUE... | KEY-..."
+                "words",
+                nargs=-1,
+                required=True,
+                shell_complete=targets,
+                metavar="KIND NAME... | KIND/NAME...  KEY=VALUE... | KEY-...",
             ),
             click.option("-l", "--selector", default="", help="Objects with these labels."),
             click.option("--all", "everything", is_flag=True, help="All objects of the kind."),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import click
 
 from podium.aio.clock import SystemClock
+from podium.cli.complete import pods
 from podium.cli.options import seconds
 from podium.cli.session import Session, command, is_coloured, print_error
 from podium.cli.workloads import POD, containers_of, one_target, pod_selector, pods_of
@@ -44,7 +45,7 @@ Examples:
   podium logs -l app=web --all-containers --prefix
 """
 )
-@click.argument("what", default="", metavar="POD | KIND/NAME")
+@click.argument("what", default="", metavar="POD | KIND/NAME", shell_complete=pods)
 @click.option("-l", "--selector", default="", help="All pods with these labels.")
 @click.option("-c", "--container", default="", help="Container; the default one when not given.")
 @click.option("--all-containers", is_flag=True, help="All containers of each pod.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from podium.cli.complete import nodes
 from podium.cli.options import seconds
 from podium.cli.session import Session, command
 from podium.cli.waiting import Deadline, until
@@ -24,7 +25,7 @@ _TAINT = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?(:(?P<effect>\w+))?(?P<
 
 
 @click.command(epilog="\b\nExamples:\n  podium cordon node2")
-@click.argument("names", nargs=-1, required=True, metavar="NODE...")
+@click.argument("names", nargs=-1, required=True, metavar="NODE...", shell_complete=nodes)
 @command
 async def cordon(session: Session, names: tuple[str, ...]) -> None:
     """Place no more pods on nodes; those there stay."""
@@ -32,7 +33,7 @@ async def cordon(session: Session, names: tuple[str, ...]) -> None:
 
 
 @click.command(epilog="\b\nExamples:\n  podium uncordon node2")
-@click.argument("names", nargs=-1, required=True, metavar="NODE...")
+@click.argument("names", nargs=-1, required=True, metavar="NODE...", shell_complete=nodes)
 @command
 async def uncordon(session: Session, names: tuple[str, ...]) -> None:
     """Place pods on nodes again."""
@@ -53,7 +54,7 @@ Examples:
   podium drain node2 --force              also pods that nothing will replace
 """
 )
-@click.argument("names", nargs=-1, required=True, metavar="NODE...")
+@click.argument("names", nargs=-1, required=True, metavar="NODE...", shell_complete=nodes)
 @click.option("--force", is_flag=True, help="Also pods without a controller: nothing makes them again.")
 @click.option("--grace-period", type=int, help="Seconds each pod gets; its own time when not given.")
 @click.option("--timeout", default="5m", show_default=True, metavar="DURATION", help="Give up after this long.")
@@ -132,7 +133,7 @@ Examples:
   podium taint node1 dedicated-           remove it
 """
 )
-@click.argument("name", metavar="NODE")
+@click.argument("name", metavar="NODE", shell_complete=nodes)
 @click.argument("changes", nargs=-1, required=True, metavar="KEY[=VALUE]:EFFECT... | KEY[:EFFECT]-...")
 @command
 async def taint(session: Session, name: str, changes: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from typing import TextIO
 
 import click
 
+from podium.cli.complete import targets
 from podium.cli.output.printer import Style, print_objects
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command
@@ -20,7 +21,7 @@ Examples:
   podium patch deploy/web --type=json -p '[{"op":"remove","path":"/spec/paused"}]'
 """
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
 @click.option("-p", "--patch", "text", default="", help="The patch, as JSON or YAML.")
 @click.option("--patch-file", type=click.File(), help="A file with the patch.")
 @click.option(

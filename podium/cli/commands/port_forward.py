@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import click
 
 from podium.aio.tasks import TaskScope
+from podium.cli.complete import pods
 from podium.cli.session import Session, command, print_error
 from podium.cli.workloads import best_pod, one_target
 from podium.client._async.pods import raise_error
@@ -27,7 +28,7 @@ Examples:
   podium port-forward web-1 :80           a free local port
 """
 )
-@click.argument("what", metavar="POD | KIND/NAME")
+@click.argument("what", metavar="POD | KIND/NAME", shell_complete=pods)
 @click.argument("ports", nargs=-1, required=True, metavar="[LOCAL:]REMOTE...")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Local address to listen at.")
 @command

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from podium.aio.clock import SystemClock
+from podium.cli.complete import targets
 from podium.cli.options import seconds
 from podium.cli.output import table
 from podium.cli.output.age import age
@@ -42,7 +43,7 @@ def _one(words: tuple[str, ...]) -> Target:
 @rollout.command(
     epilog="\b\nExamples:\n  podium rollout status deploy/web\n  podium rollout status deploy/web --timeout=2m"
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
 @click.option("--watch/--no-watch", default=True, show_default=True, help="Follow until it is complete or has failed.")
 @click.option("--timeout", default="0", metavar="DURATION", help="Give up after this long; 0 never.")
 @command
@@ -56,7 +57,7 @@ async def status(session: Session, what: tuple[str, ...], watch: bool, timeout: 
 @rollout.command(
     epilog="\b\nExamples:\n  podium rollout history deploy/web\n  podium rollout history deploy/web --revision=3"
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
 @click.option("--revision", type=int, default=0, help="Show one revision, with its pod template.")
 @command
 async def history(session: Session, what: tuple[str, ...], revision: int) -> None:
@@ -83,7 +84,7 @@ def _history_row(revision: Any, now: Any) -> list[str]:
 @rollout.command(
     epilog="\b\nExamples:\n  podium rollout undo deploy/web\n  podium rollout undo deploy/web --to-revision=3"
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
 @click.option("--to-revision", type=int, default=0, help="0: the one before the current.")
 @click.option("--dry-run", is_flag=True, help="Change nothing.")
 @command
@@ -95,7 +96,7 @@ async def undo(session: Session, what: tuple[str, ...], to_revision: int, dry_ru
 
 
 @rollout.command(epilog="\b\nExamples:\n  podium rollout pause deploy/web")
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
 @command
 async def pause(session: Session, what: tuple[str, ...]) -> None:
     """Stop rolling out; changes gather until it is resumed."""
@@ -105,7 +106,7 @@ async def pause(session: Session, what: tuple[str, ...]) -> None:
 
 
 @rollout.command(epilog="\b\nExamples:\n  podium rollout resume deploy/web")
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
 @command
 async def resume(session: Session, what: tuple[str, ...]) -> None:
     """Go on rolling out."""
@@ -115,7 +116,7 @@ async def resume(session: Session, what: tuple[str, ...]) -> None:
 
 
 @rollout.command(epilog="\b\nExamples:\n  podium rollout restart deploy/web")
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
 @command
 async def restart(session: Session, what: tuple[str, ...]) -> None:
     """Replace every pod, step by step."""

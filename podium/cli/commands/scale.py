@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from podium.cli.complete import targets
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command
 from podium.errors import BadRequest, Conflict
@@ -19,7 +20,7 @@ Examples:
   podium scale rs/web-7c9f8 --replicas=2 --current-replicas=3
 """
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME...")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME...", shell_complete=targets)
 @click.option("--replicas", type=click.IntRange(min=0), required=True, help="How many pods there shall be.")
 @click.option("--current-replicas", type=int, help="Only if there are so many now.")
 @command

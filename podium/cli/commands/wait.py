@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from podium.cli.complete import targets
 from podium.cli.options import seconds
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command
@@ -27,7 +28,7 @@ Examples:
   podium wait --for=create deploy/web ns/team-a
 """
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND NAME... | KIND/NAME...")
+@click.argument("what", nargs=-1, required=True, metavar="KIND NAME... | KIND/NAME...", shell_complete=targets)
 @click.option(
     "--for",
     "goal",
