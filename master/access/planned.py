@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from master.access.protocol import Principal
 from master.cache.cache import WatchCache
@@ -26,8 +26,7 @@ class Situation:
     cache: WatchCache
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """What to commit, and the object that comes of it. No `op`: nothing changes, or nothing is to be written."""
 
     message: Any
@@ -50,8 +49,7 @@ Plan = Callable[[], Planned]
 """Decides a write anew from what is in the cache. Raises PodiumError to refuse it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A write to be made: its plan is made, committed if the object is still as it was, and otherwise made again.
 
     `key` is empty of name when the name is yet to be generated.

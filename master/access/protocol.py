@@ -10,7 +10,7 @@ import builtins
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -33,8 +33,7 @@ class ChangeType(Enum):
     DELETED = "DELETED"
 
 
-@dataclass(frozen=True, slots=True)
-class Change(Generic[M]):
+class Change(NamedTuple, Generic[M]):
     """A committed change. `old` is None when added; `new` is the last state when deleted."""
 
     type: ChangeType

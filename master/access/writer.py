@@ -38,6 +38,7 @@ from podium.objects.kinds import Key, key_of, kind_of
 from podium.v1.meta_pb2 import DeleteOptions
 
 M = TypeVar("M", bound=Message)
+_Outcome = Message | PodiumError | Mismatch
 
 ATTEMPTS = 16
 
@@ -52,19 +53,19 @@ class StoreWriter:
         self._clock = clock
 
     async def create(self, obj: M, *, by: Principal, dry_run: bool = False, field_manager: str = "") -> M:
-        created: M = await self._one(Create(obj, dry_run, field_manager), by)
+        created: M = await self.write(Create(obj, dry_run, field_manager), by=by)
         return created
 
     async def update(
         self, obj: M, *, by: Principal, subresource: str = "", dry_run: bool = False, field_manager: str = ""
     ) -> M:
-        updated: M = await self._one(Update(obj, subresource, dry_run, field_manager), by)
+        updated: M = await self.write(Update(obj, subresource, dry_run, field_manager), by=by)
         return updated
 
     async def delete(
         self, key: Key, *, by: Principal, options: DeleteOptions | None = None, dry_run: bool = False
     ) -> Message:
-        last: Message = await self._one(Delete(key, options or DeleteOptions(), dry_run), by)
+        last: Message = await self.write(Delete(key, options or DeleteOptions(), dry_run), by=by)
         return last
 
     async def mutate(
@@ -77,13 +78,31 @@ class StoreWriter:
         by: Principal,
         subresource: str = "",
     ) -> M:
-        mutated: M = await self._one(Mutate(Key(kind_of(kind).name, namespace, name), change, subresource), by)
+        mutated: M = await self.write(Mutate(Key(kind_of(kind).name, namespace, name), change, subresource), by=by)
         return mutated
+
+    async def write(self, write: ApiWrite, *, by: Principal) -> Any:
+        """Make one write, which may be one of the API's own; returns the object, or its last state.
+
+        Raises:
+            PodiumError: As the method of `Writer` for such a write does.
+        """
+        attempt = self._attempt(write, self._situation(by))
+        for _ in range(ATTEMPTS):
+            planned = attempt.plan()
+            if planned.op is None or attempt.dry_run:
+                return planned.unwritten
+            [outcome] = await self._commit([planned], durable=planned.durable)
+            if isinstance(outcome, PodiumError):
+                raise outcome
+            if not isinstance(outcome, Mismatch):
+                return outcome
+        raise _contended(attempt.key)
 
     async def write_many(self, writes: Sequence[ApiWrite], *, by: Principal) -> list[Message | PodiumError]:
         """See `Writer.write_many`; takes the API's own writes, too."""
         outcomes: list[Message | PodiumError | None] = [None] * len(writes)
-        situation = Situation(by=by, now=self._clock.now(), cache=self._cache)
+        situation = self._situation(by)
         attempts: dict[int, Attempt] = {}
         for index, write in enumerate(writes):
             try:
@@ -102,18 +121,15 @@ class StoreWriter:
                 del attempts[index]
         return [outcome for outcome in outcomes if outcome is not None]
 
-    async def _one(self, write: ApiWrite, by: Principal) -> Any:
-        [outcome] = await self.write_many([write], by=by)
-        if isinstance(outcome, PodiumError):
-            raise outcome
-        return outcome
+    def _situation(self, by: Principal) -> Situation:
+        return Situation(by=by, now=self._clock.now(), cache=self._cache)
 
     # ------------------------------------------------------------ one round
 
-    async def _round(self, attempts: dict[int, Attempt]) -> dict[int, Message | PodiumError | Mismatch]:
+    async def _round(self, attempts: dict[int, Attempt]) -> dict[int, _Outcome]:
         """Plan and commit what can be now; an attempt without an outcome waits for one before it on the same key."""
-        outcomes: dict[int, Message | PodiumError | Mismatch] = {}
-        to_commit: dict[int, Planned] = {}
+        outcomes: dict[int, _Outcome] = {}
+        groups: dict[bool, dict[int, Planned]] = {False: {}, True: {}}
         taken: set[Key] = set()
         for index, attempt in attempts.items():
             if attempt.key in taken:
@@ -128,40 +144,39 @@ class StoreWriter:
             if planned.op is None or attempt.dry_run:
                 outcomes[index] = planned.unwritten
             else:
-                to_commit[index] = planned
-        for durable in (False, True):
-            group = {index: planned for index, planned in to_commit.items() if planned.durable is durable}
+                groups[planned.durable][index] = planned
+        for durable, group in groups.items():
             if group:
-                outcomes |= await self._commit(group, durable=durable)
+                committed = await self._commit(list(group.values()), durable=durable)
+                outcomes.update(zip(group, committed, strict=True))
         return outcomes
 
-    async def _commit(self, group: dict[int, Planned], *, durable: bool) -> dict[int, Message | PodiumError | Mismatch]:
-        ops = [planned.op for planned in group.values() if planned.op is not None]
-        for planned, op in zip(group.values(), ops, strict=True):
+    async def _commit(self, group: Sequence[Planned], *, durable: bool) -> Sequence[_Outcome]:
+        ops = [planned.op for planned in group if planned.op is not None]
+        for planned, op in zip(group, ops, strict=True):
             self._cache.lend(op.value, planned.message)
         try:
-            committed = await self._store.commit_each([[op] for op in ops], durable=durable)
+            committed = await self._store.commit_each([(op,) for op in ops], durable=durable)
         except PodiumError as error:
             self._take_back(group)
-            return dict.fromkeys(group, error)
+            return [error] * len(group)
         except asyncio.CancelledError:
             self._take_back(group)
             raise
         # The store tells events in order: everything that made us lose, too, is before its newest revision.
         await self._cache.wait_for(self._store.revision)
-        return {i: self._settle(group[i], outcome) for i, outcome in zip(group, committed, strict=True)}
+        return [self._settle(planned, outcome) for planned, outcome in zip(group, committed, strict=True)]
 
     def _settle(self, planned: Planned, outcome: Outcome) -> Message | Mismatch:
         if isinstance(outcome, Mismatch):
-            if planned.op is not None:
-                self._cache.take_back(planned.op.value)
+            self._take_back([planned])
             return outcome
         message: Message = planned.message
         planned.message.metadata.resource_version = str(outcome[0])
         return message
 
-    def _take_back(self, group: dict[int, Planned]) -> None:
-        for planned in group.values():
+    def _take_back(self, group: Sequence[Planned]) -> None:
+        for planned in group:
             if planned.op is not None:
                 self._cache.take_back(planned.op.value)
 

