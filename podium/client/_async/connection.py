@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -37,28 +38,28 @@ _ATTEMPTS = 5
 _SHORTEST = 0.001
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stubs:
-    """One master's services."""
+    """One master's services, each made once: making one costs as much as a call."""
 
     channel: aio.Channel
 
-    @property
+    @cached_property
     def objects(self) -> ObjectsAsyncStub:
         """Service Objects."""
         return ObjectsStub(self.channel)
 
-    @property
+    @cached_property
     def pods(self) -> PodsAsyncStub:
         """Service Pods."""
         return PodsStub(self.channel)
 
-    @property
+    @cached_property
     def rollouts(self) -> RolloutsAsyncStub:
         """Service Rollouts."""
         return RolloutsStub(self.channel)
 
-    @property
+    @cached_property
     def cluster(self) -> ClusterAsyncStub:
         """Service Cluster."""
         return ClusterStub(self.channel)
@@ -70,16 +71,16 @@ class Connection:
     def __init__(self, context: Context, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.context = context
         self.timeout = timeout
-        self._endpoints: Endpoints[aio.Channel] = Endpoints(context)
+        self._endpoints: Endpoints[Stubs] = Endpoints(context)
 
     def stubs(self) -> Stubs:
         """The services of the master in use."""
         address = self._endpoints.address
-        channel = self._endpoints.channels.get(address)
-        if channel is None:
+        stubs = self._endpoints.channels.get(address)
+        if stubs is None:
             channel = aio.secure_channel(address, channel_credentials(self.context.tls), options=channel_options())
-            self._endpoints.channels[address] = channel
-        return Stubs(channel)
+            stubs = self._endpoints.channels[address] = Stubs(channel)
+        return stubs
 
     async def call(
         self, invoke: Callable[[Stubs, float], Awaitable[R]], *, repeatable: bool, timeout: float | None = None
@@ -149,6 +150,6 @@ class Connection:
 
     async def close(self) -> None:
         """Close every channel."""
-        for channel in self._endpoints.channels.values():
-            await channel.close(grace=None)
+        for stubs in self._endpoints.channels.values():
+            await stubs.channel.close(grace=None)
         self._endpoints.channels.clear()

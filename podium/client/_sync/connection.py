@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import grpc
@@ -31,28 +32,28 @@ _ATTEMPTS = 5
 _SHORTEST = 0.001
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stubs:
-    """One master's services."""
+    """One master's services, each made once: making one costs as much as a call."""
 
     channel: grpc.Channel
 
-    @property
+    @cached_property
     def objects(self) -> ObjectsStub:
         """Service Objects."""
         return ObjectsStub(self.channel)
 
-    @property
+    @cached_property
     def pods(self) -> PodsStub:
         """Service Pods."""
         return PodsStub(self.channel)
 
-    @property
+    @cached_property
     def rollouts(self) -> RolloutsStub:
         """Service Rollouts."""
         return RolloutsStub(self.channel)
 
-    @property
+    @cached_property
     def cluster(self) -> ClusterStub:
         """Service Cluster."""
         return ClusterStub(self.channel)
@@ -64,16 +65,16 @@ class Connection:
     def __init__(self, context: Context, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.context = context
         self.timeout = timeout
-        self._endpoints: Endpoints[grpc.Channel] = Endpoints(context)
+        self._endpoints: Endpoints[Stubs] = Endpoints(context)
 
     def stubs(self) -> Stubs:
         """The services of the master in use."""
         address = self._endpoints.address
-        channel = self._endpoints.channels.get(address)
-        if channel is None:
+        stubs = self._endpoints.channels.get(address)
+        if stubs is None:
             channel = grpc.secure_channel(address, channel_credentials(self.context.tls), options=channel_options())
-            self._endpoints.channels[address] = channel
-        return Stubs(channel)
+            stubs = self._endpoints.channels[address] = Stubs(channel)
+        return stubs
 
     def call(self, invoke: Callable[[Stubs, float], R], *, repeatable: bool, timeout: float | None = None) -> R:
         """Make a unary call, with a time limit (seconds) for it and its repetitions together.
@@ -139,6 +140,6 @@ class Connection:
 
     def close(self) -> None:
         """Close every channel."""
-        for channel in self._endpoints.channels.values():
-            channel.close()
+        for stubs in self._endpoints.channels.values():
+            stubs.channel.close()
         self._endpoints.channels.clear()
