@@ -59,9 +59,13 @@ def _run(arguments: Sequence[str]) -> int:
     )
     check(loaded)
     log.configure(loaded.log_level, loaded.log_format)
-    if loaded.runtime == "docker" and uvloop.run(_until_signalled(loaded, app.enrol)):
-        # Begin again with an identity on disk: what joining needed (a tenth of the memory) stays behind.
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
+    if loaded.runtime == "docker":
+        match uvloop.run(_until_signalled(loaded, app.enrol)):
+            case app.Enrolment.STOPPED:
+                return 0
+            case app.Enrolment.JOINED:
+                # Begin again with an identity on disk: what joining needed (a tenth of the memory) stays behind.
+                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
     uvloop.run(_until_signalled(loaded, app.serve))
     return 0
 

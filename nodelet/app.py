@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from enum import Enum
 
 from nodelet.enrol import has_identity, identity_of, token_of
 from nodelet.http import http_port
@@ -40,22 +41,30 @@ async def serve(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Ev
     log.info("stopped; pods stay as they are")
 
 
-async def enrol(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Event) -> bool:
-    """Join the cluster if this host has not; whether it did now.
+class Enrolment(Enum):
+    """How enrolling ended."""
+
+    KNOWN = "this host had joined before"
+    JOINED = "it joined now"
+    STOPPED = "it was stopped before it could join"
+
+
+async def enrol(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Event) -> Enrolment:
+    """Join the cluster if this host has not, for as long as that takes.
 
     Raises:
         PodiumError: The token is malformed, or there is none.
     """
     state = await asyncio.to_thread(StateDirectory, settings.data_dir)
     if await asyncio.to_thread(has_identity, settings, state):
-        return False
+        return Enrolment.KNOWN
     async with asyncio.TaskGroup() as group:
         joining = group.create_task(identity_of(settings, state, clock), name="join")
         halted = group.create_task(stopping.wait(), name="wait for a signal")
         await asyncio.wait({joining, halted}, return_when=asyncio.FIRST_COMPLETED)
         joining.cancel()
         halted.cancel()
-    return not joining.cancelled()
+    return Enrolment.STOPPED if joining.cancelled() else Enrolment.JOINED
 
 
 async def _live(settings: NodeletSettings, clock: Clock) -> None:

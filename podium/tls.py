@@ -104,13 +104,16 @@ def explain_refusal(host: str, port: int, tls: TlsFiles, timeout: float = 5.0) -
     try:
         if tls.certificate:
             _load_chain(context, tls)
-        with (
-            socket.create_connection((host, port), timeout) as raw,
-            context.wrap_socket(raw, server_hostname=SERVER_NAME) as secured,
-        ):
-            # In TLS 1.3 the server judges the client's certificate after the client's handshake is over.
-            secured.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
-            refused = not secured.recv(1)
+        with socket.create_connection((host, port), timeout) as raw:
+            try:
+                secured = context.wrap_socket(raw, server_hostname=SERVER_NAME)
+            except (ssl.SSLEOFError, ConnectionResetError):
+                # Before it has shown itself: a port that is forwarded to nobody, or a master that is just starting.
+                return f"{where} closes connections: no master serves there yet"
+            with secured:
+                # In TLS 1.3 the server judges the client's certificate after the client's handshake is over.
+                secured.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+                refused = not secured.recv(1)
     except ssl.SSLCertVerificationError as error:
         return f"the master at {where} is of another cluster, or its certificate has expired ({error.verify_message})"
     except (ssl.SSLError, ConnectionResetError):

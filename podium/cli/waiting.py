@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from podium.cli.session import Session
-from podium.errors import DeadlineExceeded, NotFound
+from podium.errors import DeadlineExceeded, NotFound, Unavailable
 from podium.objects.kinds import Kind
 
 
@@ -42,7 +42,7 @@ async def until(
     try:
         async with asyncio.timeout(deadline.left):
             if everything or selector:
-                objects: list[Any] = await session.client.list(kind.message, selector=selector, namespace=namespace)
+                objects, _ = await _listed(session, kind, namespace, selector)
                 if not objects:
                     raise NotFound(f"no {kind.plural} to wait for")
                 pending |= {o.metadata.name for o in objects}
@@ -56,8 +56,8 @@ async def _watch(
     session: Session, kind: Kind, pending: set[str], met: Callable[[Any | None], bool], on_met: Callable[[str], None],
     namespace: str | None,
 ) -> None:  # fmt: skip
-    objects, revision = await session.client.list_at(kind.message, namespace=namespace)
-    present: dict[str, Any] = {o.metadata.name: o for o in objects}  # type: ignore[attr-defined]
+    objects, revision = await _listed(session, kind, namespace)
+    present: dict[str, Any] = {o.metadata.name: o for o in objects}
     for name in sorted(pending):
         _settle(name, present.get(name), pending, met, on_met)
     if not pending:
@@ -69,6 +69,17 @@ async def _watch(
             _settle(name, None if change.type == "DELETED" else change.object, pending, met, on_met)
             if not pending:
                 return
+
+
+async def _listed(session: Session, kind: Kind, namespace: str | None, selector: str = "") -> tuple[list[Any], str]:
+    """What is there, and since which revision. A master that is away is waited for: the caller has a deadline."""
+    attempt = 0
+    while True:
+        try:
+            return await session.client.list_at(kind.message, namespace=namespace, selector=selector)
+        except Unavailable:
+            await session.client.connection.pause(attempt)
+            attempt += 1
 
 
 def _settle(
