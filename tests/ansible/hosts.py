@@ -75,7 +75,7 @@ class Host:
             "install -o admin -g admin -m 0600 /dev/stdin /home/admin/.ssh/authorized_keys",
             stdin=public_key.read_bytes(),
         )
-        self.sh("systemctl is-system-running --wait")
+        self.sh("timeout 50 sh -c 'until systemctl is-system-running --wait; do sleep 0.1; done'")
 
     def sh(self, command: str, *, check: bool = True, stdin: bytes | None = None, timeout: float = 60) -> str:
         """Run a shell command on the host, as root."""
