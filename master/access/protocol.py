@@ -7,7 +7,7 @@ Reader returns are shared and must never be changed: copy first (`writer.mutate`
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -63,6 +63,14 @@ class Reader(Protocol):
 
     def list(self, kind: type[M], namespace: str = "", selector: Selector | None = None) -> builtins.list[M]:
         """Objects of a kind (in a namespace; matching labels), in order of namespace and name."""
+        ...
+
+    def count(self, kind: type[Message]) -> int:
+        """How many objects of a kind there are."""
+        ...
+
+    def longest_unchanged(self, kind: type[M]) -> Iterator[M]:
+        """Objects of a kind, in the order of their last change; each is decoded only when the iterator gets there."""
         ...
 
     def owned_by(self, kind: type[M], uid: str) -> builtins.list[M]:

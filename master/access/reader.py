@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -48,6 +49,13 @@ class CacheReader:
             return [item.message for item in items]
         matches = selector.matches
         return [m for item in items if matches((m := item.message).metadata.labels)]
+
+    def count(self, kind: type[Message]) -> int:
+        return self._cache.tables[kind_of(kind).name].count
+
+    def longest_unchanged(self, kind: type[M]) -> Iterator[M]:
+        items = sorted(self._cache.tables[kind_of(kind).name].scan(), key=attrgetter("revision"))
+        return (item.message for item in items)
 
     def owned_by(self, kind: type[M], uid: str) -> builtins.list[M]:
         return [item.message for item in self._cache.tables[kind_of(kind).name].owned_by(uid)]

@@ -1,4 +1,6 @@
-"""The watch cache: every object in memory, decoded, at one revision; all reads and watches are served from it.
+"""The watch cache: every object in memory, at one revision; all reads and watches are served from it.
+
+Objects are kept as stored and decoded, but for kinds that are seldom read (`master.cache.retention`).
 
 It loads the store once and then follows its events in order. Each event updates the kind's table and indexes, joins the
 kind's history (for watches), and is told to listeners (for subscriptions), all in one step of the event loop: who reads
@@ -23,6 +25,7 @@ from prometheus_client import Gauge
 from master.cache.guard import verify
 from master.cache.history import History
 from master.cache.item import Event, Item
+from master.cache.retention import retention_of
 from master.cache.table import Table
 from master.store.protocol import Revision, Store, StoreEvent
 from podium.aio.tasks import forever
@@ -141,9 +144,12 @@ class WatchCache:
         entries, revision = await self._store.list()
         with _collector_paused():
             for entry in entries:
-                self._tables[entry.key.kind].put(Item(entry.key, entry.value, entry.revision))
+                item = Item(entry.key, entry.value, entry.revision)
+                self._tables[entry.key.kind].put(item)
+                if retention_of(entry.key.kind).compact:
+                    item.forget_message()
         self._revision = revision
-        self._histories = {kind.name: History(revision) for kind in KINDS}
+        self._histories = {kind.name: History(revision, retention_of(kind.name)) for kind in KINDS}
         for name, table in self._tables.items():
             OBJECTS.labels(name).set_function(partial(getattr, table, "count"))
 

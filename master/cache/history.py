@@ -14,22 +14,20 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from master.cache.item import Event
+from master.cache.retention import Retention
 from podium.errors import Expired, TooSlow
 
-KEEP_EVENTS = 10_000
-# Events younger than this keep the decoded form of the objects that they replaced.
-KEEP_DECODED = 1_000
 # Seconds between two publications: so much a watcher, up to a limit.
 GATHER_A_WATCHER = 0.0002
 GATHER_AT_MOST = 0.02
 
 
 class History:
-    """At least the `keep` newest events of a kind that came after the revision `floor`."""
+    """The newest events of a kind that came after the revision `floor`: at least as many as are to be retained."""
 
-    def __init__(self, floor: int, keep: int = KEEP_EVENTS) -> None:
+    def __init__(self, floor: int, retention: Retention | None = None) -> None:
         self._floor = floor
-        self._keep = keep
+        self._retention = retention or Retention()
         self._events: list[Event] = []
         self._dropped = 0  # events that were here once; positions count from the first ever
         self._published = 0
@@ -56,19 +54,18 @@ class History:
     def append(self, event: Event) -> None:
         """Add an event that is newer than all here."""
         self._events.append(event)
-        if len(self._events) > KEEP_DECODED:
-            self._cool(self._events[-KEEP_DECODED - 1])
-        if len(self._events) > 2 * self._keep:
-            surplus = len(self._events) - self._keep
+        if len(self._events) > self._retention.decoded:
+            self._cool(self._events[-self._retention.decoded - 1])
+        if len(self._events) > self._retention.most_events:
+            surplus = len(self._events) - self._retention.events
             self._floor = self._events[surplus - 1].revision
             self._dropped += surplus
             del self._events[:surplus]
 
-    @staticmethod
-    def _cool(event: Event) -> None:
+    def _cool(self, event: Event) -> None:
         if event.old is not None:
             event.old.forget_message()
-        if event.removed:
+        if event.removed or self._retention.compact:
             event.new.forget_message()
         event.wire = event.change = None
 

@@ -14,17 +14,18 @@ from podium.objects.kinds import BY_NAME, Key
 class Item:
     """An object at a revision: its stored bytes, and its message, decoded when first needed.
 
-    The message is shared by all readers and must not be changed. Superseded items forget theirs after a while, to save
-    memory, and decode it again should a slow watcher still ask.
+    The message is shared by all readers and must not be changed. It takes some eight times the memory of the bytes, so
+    an item that is seldom read forgets it; who asks nevertheless gets one of their own, which the item does not keep.
     """
 
-    __slots__ = ("_message", "key", "revision", "value")
+    __slots__ = ("_forgets", "_message", "key", "revision", "value")
 
     def __init__(self, key: Key, value: bytes, revision: int, message: Any = None) -> None:
         self.key = key
         self.value = value
         self.revision = revision
         self._message = message
+        self._forgets = False
 
     @classmethod
     def blank(cls, kind: str, revision: int) -> Item:
@@ -34,9 +35,12 @@ class Item:
     @property
     def message(self) -> Any:
         """The object, with its resourceVersion."""
-        if self._message is None:
-            self._message = self.decode()
-        return self._message
+        message = self._message
+        if message is None:
+            message = self.decode()
+            if not self._forgets:
+                self._message = message
+        return message
 
     @property
     def encoded(self) -> bytes:
@@ -48,8 +52,9 @@ class Item:
         return BY_NAME[self.key.kind].message.FromString(self.encoded)
 
     def forget_message(self) -> None:
-        """Drop the decoded form."""
+        """Drop the decoded form, and keep none from now on."""
         self._message = None
+        self._forgets = True
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import pytest
 
 from master.access.authorship import CHANGED_BY
 from master.access.protocol import Mutate
+from master.cache.retention import Retention
 from master.store.memory import MemoryStore
 from master.store.sqlite import SqliteStore
 from podium.codec.json import dumps
@@ -503,7 +504,7 @@ async def test_an_old_continue_token_expires(api: Api, monkeypatch: pytest.Monke
     await api.create(pod("a"))
     await api.create(pod("b"))
     page = await api.stub.List(wire.ListRequest(kind="Pod", limit=1))
-    monkeypatch.setattr(api.cache.history("Pod"), "_keep", 3)
+    monkeypatch.setattr(api.cache.history("Pod"), "_retention", Retention(events=3))
     for i in range(10):
         await api.create(pod(f"c{i}"))
     with pytest.raises(Expired, match="list again"):

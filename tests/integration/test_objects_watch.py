@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from master.api import objects
+from master.cache.retention import Retention
 from master.store.memory import MemoryStore
 from podium.client.failures import from_rpc_error
 from podium.errors import BadRequest, Expired, Forbidden, PodiumError, TooSlow
@@ -174,7 +175,7 @@ async def test_refused_watches(api: Api, request_: dict[str, Any], error: type[P
 
 async def test_history_that_is_gone_is_expired(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     start = api.reader.revision
-    monkeypatch.setattr(api.cache.history("Pod"), "_keep", 4)
+    monkeypatch.setattr(api.cache.history("Pod"), "_retention", Retention(events=4))
     for i in range(20):
         await api.create(pod(f"p{i}"))
     with pytest.raises(Expired, match="list again"):
@@ -194,7 +195,7 @@ async def read_all(call: Any) -> None:
 
 async def test_who_never_reads_is_told_and_slows_nobody(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "SEND_SECONDS", 0.2)
-    monkeypatch.setattr(api.cache.history("Pod"), "_keep", 50)
+    monkeypatch.setattr(api.cache.history("Pod"), "_retention", Retention(events=50))
     start, before = str(api.reader.revision), refused_watches()
     options = [("grpc.http2.lookahead_bytes", 1024), ("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}", options=options) as channel:

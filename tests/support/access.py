@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -67,6 +67,12 @@ class FakeAccess:
     def list(self, kind: type[M], namespace: str = "", selector: Selector | None = None) -> list[M]:
         wanted = kind_of(kind).name
         return [o for k, o in sorted(self.objects.items()) if k.kind == wanted and namespace in ("", k.namespace)]
+
+    def count(self, kind: type[Message]) -> int:
+        return len(self.list(kind))
+
+    def longest_unchanged(self, kind: type[M]) -> Iterator[M]:
+        return iter(sorted(self.list(kind), key=lambda o: int(o.metadata.resource_version)))  # type: ignore[attr-defined]
 
     def owned_by(self, kind: type[M], uid: str) -> builtins.list[M]:
         return [o for o in self.list(kind) if any(ref.uid == uid for ref in o.metadata.owner_references)]  # type: ignore[attr-defined]

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from master.cache.cache import WatchCache
-from master.cache.history import KEEP_DECODED, History
+from master.cache.history import History
 from master.cache.item import Event, Item
+from master.cache.retention import Retention, retention_of
 from master.cache.stamp import stamp
 from master.cache.table import Table
 from master.store.memory import MemoryStore
@@ -106,7 +107,7 @@ async def test_a_cursor_starts_after_any_revision_that_is_kept() -> None:
 
 
 async def test_a_cursor_that_falls_behind_is_told() -> None:
-    history = History(floor=0, keep=3)
+    history = History(floor=0, retention=Retention(events=6))
     cursor = history.cursor(0)
     for revision in range(1, 7):
         history.append(added("a", revision))
@@ -163,10 +164,29 @@ def test_old_events_drop_what_they_had_decoded() -> None:
     message = first.message
     history.append(Event(first, item(pod("a", node="n"), 2), removed=False))
     assert first.message is message
-    for revision in range(3, KEEP_DECODED + 3):
+    for revision in range(3, Retention().decoded + 3):
         history.append(added("b", revision))
     assert first.message is not message
     assert first.message == message
+
+
+def test_objects_of_a_compact_kind_are_soon_kept_as_bytes_only() -> None:
+    kept = {}
+    for compact in (False, True):
+        history = History(floor=0, retention=Retention(decoded=1, compact=compact))
+        first = item(pod("a"), 1)
+        message = first.message
+        history.append(Event(None, first, removed=False))
+        assert first.message is message, "its writer and subscribers are about to read it"
+        history.append(added("b", 2))
+        assert first.message == message
+        kept[compact] = first.message is first.message
+    assert kept == {False: True, True: False}
+
+
+def test_events_are_a_compact_kind_and_others_are_not() -> None:
+    assert retention_of("Event").compact
+    assert not retention_of("Pod").compact
 
 
 # ---------------------------------------------------------------- the cache

@@ -89,13 +89,26 @@ async def test_a_refusal_fails_nobody() -> None:
     assert not access.list(Event)
 
 
-def test_events_expire_by_when_they_were_last_added_to() -> None:
-    def event(name: str, first: float, last: float | None) -> Event:
-        made = Event(first_timestamp=timestamp(at(first)))
-        made.metadata.name = name
-        if last is not None:
-            made.last_timestamp.CopyFrom(timestamp(at(last)))
-        return made
+def _event(name: str, first: float, last: float | None) -> Event:
+    made = Event(first_timestamp=timestamp(at(first)))
+    made.metadata.name = name
+    made.metadata.creation_timestamp.CopyFrom(timestamp(at(0)))
+    if last is not None:
+        made.last_timestamp.CopyFrom(timestamp(at(last)))
+    return made
 
-    events = [event("old", 0, 0), event("repeated", 0, 3000), event("unrepeated", 0, None)]
+
+def test_events_expire_by_when_they_were_last_added_to() -> None:
+    events = [_event("old", 0, 0), _event("unrepeated", 0, None), _event("repeated", 0, 3000)]
     assert [k.name for k in plan_expiry(events, 3600, at(3600))] == ["old", "unrepeated"]
+
+
+def test_an_event_from_a_clock_ahead_does_not_stop_expiry() -> None:
+    events = [_event("ahead", 9000, 9999), _event("old", 0, 0)]
+    assert [k.name for k in plan_expiry(events, 3600, at(3600))] == ["ahead", "old"]
+
+
+def test_beyond_the_bound_the_events_that_were_longest_unchanged_go() -> None:
+    events = iter([_event(name, 0, 0) for name in "abcdef"])
+    assert [k.name for k in plan_expiry(events, 3600, at(1), surplus=2)] == ["a", "b"]
+    assert next(events).metadata.name == "d", "no more are read than needed"
