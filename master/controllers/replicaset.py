@@ -128,7 +128,11 @@ def replicaset_status(
     for pod in filter(is_active, pods):
         replicas += 1
         labels = pod.metadata.labels
-        fully_labeled += all(labels.get(key) == value for key, value in template_labels)
+        for key, value in template_labels:  # a plain loop: it runs for every pod at every change of one
+            if labels.get(key) != value:
+                break
+        else:
+            fully_labeled += 1
         wait = available_in(pod, min_ready, now)
         if wait is not None:
             ready += 1
@@ -194,7 +198,9 @@ class ReplicaSetController:
             failure = await self._create(replica_set, plan.create)
         elif plan.delete:
             await self._delete(replica_set, plan.delete)
-        wait = await self._write_status(replica_set, failure)
+        if plan.create or plan.delete:
+            pods = self._controlled(replica_set)
+        wait = await self._write_status(replica_set, pods, failure)
         if failure is not None:
             raise failure
         return Done(plan.because) if wait is None else After(wait, f"{plan.because}; some wait to be available")
@@ -242,8 +248,10 @@ class ReplicaSetController:
             if isinstance(result, PodiumError) and not isinstance(result, NotFound):
                 raise result
 
-    async def _write_status(self, replica_set: ReplicaSet, failure: PodiumError | None) -> float | None:
-        status, wait = replicaset_status(replica_set, self._controlled(replica_set), self._clock.now(), failure)
+    async def _write_status(
+        self, replica_set: ReplicaSet, pods: Sequence[Pod], failure: PodiumError | None
+    ) -> float | None:
+        status, wait = replicaset_status(replica_set, pods, self._clock.now(), failure)
         current = self._reader.get(ReplicaSet, replica_set.metadata.namespace, replica_set.metadata.name)
         if current is None or current.metadata.uid != replica_set.metadata.uid or current.status == status:
             return wait

@@ -44,9 +44,9 @@ SECONDS = Histogram(
 DEPTH = Gauge("podium_master_reconcile_queue_depth", "Keys that wait for a worker.", ["controller"])
 
 RECONCILE_TIMEOUT = 60.0
-QUICK = 0.02
+QUICK = 0.003
 """Seconds; a reconciliation that takes longer gives its key a rest of `REST` times the excess, `LONGEST_REST` at most:
-a ReplicaSet of thousands of pods that become ready one by one must not be counted anew for each of them."""
+a ReplicaSet of a thousand pods that become ready one by one must not be counted anew for each of them."""
 REST = 3.0
 LONGEST_REST = 0.5
 RESUBSCRIBE_AFTER = 1.0
