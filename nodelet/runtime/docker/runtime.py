@@ -13,11 +13,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from docker import APIClient
 
-from nodelet.runtime.docker import events, translate
+from nodelet.runtime.docker import events, oom, translate
 from nodelet.runtime.docker.engine import DEFAULT_SOCKET, Conflict, Engine, NotFound
 from nodelet.runtime.docker.images import DockerImages
 from nodelet.runtime.docker.sandbox import create_once, ensure_sandbox_image, start_sandbox
@@ -32,10 +33,12 @@ from nodelet.runtime.protocol import (
     RuntimeInfo,
     Sandbox,
     SandboxSpec,
+    State,
 )
 from podium.aio.clock import Clock, SystemClock
 
 CAP_SYS_RESOURCE = 24
+KILLED = 137  # 128 + SIGKILL
 STOP_MARGIN = 30.0
 """Seconds beyond the grace in which a killed container must have ended."""
 
@@ -101,7 +104,7 @@ class DockerRuntime(DockerImages, DockerStreams):
         except NotFound:
             return None
         sandbox = translate.kind_of(inspect["Config"]["Labels"]) == "sandbox"
-        record = translate.sandbox_of(inspect) if sandbox else translate.container_of(inspect)
+        record = translate.sandbox_of(inspect) if sandbox else await _with_cause(translate.container_of(inspect))
         if inspect["State"]["Status"] != "created":  # a failed start changes this state from within
             self._seen[id_] = (inspect["State"]["Status"], record)
         return record
@@ -195,6 +198,15 @@ class DockerRuntime(DockerImages, DockerStreams):
 
     async def close(self) -> None:
         await self._engine.close()
+
+
+async def _with_cause(record: ContainerRecord) -> ContainerRecord:
+    """A container that was killed, as the kernel tells it where the engine does not know why."""
+    if record.state is not State.EXITED or record.exit_code != KILLED or record.oom_killed:
+        return record
+    if oom.names_victim(await asyncio.to_thread(oom.kernel_log), record.id):
+        return replace(record, oom_killed=True)
+    return record
 
 
 def oom_floor() -> int:
