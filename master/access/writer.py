@@ -4,14 +4,14 @@ Every write is an `Attempt`: a plan is made from the cache, without awaiting, an
 is still at the revision that the plan was made from. When it is not, the plan is made again, and decides anew: a second
 create of a name is refused then, an update with a resourceVersion is a conflict, an unconditional one is repeated.
 
-Many writes are planned together and handed to the store together; of those that are about the same object, the later
-wait until the earlier are done.
+Many writes are planned some at a time, and handed to the store, which writes them while the next are planned; of those
+that are about the same object, the later wait until the earlier are done.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, assert_never
 
 from google.protobuf.message import Message
@@ -41,6 +41,8 @@ M = TypeVar("M", bound=Message)
 _Outcome = Message | PodiumError | Mismatch
 
 ATTEMPTS = 16
+TOGETHER = 100
+"""Writes that are planned in one step of the event loop, some five milliseconds of it, and committed as one group."""
 
 
 class StoreWriter:
@@ -129,13 +131,23 @@ class StoreWriter:
     async def _round(self, attempts: dict[int, Attempt]) -> dict[int, _Outcome]:
         """Plan and commit what can be now; an attempt without an outcome waits for one before it on the same key."""
         outcomes: dict[int, _Outcome] = {}
-        groups: dict[bool, dict[int, Planned]] = {False: {}, True: {}}
-        taken: set[Key] = set()
+        committing: list[tuple[list[int], asyncio.Task[Sequence[_Outcome]]]] = []
+        async with asyncio.TaskGroup() as commits:
+            first = list(_first_of_each_key(attempts))
+            for start in range(0, len(first), TOGETHER):
+                groups = self._planned({i: attempts[i] for i in first[start : start + TOGETHER]}, outcomes)
+                for durable, group in groups.items():
+                    commit = commits.create_task(self._commit(list(group.values()), durable=durable))
+                    committing.append((list(group), commit))
+                await asyncio.sleep(0)  # the store writes these while the next are planned
+        for indices, commit in committing:
+            outcomes.update(zip(indices, commit.result(), strict=True))
+        return outcomes
+
+    def _planned(self, attempts: dict[int, Attempt], outcomes: dict[int, _Outcome]) -> dict[bool, dict[int, Planned]]:
+        """What is to be committed, durably or not; what has an outcome already is put with the `outcomes`."""
+        groups: dict[bool, dict[int, Planned]] = {}
         for index, attempt in attempts.items():
-            if attempt.key in taken:
-                continue
-            if attempt.key.name:
-                taken.add(attempt.key)
             try:
                 planned = attempt.plan()
             except PodiumError as error:
@@ -144,12 +156,8 @@ class StoreWriter:
             if planned.op is None or attempt.dry_run:
                 outcomes[index] = planned.unwritten
             else:
-                groups[planned.durable][index] = planned
-        for durable, group in groups.items():
-            if group:
-                committed = await self._commit(list(group.values()), durable=durable)
-                outcomes.update(zip(group, committed, strict=True))
-        return outcomes
+                groups.setdefault(planned.durable, {})[index] = planned
+        return groups
 
     async def _commit(self, group: Sequence[Planned], *, durable: bool) -> Sequence[_Outcome]:
         ops = [planned.op for planned in group if planned.op is not None]
@@ -304,6 +312,16 @@ class StoreWriter:
         if item is None:
             raise not_found(key)
         return item
+
+
+def _first_of_each_key(attempts: dict[int, Attempt]) -> Iterator[int]:
+    """Indices of the attempts that need not wait for another; a name that is yet to be generated is like no other."""
+    taken: set[Key] = set()
+    for index, attempt in attempts.items():
+        if attempt.key not in taken:
+            yield index
+            if attempt.key.name:
+                taken.add(attempt.key)
 
 
 def _contended(key: Key) -> Conflict:

@@ -20,8 +20,8 @@ from master.api.status import to_status
 from podium.errors import PodiumError
 from podium.v1.objects_service_pb2 import BatchRequest, BatchResponse
 
-# Writes that are planned in one step of the event loop: some ten milliseconds of it.
-GROUP = 200
+# Writes that are answered in one frame.
+GROUP = 400
 # Frames.
 READ_AHEAD = 256
 
