@@ -39,6 +39,10 @@ DEFAULT_DEADLINE = 60.0
 log = get_logger(__name__)
 
 
+_CALLER_LEFT = grpc.aio.InternalError
+"""What gRPC raises from sending a message when nobody is there to receive it."""
+
+
 class Instrumentation:
     """Wraps the handlers of servicers.
 
@@ -119,7 +123,7 @@ class Instrumentation:
 
     async def _failed(self, method: str, context: Any, error: BaseException) -> None:
         """End the call with the status of `error`; returns only when gRPC knows by itself how it ended."""
-        if isinstance(error, asyncio.CancelledError):
+        if isinstance(error, asyncio.CancelledError | _CALLER_LEFT):
             REQUESTS.labels(method, "CANCELLED").inc()
         elif isinstance(error, grpc.aio.AbortError):
             REQUESTS.labels(method, getattr(context.code(), "name", "UNKNOWN")).inc()

@@ -12,6 +12,7 @@ from podium.errors import DeadlineExceeded, Invalid, PodiumError, Unavailable, V
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _NOT_CONNECTED = "failed to connect to all addresses"  # as gRPC's core words it
+_BY_CALLER = "Locally cancelled"  # as gRPC's Python words it
 
 
 def from_rpc_error(error: grpc.RpcError) -> PodiumError:
@@ -22,7 +23,7 @@ def from_rpc_error(error: grpc.RpcError) -> PodiumError:
         if key == _DETAILS_KEY:
             return from_status(status_pb2.Status.FromString(value))
     message = call.details() or call.code().name
-    if code == Unavailable.code:
+    if code == Unavailable.code or _broken_off(call):
         return Unavailable(f"no master answers: {message}")
     if code == DeadlineExceeded.code:
         return DeadlineExceeded("the master did not answer in time")
@@ -33,6 +34,11 @@ def never_sent(error: grpc.RpcError) -> bool:
     """Whether the call failed before any master saw it, so that even a write may be tried again."""
     call: Any = error
     return bool(call.code() is grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED in (call.details() or ""))
+
+
+def _broken_off(call: Any) -> bool:
+    """Whether the call was cancelled by the other side, which a master that is overloaded or goes away may do."""
+    return call.code() is grpc.StatusCode.CANCELLED and not (call.details() or "").startswith(_BY_CALLER)
 
 
 def from_status(status: status_pb2.Status) -> PodiumError:

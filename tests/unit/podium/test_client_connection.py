@@ -68,6 +68,23 @@ async def test_a_read_is_repeated_and_stays_where_it_was_answered() -> None:
     assert masters.asked == ["a:1", "b:1", "b:1"]
 
 
+async def test_a_call_that_the_master_broke_off_counts_as_unanswered() -> None:
+    broken_off = failure(grpc.StatusCode.CANCELLED, "Received RST_STREAM with error code 8")
+    masters = Masters(broken_off, "done", broken_off)
+    assert await masters.call(masters.answer, repeatable=True) == "done"
+    with pytest.raises(Unavailable, match="RST_STREAM"):
+        await masters.call(masters.answer, repeatable=False)
+    assert masters.asked == ["a:1", "b:1", "b:1"]
+
+
+async def test_a_call_that_the_caller_broke_off_is_not_repeated() -> None:
+    masters = Masters(failure(grpc.StatusCode.CANCELLED, "Locally cancelled by application!"), "done")
+    with pytest.raises(PodiumError) as raised:
+        await masters.call(masters.answer, repeatable=True)
+    assert not isinstance(raised.value, Unavailable)
+    assert masters.asked == ["a:1"]
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [(grpc.StatusCode.NOT_FOUND, NotFound), (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceeded)],
