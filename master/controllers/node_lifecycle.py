@@ -9,8 +9,8 @@ Pods leave for NoExecute taints when their tolerations say so (by default a seco
 deleted through the API, and replaced at once, since a pod that is being deleted no longer counts. The object of a pod
 on a silent node stays, terminating, until the node is back to confirm it or its Node object is deleted.
 
-Who is silent and who must not be given up is decided over all nodes at once by `fleet`; a held node gets no NoExecute
-taint. What is to be done about one node is `plan_node`.
+Who is silent and who must not be given up is decided over all nodes at once by `fleet`; a node that is held, or waits
+its turn, gets no NoExecute taint. What is to be done about one node is `plan_node`.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def plan_node(
 
 def _sentence(lapsed: bool, held: bool, evicted: int) -> str:
     if lapsed and held:
-        return "is silent with most other nodes: held"
+        return "is silent with many other nodes: its pods stay for now"
     if lapsed:
         return f"is silent: {evicted} pods leave"
     return f"is heard: {evicted} pods leave" if evicted else "is heard"
@@ -194,10 +194,12 @@ class NodeLifecycleController:
         heard = {n.metadata.name: self._liveness.last_heard(n.metadata.name) for n in self._reader.list(Node)}
         now = self._clock.monotonic()
         fleet = self._fleet = assess(heard, started=self._started, now=now, before=before, settings=self._settings)
-        for name in (before.lapsed ^ fleet.lapsed) | (before.held ^ fleet.held):
+        for name in (before.lapsed ^ fleet.lapsed) | (before.waiting ^ fleet.waiting):
             self._wake(Key("Node", "", name))
         self._tell_holds(before, fleet, len(heard))
-        sentence = f"{len(fleet.lapsed)} of {len(heard)} nodes are silent, {len(fleet.held)} of them held"
+        if (queue := len(fleet.waiting - fleet.held)) and before.waiting == before.held:
+            log.warning("many nodes fell silent: they are given up a few at a time", waiting=queue, nodes=len(heard))
+        sentence = f"{len(fleet.lapsed)} of {len(heard)} nodes are silent, {len(fleet.held)} of them held, {queue} wait"
         return After(fleet.recheck, sentence) if fleet.recheck is not None else Done("there are no nodes")
 
     def _tell_holds(self, before: Fleet, fleet: Fleet, total: int) -> None:
@@ -227,7 +229,7 @@ class NodeLifecycleController:
             node,
             self._reader.pods_on(key.name),
             lapsed=key.name in fleet.lapsed,
-            held=key.name in fleet.held,
+            held=key.name in fleet.waiting,
             now=self._clock.now(),
             settings=self._settings,
         )

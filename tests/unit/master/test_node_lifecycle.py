@@ -83,10 +83,45 @@ def test_a_hold_outlasts_its_reason_and_then_ends() -> None:
     assert not later.held
 
 
+def _given_up(fleet: Fleet) -> frozenset[str]:
+    return fleet.lapsed - fleet.waiting
+
+
+@pytest.mark.parametrize(("nodes", "lost", "at_once"), [(3, 1, 1), (3, 2, 2), (10, 5, 5), (100, 20, 5), (1000, 20, 10)])
+def test_a_few_are_given_up_at_once_and_the_others_in_turn(nodes: int, lost: int, at_once: int) -> None:
+    silence = _nodes(nodes - lost, 0) | {f"lost{i:02}": 6 - i / 100 for i in range(lost)}
+    first = _assess(silence)
+    assert not first.held
+    assert sorted(_given_up(first)) == [f"lost{i:02}" for i in range(at_once)]
+    assert _given_up(_assess(silence, before=first, now=NOW + S.window - 1)) == _given_up(first)
+    assert len(_given_up(_assess(silence, before=first, now=NOW + S.window))) == min(lost, 2 * at_once)
+
+
+def test_a_node_that_comes_back_leaves_the_queue() -> None:
+    silence = _nodes(90, 0) | {f"lost{i}": 5 for i in range(7)}
+    first = _assess(silence)
+    assert first.waiting == {"lost5", "lost6"}
+    later = _assess(silence | {"lost5": 0, "lost0": 0}, before=first, now=NOW + 1)
+    assert later.waiting == {"lost6"}
+    assert _given_up(later) == {f"lost{i}" for i in range(1, 5)}
+
+
+@pytest.mark.parametrize("minutes", [1, 2])
+def test_a_partition_that_nodes_notice_one_by_one_is_held_in_time(minutes: int) -> None:
+    """Every node of 1,000 is heard for the last time at some moment of these minutes."""
+    fleet, ends = NOBODY, {f"n{i:03}": NOW + i * 60 * minutes / 1000 for i in range(1000)}
+    for second in range(1, 60 * minutes + 60, 2):
+        now = NOW + second
+        heard = {name: min(end, now) for name, end in ends.items()}
+        fleet = assess(heard, started=0, now=now, before=fleet, settings=S)
+    assert len(fleet.lapsed) == 1000
+    assert len(_given_up(fleet)) <= 60 * minutes
+
+
 @given(st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.floats(0, 100), max_size=30))
 def test_never_are_most_given_up_together(silence: dict[str, float]) -> None:
     fleet = _assess(dict(silence))
-    given_up = [s for n, s in silence.items() if n in fleet.lapsed - fleet.held]
+    given_up = [s for n, s in silence.items() if n in fleet.lapsed - fleet.waiting]
     assert fleet.held <= fleet.lapsed
     for moment in given_up:
         group = [s for s in given_up if abs(s - moment) <= S.together / 2]
