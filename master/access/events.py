@@ -38,7 +38,7 @@ WINDOW = 600.0
 BURST = 25
 REFILL = 30.0
 MOST_PENDING = 4096
-MOST_KNOWN = 8192
+MOST_KNOWN = 4096
 BATCH = 256
 GATHER = 0.1
 """Seconds for which events are gathered before they are written."""

@@ -19,7 +19,7 @@ from podium.objects.meta import seconds_since
 from podium.v1.core_pb2 import Event
 
 TTL = 3600.0
-MOST = 20_000
+MOST = 10_000
 SWEEP = 15.0
 BATCH = 500
 
