@@ -7,7 +7,7 @@ kind's history (for watches), and is told to listeners (for subscriptions), all 
 between steps sees one consistent revision.
 
 Writers read their own writes: they `wait_for` the revision that the store gave them. A writer that has the message at
-hand lends it (`lend`) before committing, so that the cache need not decode what has just been encoded.
+hand lends it (`lend`) before committing, so that the cache need not decode a new object that has just been encoded.
 """
 
 from __future__ import annotations
@@ -170,17 +170,22 @@ class WatchCache:
 
     def _event(self, stored: StoreEvent) -> Event:
         value, revision = stored.value, stored.revision
-        lent = self._lent.pop(id(value), None)
-        message = None
-        if lent is not None and lent[0] is value:
-            message = lent[1]
-            message.metadata.resource_version = str(revision)
         table = self._tables[stored.key.kind]
+        message = self._lent_for(value, revision)
+        if table.get(stored.key.namespace, stored.key.name) is not None:
+            message = None  # it was changed in place, and so holds its former parts as well: decoded anew it is smaller
         item = Item(stored.key, value, revision, message)
         old = table.remove(stored.key) if stored.removed else table.put(item)
         if old is not None and self._detect_mutation:
             verify(old)
         return Event(old, item, stored.removed)
+
+    def _lent_for(self, value: bytes, revision: int) -> Any:
+        lent = self._lent.pop(id(value), None)
+        if lent is None or lent[0] is not value:
+            return None
+        lent[1].metadata.resource_version = str(revision)
+        return lent[1]
 
     def _wake(self, told: Mapping[str, list[Event]]) -> None:
         for kind, events in told.items():

@@ -226,6 +226,21 @@ async def test_a_lent_message_is_used_and_stamped() -> None:
         cache.verify()
 
 
+async def test_a_lent_message_that_was_changed_in_place_is_not_kept() -> None:
+    store = MemoryStore()
+    async with WatchCache(store) as cache:
+        for revision, node in enumerate(("", "n1"), start=1):
+            message = pod("a", node=node)
+            value = message.SerializeToString(deterministic=True)
+            cache.lend(value, message)
+            await store.commit([Put(key_of(message), value)])
+            await cache.wait_for(revision)
+            found = cache.get(key_of(message))
+            assert found is not None
+            assert (found.message is message) == (revision == 1)
+            assert found.message.metadata.resource_version == str(revision)
+
+
 async def test_a_changed_object_is_found() -> None:
     store = MemoryStore()
     value = pod("a").SerializeToString(deterministic=True)
