@@ -26,6 +26,8 @@ from podium.aio.clock import Clock
 STDOUT, STDERR = 1, 2
 UPLOAD_TIMEOUT = 600.0
 EXIT_CODE_WAIT = 10.0
+KILL_LOOKS = 20
+KILL_LOOK_SECONDS = 0.05
 """Seconds after the end of output in which the engine must have noted the exit code."""
 
 
@@ -189,11 +191,19 @@ class DockerStreams:
             pause = min(pause * 2, 0.5)
 
     async def _kill_exec(self, exec_id: str, container_id: str) -> None:
-        """Docker has no call for this; the process id is the host's, so it can be signalled from here."""
+        """Docker has no call for this; the process id is the host's, so it can be signalled from here.
+
+        The engine learns that id a moment after the process has begun to write, so it is asked more than once.
+        """
         with suppress(RuntimeFault, OSError):
-            seen = await self._engine.call("ExecError", lambda api: api.exec_inspect(exec_id))
-            if seen["Running"] and _belongs(seen["Pid"], container_id):
-                os.kill(seen["Pid"], signal.SIGKILL)
+            for _ in range(KILL_LOOKS):
+                seen = await self._engine.call("ExecError", lambda api: api.exec_inspect(exec_id))
+                if seen["Pid"] and seen["Running"] and _belongs(seen["Pid"], container_id):
+                    os.kill(seen["Pid"], signal.SIGKILL)
+                    return
+                if seen["ExitCode"] is not None:
+                    return
+                await self._clock.sleep(KILL_LOOK_SECONDS)
 
     # ------------------------------------------------------------ logs
 
