@@ -55,7 +55,7 @@ integration: engine venv ## Conformance suites, and a master with hollow nodelet
 	@$(BIN)/pytest -q tests/conformance tests/integration
 
 rig: engine venv ## Tests on several hosts with their own Docker Engines: kill, cut, restart.
-	@$(BIN)/pytest -q -p no:cacheprovider tests/rig
+	@$(BIN)/pytest -q -p no:cacheprovider -o timeout_func_only=true --timeout=300 tests/rig
 
 # Not part of `test` yet: it takes some five minutes.
 test-ansible: engine venv ## Lint the playbooks, and play the life of a cluster on bare hosts with systemd and SSH.
