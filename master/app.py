@@ -45,6 +45,7 @@ from master.http import HttpServer
 from master.reconcile.runtime import ControllerRuntime
 from master.scheduler.scheduler import Scheduler
 from master.settings import STORE_FILE, MasterSettings
+from master.signals.prometheus import Prometheus, PrometheusSettings
 from master.store.compaction import Compactor
 from master.store.protocol import Store
 from master.store.sqlite import SqliteStore
@@ -81,6 +82,7 @@ class Ground:
     writer: StoreWriter
     authorizer: Authorizer
     tokens: TokenBook
+    prometheus: Prometheus
     endpoints: tuple[str, ...]
 
 
@@ -234,10 +236,23 @@ async def _ground(
                 writer=writer,
                 authorizer=authorizer,
                 tokens=TokenBook(reader=reader, writer=writer, clock=clock, pin=ca.pin),
+                prometheus=_prometheus(settings, clock),
                 endpoints=settings.endpoints(api.ports),
             )
     finally:
         await store.close()
+
+
+def _prometheus(settings: MasterSettings, clock: Clock) -> Prometheus:
+    return Prometheus(
+        PrometheusSettings(
+            url=settings.prometheus_url,
+            timeout=settings.prometheus_timeout,
+            token_file=settings.prometheus_token_file,
+            ca_file=settings.prometheus_ca_file,
+        ),
+        clock=clock,
+    )
 
 
 # ---------------------------------------------------------------- parts

@@ -10,6 +10,7 @@ from typing import Literal
 
 from podium.settings import Duration, SettingsError, option
 from podium.tls import API_PORT, JOIN_PORT, MASTER_HTTP_PORT, format_endpoint, parse_endpoint
+from podium.urls import parse_base
 
 STORE_FILE = "store.db"  # in data_dir
 
@@ -43,6 +44,12 @@ class MasterSettings:
     server_certificate_lifetime: Duration = option(90 * 86400.0, doc="How long the serving certificate lasts.")
     call_deadline: Duration = option(60.0, doc="Time allowed to a call whose client set no deadline.")
     history: Duration = option(300.0, doc="How far back a watch may resume before it must list again.")
+    prometheus_url: str = option(
+        "", doc="Base address of the Prometheus that autoscalers and rollouts may query, as http://prometheus:9090."
+    )
+    prometheus_timeout: Duration = option(5.0, doc="Time allowed to one query of Prometheus.")
+    prometheus_token_file: Path | None = option(None, doc="File with a bearer token for Prometheus.")
+    prometheus_ca_file: Path | None = option(None, doc="Certificates to trust for an https prometheus_url.")
     stop_grace: Duration = option(1.0, doc="Time that running calls get when the master stops.")
     log_level: Literal["debug", "info", "warning", "error"] = option("info", doc="Least level that is logged.")
     log_format: Literal["logfmt", "json"] = option("logfmt", doc="Form of log lines.")
@@ -78,6 +85,8 @@ def check(settings: MasterSettings) -> None:
             _address(name, text)
     if settings.http_listen:
         _address("http_listen", settings.http_listen)
+    if settings.prometheus_url:
+        _base("prometheus_url", settings.prometheus_url)
     if settings.lease <= 2 * settings.heartbeat:
         raise SettingsError(
             f"setting lease: {settings.lease:g}s must be more than two heartbeats ({settings.heartbeat:g}s each)"
@@ -95,6 +104,13 @@ def parse_listen(text: str) -> tuple[str, int]:
 def _address(name: str, text: str) -> None:
     try:
         parse_listen(text)
+    except ValueError as error:
+        raise SettingsError(f"setting {name}: {error}") from error
+
+
+def _base(name: str, text: str) -> None:
+    try:
+        parse_base(text)
     except ValueError as error:
         raise SettingsError(f"setting {name}: {error}") from error
 

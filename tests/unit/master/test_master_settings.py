@@ -23,6 +23,7 @@ def test_the_defaults_are_sound() -> None:
         (MasterSettings(join_listen=(":1",)), "setting join_listen"),
         (MasterSettings(advertise=("a:99999",)), "setting advertise"),
         (MasterSettings(http_listen="x:y"), "setting http_listen"),
+        (MasterSettings(prometheus_url="prometheus:9090"), "setting prometheus_url: 'prometheus:9090' must be http://"),
         (MasterSettings(heartbeat=2.0, lease=4.0), "setting lease: 4s must be more than two heartbeats"),
     ],
 )
