@@ -11,7 +11,7 @@ from podium.objects.conditions import set_condition
 from podium.objects.kinds import BY_NAME, Key
 from podium.objects.meta import is_terminating
 from podium.objects.pod import SCHEDULED
-from podium.objects.selectors import from_label_selector
+from podium.objects.selectors import workload_selector
 from podium.v1.apps_pb2 import Scale
 
 
@@ -42,14 +42,14 @@ def _cannot_bind(pod: Any, uid: str) -> str:
 
 
 def scale_of(workload: Any) -> Scale:
-    """The `scale` sub-resource of a Deployment or ReplicaSet."""
+    """The `scale` sub-resource of a workload that has replicas."""
     scale = Scale()
     for name in ("name", "namespace", "uid", "resource_version"):
         setattr(scale.metadata, name, getattr(workload.metadata, name))
     scale.metadata.creation_timestamp.CopyFrom(workload.metadata.creation_timestamp)
     scale.spec.replicas = workload.spec.replicas
     scale.status.replicas = workload.status.replicas
-    scale.status.selector = str(from_label_selector(workload.spec.selector))
+    scale.status.selector = str(workload_selector(workload))
     return scale
 
 

@@ -14,6 +14,7 @@ from master.controllers.pod_gc import PodGcController
 from master.controllers.replicaset import ReplicaSetController
 from master.reconcile.protocol import Controller
 from podium.aio.clock import Clock
+from podium.v1.apps_pb2 import ReplicaSet, ReplicationController
 
 
 def build(
@@ -28,7 +29,8 @@ def build(
     """Every controller, for `master.reconcile.runtime.ControllerRuntime.run`."""
     return [
         DeploymentController(reader=reader, writer=writer, events=events, clock=clock),
-        ReplicaSetController(reader=reader, writer=writer, events=events, clock=clock),
+        ReplicaSetController(ReplicaSet, reader=reader, writer=writer, events=events, clock=clock),
+        ReplicaSetController(ReplicationController, reader=reader, writer=writer, events=events, clock=clock),
         NodeLifecycleController(
             reader=reader, writer=writer, events=events, clock=clock, liveness=liveness, settings=fleet
         ),

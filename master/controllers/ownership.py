@@ -21,7 +21,7 @@ from podium.errors import Conflict, NotFound, PodiumError
 from podium.objects.kinds import Key, key_of, kind_of
 from podium.objects.meta import is_terminating, qualified_name
 from podium.objects.owners import controller_of, owner_reference, remove_owner
-from podium.objects.selectors import Selector, from_label_selector
+from podium.objects.selectors import Selector, workload_selector
 
 M = TypeVar("M", bound=Message)
 
@@ -89,7 +89,7 @@ def selecting(owners: Iterable[Any], obj: Any) -> Iterator[Key]:
     """The keys of owners that could adopt `obj`."""
     labels = _labels(obj)
     for owner in owners:
-        if from_label_selector(owner.spec.selector).matches(labels):
+        if workload_selector(owner).matches(labels):
             yield key_of(owner)
 
 

@@ -1,4 +1,6 @@
-"""ReplicaSet: as many pods of a template as asked for, no more and no fewer.
+"""ReplicaSet and ReplicationController: as many pods of a template as asked for, no more and no fewer.
+
+The two differ in how their selector is written, and in nothing that is decided here.
 
 A pod counts while it is neither over (Succeeded, Failed) nor being deleted; whatever stops counting is replaced at
 once. Reads see one's own writes, so there are no expectations to keep: what was created a moment ago is counted.
@@ -18,16 +20,17 @@ from typing import Any
 
 from master.access.protocol import Change, ChangeType, Create, Delete, EventRecorder, Reader, Writer, component
 from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.controllers.pods import matters, pod_from
 from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
 from podium.errors import NotFound, PodiumError
 from podium.objects.conditions import TRUE, remove_condition, set_condition
-from podium.objects.kinds import Key, key_of
+from podium.objects.kinds import Key, key_of, kind_of
 from podium.objects.meta import is_terminating
-from podium.objects.owners import controller_of, owner_reference
-from podium.objects.pod import PENDING, RUNNING, available_in, is_active, is_bound, is_ready, is_terminal
-from podium.objects.selectors import from_label_selector
-from podium.v1.apps_pb2 import ReplicaSet, ReplicaSetStatus
+from podium.objects.owners import controller_of
+from podium.objects.pod import PENDING, RUNNING, available_in, is_active, is_bound, is_terminal
+from podium.objects.selectors import workload_selector
+from podium.v1.apps_pb2 import ReplicaSet, ReplicaSetStatus, ReplicationController
 from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import DeleteOptions, Preconditions
 
@@ -37,7 +40,7 @@ REPLICA_FAILURE = "ReplicaFailure"
 FIRST_BATCH = 16
 LARGEST_BATCH = 512
 
-_BY = component("controller:replicaset")
+Replicated = ReplicaSet | ReplicationController
 
 
 # ---------------------------------------------------------------- decisions
@@ -52,12 +55,12 @@ class ReplicaSetPlan:
     because: str
 
 
-def desired_replicas(replica_set: ReplicaSet) -> int:
+def desired_replicas(replica_set: Replicated) -> int:
     """How many pods the ReplicaSet asks for; 1 when it does not say."""
     return replica_set.spec.replicas if replica_set.spec.HasField("replicas") else 1
 
 
-def plan_replicaset(replica_set: ReplicaSet, pods: Sequence[Pod], related: Iterable[Pod] = ()) -> ReplicaSetPlan:
+def plan_replicaset(replica_set: Replicated, pods: Sequence[Pod], related: Iterable[Pod] = ()) -> ReplicaSetPlan:
     """Compare the pods that a ReplicaSet has with what it asks for.
 
     Args:
@@ -115,7 +118,7 @@ def _deletion_cost(pod: Pod) -> int:
 
 
 def replicaset_status(
-    replica_set: ReplicaSet, pods: Iterable[Pod], now: datetime.datetime, failure: PodiumError | None
+    replica_set: Replicated, pods: Iterable[Pod], now: datetime.datetime, failure: PodiumError | None
 ) -> tuple[ReplicaSetStatus, float | None]:
     """The status that these pods make, and in how many seconds the next of them becomes available."""
     status = ReplicaSetStatus()
@@ -148,20 +151,6 @@ def replicaset_status(
     return status, min(waits, default=None)
 
 
-def pod_of(replica_set: ReplicaSet) -> Pod:
-    """A pod made from the template; its name is generated when it is written."""
-    template = replica_set.spec.template
-    pod = Pod()
-    pod.metadata.namespace = replica_set.metadata.namespace
-    pod.metadata.generate_name = f"{replica_set.metadata.name}-"
-    pod.metadata.labels.update(template.metadata.labels)
-    pod.metadata.annotations.update(template.metadata.annotations)
-    pod.metadata.finalizers.extend(template.metadata.finalizers)
-    pod.metadata.owner_references.append(owner_reference(replica_set))
-    pod.spec.CopyFrom(template.spec)
-    return pod
-
-
 def batches(count: int) -> Iterator[int]:
     """`count` split into batches that double."""
     size = FIRST_BATCH
@@ -176,19 +165,28 @@ def batches(count: int) -> Iterator[int]:
 
 
 class ReplicaSetController:
-    """See the module."""
+    """See the module. One is for the objects of one `kind`."""
 
-    name = "replicaset"
     workers = 5
 
-    def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
+    def __init__(
+        self,
+        kind: type[ReplicaSet] | type[ReplicationController] = ReplicaSet,
+        *,
+        reader: Reader,
+        writer: Writer,
+        events: EventRecorder,
+        clock: Clock,
+    ) -> None:
+        self._kind, self.name = kind, kind_of(kind).singular
+        self._by = component(f"controller:{self.name}")
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._orphans = Orphans(Pod)
-        self.triggers = (Trigger(ReplicaSet, lambda change: [key_of(change.new)]), Trigger(Pod, self._keys_of_pod))
+        self.triggers = (Trigger(kind, lambda change: [key_of(change.new)]), Trigger(Pod, self._keys_of_pod))
 
     async def reconcile(self, key: Key) -> Outcome:
         """Bring the pods of one ReplicaSet to its number, and its status up to date."""
-        replica_set = self._reader.get(ReplicaSet, key.namespace, key.name)
+        replica_set: Replicated | None = self._reader.get(self._kind, key.namespace, key.name)
         if replica_set is None:
             return Done("is gone")
         pods = await self._claim(replica_set)
@@ -205,30 +203,32 @@ class ReplicaSetController:
             raise failure
         return Done(plan.because) if wait is None else After(wait, f"{plan.because}; some wait to be available")
 
-    async def _claim(self, replica_set: ReplicaSet) -> list[Pod]:
-        selector = from_label_selector(replica_set.spec.selector)
+    async def _claim(self, replica_set: Replicated) -> list[Pod]:
+        selector = workload_selector(replica_set)
         controlled = self._controlled(replica_set)
         orphans = self._orphans.of(replica_set.metadata.namespace, self._reader)
         claims = plan_claims(replica_set, selector, controlled, (o for o in orphans if not is_terminal(o)))
         if not claims.adopt and not claims.release:
             return controlled
-        await carry_out(claims, replica_set, self._writer, _BY)
+        await carry_out(claims, replica_set, self._writer, self._by)
         return self._controlled(replica_set)
 
-    def _controlled(self, replica_set: ReplicaSet) -> list[Pod]:
+    def _controlled(self, replica_set: Replicated) -> list[Pod]:
         uid = replica_set.metadata.uid
         owned = self._reader.owned_by(Pod, uid)
         return [pod for pod in owned if (ref := controller_of(pod)) is not None and ref.uid == uid]
 
-    def _related(self, replica_set: ReplicaSet) -> Iterator[Pod]:
+    def _related(self, replica_set: Replicated) -> Iterator[Pod]:
         """Lazily: only a plan that deletes asks where its relatives are."""
         owner = controller_of(replica_set)
-        family = self._reader.owned_by(ReplicaSet, owner.uid) if owner is not None else [replica_set]
+        family = self._reader.owned_by(self._kind, owner.uid) if owner is not None else [replica_set]
         return (pod for member in family for pod in self._reader.owned_by(Pod, member.metadata.uid) if is_active(pod))
 
-    async def _create(self, replica_set: ReplicaSet, count: int) -> PodiumError | None:
+    async def _create(self, replica_set: Replicated, count: int) -> PodiumError | None:
         for size in batches(count):
-            results = await self._writer.write_many([Create(pod_of(replica_set)) for _ in range(size)], by=_BY)
+            results = await self._writer.write_many(
+                [Create(pod_from(replica_set.spec.template, replica_set), owned=True) for _ in range(size)], by=self._by
+            )
             failures = [r for r in results if isinstance(r, PodiumError)]
             created = size - len(failures)
             if created:
@@ -239,9 +239,9 @@ class ReplicaSetController:
                 return failures[0]
         return None
 
-    async def _delete(self, replica_set: ReplicaSet, pods: Sequence[Pod]) -> None:
+    async def _delete(self, replica_set: Replicated, pods: Sequence[Pod]) -> None:
         writes = [Delete(key_of(pod), DeleteOptions(preconditions=Preconditions(uid=pod.metadata.uid))) for pod in pods]
-        results = await self._writer.write_many(writes, by=_BY)
+        results = await self._writer.write_many(writes, by=self._by)
         what = f"pod {pods[0].metadata.name}" if len(pods) == 1 else f"{len(pods)} pods"
         self._events.normal(replica_set, "SuccessfulDelete", f"Deleted {what}")
         for result in results:
@@ -249,41 +249,30 @@ class ReplicaSetController:
                 raise result
 
     async def _write_status(
-        self, replica_set: ReplicaSet, pods: Sequence[Pod], failure: PodiumError | None
+        self, replica_set: Replicated, pods: Sequence[Pod], failure: PodiumError | None
     ) -> float | None:
         status, wait = replicaset_status(replica_set, pods, self._clock.now(), failure)
-        current = self._reader.get(ReplicaSet, replica_set.metadata.namespace, replica_set.metadata.name)
+        current = self._reader.get(self._kind, replica_set.metadata.namespace, replica_set.metadata.name)
         if current is None or current.metadata.uid != replica_set.metadata.uid or current.status == status:
             return wait
 
-        def change(obj: ReplicaSet) -> None:
+        def change(obj: Replicated) -> None:
             if obj.metadata.uid == replica_set.metadata.uid:
                 obj.status.CopyFrom(status)
 
         key = key_of(replica_set)
-        await self._writer.mutate(ReplicaSet, key.namespace, key.name, change, by=_BY, subresource="status")
+        await self._writer.mutate(self._kind, key.namespace, key.name, change, by=self._by, subresource="status")
         return wait
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
-        if change.type is ChangeType.MODIFIED and change.old is not None and not _matters(change.old, change.new):
+        if change.type is ChangeType.MODIFIED and change.old is not None and not matters(change.old, change.new):
             return ()
         self._orphans.note(change)
-        keys = {controller_key(pod, ReplicaSet) for pod in (change.old, change.new) if pod is not None}
+        keys = {controller_key(pod, self._kind) for pod in (change.old, change.new) if pod is not None}
         if change.type is not ChangeType.DELETED and controller_of(change.new) is None:
-            keys.update(selecting(self._reader.list(ReplicaSet, change.new.metadata.namespace), change.new))
+            keys.update(selecting(self._reader.list(self._kind, change.new.metadata.namespace), change.new))
         return [key for key in keys if key is not None]
 
 
 def _first_name(results: Sequence[Any]) -> str:
     return next((r.metadata.name for r in results if not isinstance(r, PodiumError)), "")
-
-
-def _matters(old: Pod, new: Pod) -> bool:
-    """Whether a change of a pod can change what its ReplicaSet does or says."""
-    return (
-        old.status.phase != new.status.phase
-        or is_ready(old) != is_ready(new)
-        or old.metadata.HasField("deletion_timestamp") != new.metadata.HasField("deletion_timestamp")
-        or old.metadata.labels != new.metadata.labels
-        or list(old.metadata.owner_references) != list(new.metadata.owner_references)
-    )

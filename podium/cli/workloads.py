@@ -9,7 +9,7 @@ from podium.cli.session import Session
 from podium.errors import BadRequest, NotFound
 from podium.objects.kinds import BY_NAME
 from podium.objects.pod import is_ready
-from podium.objects.selectors import from_label_selector
+from podium.objects.selectors import workload_selector
 from podium.v1.core_pb2 import Pod
 
 POD = BY_NAME["Pod"]
@@ -39,7 +39,7 @@ async def pod_selector(session: Session, target: Target) -> str:
     spec = getattr(obj, "spec", None)
     if spec is None or not hasattr(spec, "selector") or not hasattr(spec, "template"):
         raise BadRequest(f"a {target.kind.name} has no pods; name a pod or a workload such as deploy/NAME")
-    return str(from_label_selector(spec.selector))
+    return str(workload_selector(obj))
 
 
 async def pods_of(session: Session, target: Target) -> list[Pod]:

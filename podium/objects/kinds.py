@@ -100,6 +100,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="Secret", api_version="v1", plural="secrets", message=core_pb2.Secret, has_generation=False),
     Kind(name="Event", api_version="v1", plural="events", short_names=("ev",), message=core_pb2.Event,
          has_generation=False),
+    Kind(name="ReplicationController", api_version="v1", plural="replicationcontrollers", short_names=("rc",),
+         message=apps_pb2.ReplicationController, subresources=frozenset({"status", "scale"})),
     Kind(name="ReplicaSet", api_version="apps/v1", plural="replicasets", short_names=("rs",),
          message=apps_pb2.ReplicaSet, subresources=frozenset({"status", "scale"})),
     Kind(name="Deployment", api_version="apps/v1", plural="deployments", short_names=("deploy",),

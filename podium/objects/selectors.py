@@ -157,6 +157,16 @@ _WORDS = {"in": Operator.IN, "notin": Operator.NOT_IN}
 _PUNCTUATION = frozenset("=!><(),") | {"==", "!="}
 
 
+def workload_selector(workload: Any) -> Selector:
+    """Which pods a workload's `spec.selector` selects; a ReplicationController's is a plain map of labels.
+
+    Raises:
+        BadRequest: It is malformed.
+    """
+    selector = workload.spec.selector
+    return from_label_selector(selector) if isinstance(selector, LabelSelector) else from_labels(selector)
+
+
 def parse_selector(text: str) -> Selector:
     """Read a label selector; empty text selects everything.
 
@@ -277,6 +287,7 @@ _FIELDS: dict[str, dict[str, _Read]] = {
     "Namespace": {"status.phase": lambda o: o.status.phase},
     "Secret": {"type": lambda o: o.type},
     "ReplicaSet": {"status.replicas": lambda o: str(o.status.replicas)},
+    "ReplicationController": {"status.replicas": lambda o: str(o.status.replicas)},
     "Event": {
         "involvedObject.kind": lambda o: o.involved_object.kind,
         "involvedObject.namespace": lambda o: o.involved_object.namespace,

@@ -27,7 +27,7 @@ from podium.v1 import meta_pb2 as podium_dot_v1_dot_meta__pb2
 from podium.v1 import options_pb2 as podium_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14podium/v1/apps.proto\x12\tpodium.v1\x1a\x14podium/v1/core.proto\x1a\x14podium/v1/meta.proto\x1a\x17podium/v1/options.proto\"\x8b\x01\n\nReplicaSet\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.podium.v1.ReplicaSetSpec\x12+\n\x06status\x18\x03 \x01(\x0b\x32\x1b.podium.v1.ReplicaSetStatus\"\xb5\x01\n\x0eReplicaSetSpec\x12\x15\n\x08replicas\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x11min_ready_seconds\x18\x02 \x01(\x05\x12\x30\n\x08selector\x18\x03 \x01(\x0b\x32\x18.podium.v1.LabelSelectorB\x04\xc8\xbb\x18\x01\x12\x32\n\x08template\x18\x04 \x01(\x0b\x32\x1a.podium.v1.PodTemplateSpecB\x04\xc8\xbb\x18\x01\x42\x0b\n\t_replicas\"\xc9\x01\n\x10ReplicaSetStatus\x12\x10\n\x08replicas\x18\x01 \x01(\x05\x12\x1e\n\x16\x66ully_labeled_replicas\x18\x02 \x01(\x05\x12\x16\n\x0eready_replicas\x18\x03 \x01(\x05\x12\x1a\n\x12\x61vailable_replicas\x18\x04 \x01(\x05\x12\x1b\n\x13observed_generation\x18\x05 \x01(\x03\x12\x32\n\nconditions\x18\x06 \x03(\x0b\x32\x14.podium.v1.ConditionB\x08\xb2\xbb\x18\x04type\"\x8b\x01\n\nDeployment\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.podium.v1.DeploymentSpec\x12+\n\x06status\x18\x03 \x01(\x0b\x32\x1b.podium.v1.DeploymentStatus\"\xfc\x02\n\x0e\x44\x65ploymentSpec\x12\x15\n\x08replicas\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x30\n\x08selector\x18\x02 \x01(\x0b\x32\x18.podium.v1.LabelSelectorB\x04\xc8\xbb\x18\x01\x12\x32\n\x08template\x18\x03 \x01(\x0b\x32\x1a.podium.v1.PodTemplateSpecB\x04\xc8\xbb\x18\x01\x12/\n\x08strategy\x18\x04 \x01(\x0b\x32\x1d.podium.v1.DeploymentStrategy\x12\x19\n\x11min_ready_seconds\x18\x05 \x01(\x05\x12#\n\x16revision_history_limit\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12&\n\x19progress_deadline_seconds\x18\x08 \x01(\x05H\x02\x88\x01\x01\x42\x0b\n\t_replicasB\x19\n\x17_revision_history_limitB\x1c\n\x1a_progress_deadline_seconds\"z\n\x12\x44\x65ploymentStrategy\x12(\n\x04type\x18\x01 \x01(\tB\x1a\xc2\xbb\x18\x16Recreate,RollingUpdate\x12:\n\x0erolling_update\x18\x02 \x01(\x0b\x32\".podium.v1.RollingUpdateDeployment\"u\n\x17RollingUpdateDeployment\x12/\n\x0fmax_unavailable\x18\x01 \x01(\x0b\x32\x16.podium.v1.IntOrString\x12)\n\tmax_surge\x18\x02 \x01(\x0b\x32\x16.podium.v1.IntOrString\"\x93\x02\n\x10\x44\x65ploymentStatus\x12\x1b\n\x13observed_generation\x18\x01 \x01(\x03\x12\x10\n\x08replicas\x18\x02 \x01(\x05\x12\x18\n\x10updated_replicas\x18\x03 \x01(\x05\x12\x16\n\x0eready_replicas\x18\x04 \x01(\x05\x12\x1a\n\x12\x61vailable_replicas\x18\x05 \x01(\x05\x12\x1c\n\x14unavailable_replicas\x18\x06 \x01(\x05\x12\x32\n\nconditions\x18\x07 \x03(\x0b\x32\x14.podium.v1.ConditionB\x08\xb2\xbb\x18\x04type\x12\x1c\n\x0f\x63ollision_count\x18\x08 \x01(\x05H\x00\x88\x01\x01\x42\x12\n\x10_collision_count\"|\n\x05Scale\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\"\n\x04spec\x18\x02 \x01(\x0b\x32\x14.podium.v1.ScaleSpec\x12&\n\x06status\x18\x03 \x01(\x0b\x32\x16.podium.v1.ScaleStatus\"\x1d\n\tScaleSpec\x12\x10\n\x08replicas\x18\x01 \x01(\x05\"1\n\x0bScaleStatus\x12\x10\n\x08replicas\x18\x01 \x01(\x05\x12\x10\n\x08selector\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14podium/v1/apps.proto\x12\tpodium.v1\x1a\x14podium/v1/core.proto\x1a\x14podium/v1/meta.proto\x1a\x17podium/v1/options.proto\"\x8b\x01\n\nReplicaSet\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.podium.v1.ReplicaSetSpec\x12+\n\x06status\x18\x03 \x01(\x0b\x32\x1b.podium.v1.ReplicaSetStatus\"\xb5\x01\n\x0eReplicaSetSpec\x12\x15\n\x08replicas\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x11min_ready_seconds\x18\x02 \x01(\x05\x12\x30\n\x08selector\x18\x03 \x01(\x0b\x32\x18.podium.v1.LabelSelectorB\x04\xc8\xbb\x18\x01\x12\x32\n\x08template\x18\x04 \x01(\x0b\x32\x1a.podium.v1.PodTemplateSpecB\x04\xc8\xbb\x18\x01\x42\x0b\n\t_replicas\"\xc9\x01\n\x10ReplicaSetStatus\x12\x10\n\x08replicas\x18\x01 \x01(\x05\x12\x1e\n\x16\x66ully_labeled_replicas\x18\x02 \x01(\x05\x12\x16\n\x0eready_replicas\x18\x03 \x01(\x05\x12\x1a\n\x12\x61vailable_replicas\x18\x04 \x01(\x05\x12\x1b\n\x13observed_generation\x18\x05 \x01(\x03\x12\x32\n\nconditions\x18\x06 \x03(\x0b\x32\x14.podium.v1.ConditionB\x08\xb2\xbb\x18\x04type\"\xa1\x01\n\x15ReplicationController\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.podium.v1.ReplicationControllerSpec\x12+\n\x06status\x18\x03 \x01(\x0b\x32\x1b.podium.v1.ReplicaSetStatus\"\x85\x02\n\x19ReplicationControllerSpec\x12\x15\n\x08replicas\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x11min_ready_seconds\x18\x02 \x01(\x05\x12\x44\n\x08selector\x18\x03 \x03(\x0b\x32\x32.podium.v1.ReplicationControllerSpec.SelectorEntry\x12\x32\n\x08template\x18\x04 \x01(\x0b\x32\x1a.podium.v1.PodTemplateSpecB\x04\xc8\xbb\x18\x01\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_replicas\"\x8b\x01\n\nDeployment\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.podium.v1.DeploymentSpec\x12+\n\x06status\x18\x03 \x01(\x0b\x32\x1b.podium.v1.DeploymentStatus\"\xfc\x02\n\x0e\x44\x65ploymentSpec\x12\x15\n\x08replicas\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x30\n\x08selector\x18\x02 \x01(\x0b\x32\x18.podium.v1.LabelSelectorB\x04\xc8\xbb\x18\x01\x12\x32\n\x08template\x18\x03 \x01(\x0b\x32\x1a.podium.v1.PodTemplateSpecB\x04\xc8\xbb\x18\x01\x12/\n\x08strategy\x18\x04 \x01(\x0b\x32\x1d.podium.v1.DeploymentStrategy\x12\x19\n\x11min_ready_seconds\x18\x05 \x01(\x05\x12#\n\x16revision_history_limit\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12&\n\x19progress_deadline_seconds\x18\x08 \x01(\x05H\x02\x88\x01\x01\x42\x0b\n\t_replicasB\x19\n\x17_revision_history_limitB\x1c\n\x1a_progress_deadline_seconds\"z\n\x12\x44\x65ploymentStrategy\x12(\n\x04type\x18\x01 \x01(\tB\x1a\xc2\xbb\x18\x16Recreate,RollingUpdate\x12:\n\x0erolling_update\x18\x02 \x01(\x0b\x32\".podium.v1.RollingUpdateDeployment\"u\n\x17RollingUpdateDeployment\x12/\n\x0fmax_unavailable\x18\x01 \x01(\x0b\x32\x16.podium.v1.IntOrString\x12)\n\tmax_surge\x18\x02 \x01(\x0b\x32\x16.podium.v1.IntOrString\"\x93\x02\n\x10\x44\x65ploymentStatus\x12\x1b\n\x13observed_generation\x18\x01 \x01(\x03\x12\x10\n\x08replicas\x18\x02 \x01(\x05\x12\x18\n\x10updated_replicas\x18\x03 \x01(\x05\x12\x16\n\x0eready_replicas\x18\x04 \x01(\x05\x12\x1a\n\x12\x61vailable_replicas\x18\x05 \x01(\x05\x12\x1c\n\x14unavailable_replicas\x18\x06 \x01(\x05\x12\x32\n\nconditions\x18\x07 \x03(\x0b\x32\x14.podium.v1.ConditionB\x08\xb2\xbb\x18\x04type\x12\x1c\n\x0f\x63ollision_count\x18\x08 \x01(\x05H\x00\x88\x01\x01\x42\x12\n\x10_collision_count\"|\n\x05Scale\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\"\n\x04spec\x18\x02 \x01(\x0b\x32\x14.podium.v1.ScaleSpec\x12&\n\x06status\x18\x03 \x01(\x0b\x32\x16.podium.v1.ScaleStatus\"\x1d\n\tScaleSpec\x12\x10\n\x08replicas\x18\x01 \x01(\x05\"1\n\x0bScaleStatus\x12\x10\n\x08replicas\x18\x01 \x01(\x05\x12\x10\n\x08selector\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLICASETSPEC'].fields_by_name['template']._serialized_options = b'\310\273\030\001'
   _globals['_REPLICASETSTATUS'].fields_by_name['conditions']._loaded_options = None
   _globals['_REPLICASETSTATUS'].fields_by_name['conditions']._serialized_options = b'\262\273\030\004type'
+  _globals['_REPLICATIONCONTROLLERSPEC_SELECTORENTRY']._loaded_options = None
+  _globals['_REPLICATIONCONTROLLERSPEC_SELECTORENTRY']._serialized_options = b'8\001'
+  _globals['_REPLICATIONCONTROLLERSPEC'].fields_by_name['template']._loaded_options = None
+  _globals['_REPLICATIONCONTROLLERSPEC'].fields_by_name['template']._serialized_options = b'\310\273\030\001'
   _globals['_DEPLOYMENTSPEC'].fields_by_name['selector']._loaded_options = None
   _globals['_DEPLOYMENTSPEC'].fields_by_name['selector']._serialized_options = b'\310\273\030\001'
   _globals['_DEPLOYMENTSPEC'].fields_by_name['template']._loaded_options = None
@@ -54,20 +58,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLICASETSPEC']._serialized_end=428
   _globals['_REPLICASETSTATUS']._serialized_start=431
   _globals['_REPLICASETSTATUS']._serialized_end=632
-  _globals['_DEPLOYMENT']._serialized_start=635
-  _globals['_DEPLOYMENT']._serialized_end=774
-  _globals['_DEPLOYMENTSPEC']._serialized_start=777
-  _globals['_DEPLOYMENTSPEC']._serialized_end=1157
-  _globals['_DEPLOYMENTSTRATEGY']._serialized_start=1159
-  _globals['_DEPLOYMENTSTRATEGY']._serialized_end=1281
-  _globals['_ROLLINGUPDATEDEPLOYMENT']._serialized_start=1283
-  _globals['_ROLLINGUPDATEDEPLOYMENT']._serialized_end=1400
-  _globals['_DEPLOYMENTSTATUS']._serialized_start=1403
-  _globals['_DEPLOYMENTSTATUS']._serialized_end=1678
-  _globals['_SCALE']._serialized_start=1680
-  _globals['_SCALE']._serialized_end=1804
-  _globals['_SCALESPEC']._serialized_start=1806
-  _globals['_SCALESPEC']._serialized_end=1835
-  _globals['_SCALESTATUS']._serialized_start=1837
-  _globals['_SCALESTATUS']._serialized_end=1886
+  _globals['_REPLICATIONCONTROLLER']._serialized_start=635
+  _globals['_REPLICATIONCONTROLLER']._serialized_end=796
+  _globals['_REPLICATIONCONTROLLERSPEC']._serialized_start=799
+  _globals['_REPLICATIONCONTROLLERSPEC']._serialized_end=1060
+  _globals['_REPLICATIONCONTROLLERSPEC_SELECTORENTRY']._serialized_start=1000
+  _globals['_REPLICATIONCONTROLLERSPEC_SELECTORENTRY']._serialized_end=1047
+  _globals['_DEPLOYMENT']._serialized_start=1063
+  _globals['_DEPLOYMENT']._serialized_end=1202
+  _globals['_DEPLOYMENTSPEC']._serialized_start=1205
+  _globals['_DEPLOYMENTSPEC']._serialized_end=1585
+  _globals['_DEPLOYMENTSTRATEGY']._serialized_start=1587
+  _globals['_DEPLOYMENTSTRATEGY']._serialized_end=1709
+  _globals['_ROLLINGUPDATEDEPLOYMENT']._serialized_start=1711
+  _globals['_ROLLINGUPDATEDEPLOYMENT']._serialized_end=1828
+  _globals['_DEPLOYMENTSTATUS']._serialized_start=1831
+  _globals['_DEPLOYMENTSTATUS']._serialized_end=2106
+  _globals['_SCALE']._serialized_start=2108
+  _globals['_SCALE']._serialized_end=2232
+  _globals['_SCALESPEC']._serialized_start=2234
+  _globals['_SCALESPEC']._serialized_end=2263
+  _globals['_SCALESTATUS']._serialized_start=2265
+  _globals['_SCALESTATUS']._serialized_end=2314
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,7 @@ from podium.objects.meta import timestamp
 from podium.objects.owners import owner_reference
 from podium.objects.revisions import REVISION
 from podium.objects.template import HASH_LABEL
-from podium.v1.apps_pb2 import Deployment, ReplicaSet
+from podium.v1.apps_pb2 import Deployment, ReplicaSet, ReplicationController
 from podium.v1.core_pb2 import ContainerStatus, Node, Pod, Taint, Toleration
 from podium.v1.meta_pb2 import Condition
 
@@ -92,6 +92,16 @@ def replica_set(
         made.spec.selector.match_labels[HASH_LABEL] = name
     made.status.replicas, made.status.available_replicas, made.status.ready_replicas = replicas, available, available
     made.status.observed_generation = 1
+    return made
+
+
+def replication_controller(name: str = "web", *, replicas: int = 3) -> ReplicationController:
+    """A ReplicationController of `app=web`."""
+    made = ReplicationController()
+    made.metadata.name, made.metadata.namespace, made.metadata.uid = name, "default", uid()
+    made.spec.replicas = replicas
+    made.spec.template.metadata.labels["app"] = "web"
+    made.spec.template.spec.containers.add(name="c", image="busybox")
     return made
 
 

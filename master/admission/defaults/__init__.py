@@ -24,6 +24,7 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     core_pb2.Event: core.event,
     core_pb2.Pod: pods.pod,
     apps_pb2.ReplicaSet: apps.replica_set,
+    apps_pb2.ReplicationController: apps.replication_controller,
     apps_pb2.Deployment: apps.deployment,
 }
 

@@ -1,9 +1,9 @@
-"""Defaults of ReplicaSet and Deployment. Selectors and labels have none in apps/v1."""
+"""Defaults of workloads. Selectors and labels have none in apps/v1; v1's ReplicationController takes its template's."""
 
 from __future__ import annotations
 
 from master.admission.defaults.pods import pod_spec
-from podium.v1.apps_pb2 import Deployment, DeploymentStrategy, ReplicaSet
+from podium.v1.apps_pb2 import Deployment, DeploymentStrategy, ReplicaSet, ReplicationController
 
 _REPLICAS = 1
 _REVISION_HISTORY_LIMIT = 10
@@ -16,6 +16,19 @@ def replica_set(obj: ReplicaSet) -> None:
     if not obj.spec.HasField("replicas"):
         obj.spec.replicas = _REPLICAS
     pod_spec(obj.spec.template.spec)
+
+
+def replication_controller(obj: ReplicationController) -> None:
+    """One replica; selector and labels are those of the template."""
+    labels = obj.spec.template.metadata.labels
+    if not obj.spec.HasField("replicas"):
+        obj.spec.replicas = _REPLICAS
+    if not obj.spec.selector:
+        obj.spec.selector.update(labels)
+    if not obj.metadata.labels:
+        obj.metadata.labels.update(labels)
+    if obj.spec.HasField("template"):
+        pod_spec(obj.spec.template.spec)
 
 
 def deployment(obj: Deployment) -> None:

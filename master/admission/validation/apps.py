@@ -1,19 +1,20 @@
-"""Rules of ReplicaSet and Deployment: a selector that finds the template's pods, and a strategy that can move."""
+"""Rules of workloads: a selector that finds the template's pods, and a strategy that can move."""
 
 from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from master.admission.validation import names
+from master.admission.validation import meta, names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between
 from podium.errors import BadRequest, Violation
-from podium.objects.selectors import Selector, from_label_selector
+from podium.objects.selectors import Selector, from_label_selector, from_labels
 from podium.v1.apps_pb2 import (
     Deployment,
     DeploymentSpec,
     DeploymentStrategy,
     ReplicaSet,
     ReplicaSetSpec,
+    ReplicationControllerSpec,
     RollingUpdateDeployment,
 )
 from podium.v1.core_pb2 import PodTemplateSpec
@@ -22,11 +23,10 @@ from podium.v1.meta_pb2 import IntOrString, LabelSelector
 # ---------------------------------------------------------------- selector and template
 
 
-def _workload(selector: LabelSelector, template: PodTemplateSpec, path: str, findings: Findings) -> None:
+def _workload(found: Selector | None, template: PodTemplateSpec, path: str, findings: Findings) -> None:
     if template.spec.restart_policy not in ("Always", ""):
         where = f"{path}.template.spec.restartPolicy"
         findings.append(Violation(where, f'must be "Always" in a workload, not "{template.spec.restart_policy}"'))
-    found = _selector(selector)
     if found is None:
         return  # a malformed selector is named by the walk
     if found.empty:
@@ -45,12 +45,21 @@ def _selector(selector: LabelSelector) -> Selector | None:
 
 def _replica_set(spec: ReplicaSetSpec, path: str, findings: Findings) -> None:
     if spec.HasField("selector") and spec.HasField("template"):
-        _workload(spec.selector, spec.template, path, findings)
+        _workload(_selector(spec.selector), spec.template, path, findings)
+
+
+def _replication_controller(spec: ReplicationControllerSpec, path: str, findings: Findings) -> None:
+    if not spec.HasField("template"):
+        return
+    if spec.selector:
+        _workload(from_labels(spec.selector), spec.template, path, findings)
+    else:
+        findings.append(Violation(f"{path}.template.metadata.labels", "must not be empty: they are the selector"))
 
 
 def _deployment(spec: DeploymentSpec, path: str, findings: Findings) -> None:
     if spec.HasField("selector") and spec.HasField("template"):
-        _workload(spec.selector, spec.template, path, findings)
+        _workload(_selector(spec.selector), spec.template, path, findings)
     deadline = spec.progress_deadline_seconds
     if spec.HasField("progress_deadline_seconds") and deadline <= spec.min_ready_seconds:
         findings.append(
@@ -106,6 +115,7 @@ def _amount(value: IntOrString, path: str, findings: Findings) -> int | None:
 
 MESSAGES: dict[type[Message], MessageRule] = {
     ReplicaSetSpec: _replica_set,
+    ReplicationControllerSpec: _replication_controller,
     DeploymentSpec: _deployment,
     DeploymentStrategy: _strategy,
     RollingUpdateDeployment: _rolling_update,
@@ -114,6 +124,9 @@ MESSAGES: dict[type[Message], MessageRule] = {
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (ReplicaSetSpec, "replicas"): between(0),
     (ReplicaSetSpec, "min_ready_seconds"): between(0),
+    (ReplicationControllerSpec, "selector"): meta.labels,
+    (ReplicationControllerSpec, "replicas"): between(0),
+    (ReplicationControllerSpec, "min_ready_seconds"): between(0),
     (DeploymentSpec, "replicas"): between(0),
     (DeploymentSpec, "min_ready_seconds"): between(0),
     (DeploymentSpec, "revision_history_limit"): between(0),

@@ -9,8 +9,8 @@ from typing import Any
 from podium.cli.describe import pods
 from podium.cli.describe.page import Page, conditions, header
 from podium.objects.kinds import kind_of
-from podium.objects.selectors import from_label_selector
-from podium.v1.apps_pb2 import Deployment, ReplicaSet
+from podium.objects.selectors import workload_selector
+from podium.v1.apps_pb2 import Deployment, ReplicaSet, ReplicationController
 from podium.v1.core_pb2 import Namespace, Node, Secret
 
 Describer = Callable[[Page, Any, datetime.datetime], None]
@@ -24,7 +24,7 @@ def describe(page: Page, obj: Any, now: datetime.datetime) -> None:
 def _deployment(page: Page, obj: Deployment, now: datetime.datetime) -> None:
     header(page, obj)
     status = obj.status
-    page.field("Selector", from_label_selector(obj.spec.selector))
+    page.field("Selector", workload_selector(obj))
     page.field(
         "Replicas",
         f"{obj.spec.replicas} desired | {status.updated_replicas} updated | {status.replicas} total | "
@@ -42,9 +42,9 @@ def _deployment(page: Page, obj: Deployment, now: datetime.datetime) -> None:
     conditions(page, status.conditions, now)
 
 
-def _replicaset(page: Page, obj: ReplicaSet, now: datetime.datetime) -> None:
+def _replicated(page: Page, obj: ReplicaSet | ReplicationController, now: datetime.datetime) -> None:
     header(page, obj)
-    page.field("Selector", from_label_selector(obj.spec.selector))
+    page.field("Selector", workload_selector(obj))
     status = obj.status
     page.field("Replicas", f"{obj.spec.replicas} desired | {status.replicas} current | {status.ready_replicas} ready")
     pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
@@ -101,7 +101,8 @@ def _amount(value: Any) -> str:
 _DESCRIBERS: dict[str, Describer] = {
     "Pod": pods.describe,
     "Deployment": _deployment,
-    "ReplicaSet": _replicaset,
+    "ReplicaSet": _replicated,
+    "ReplicationController": _replicated,
     "Node": _node,
     "Namespace": _namespace,
     "Secret": _secret,

@@ -11,6 +11,7 @@ from podium.cli.output.age import age
 from podium.cli.output.pods import phase_word, restarts
 from podium.objects.conditions import get_condition
 from podium.objects.kinds import Kind
+from podium.v1.meta_pb2 import LabelSelector
 
 NONE = "<none>"
 
@@ -84,6 +85,8 @@ def _images(template: Any) -> str:
 
 
 def _selector(selector: Any) -> str:
+    if not isinstance(selector, LabelSelector):  # a ReplicationController's is a map of labels
+        return ",".join(f"{k}={v}" for k, v in sorted(selector.items())) or NONE
     words = [f"{k}={v}" for k, v in sorted(selector.match_labels.items())]
     words += [f"{e.key} {e.operator} ({','.join(e.values)})" for e in selector.match_expressions]
     return ",".join(words) or NONE
@@ -102,6 +105,15 @@ _TEMPLATE = (
     Column("CONTAINERS", lambda o, _: _containers(o.spec.template), wide=True),
     Column("IMAGES", lambda o, _: _images(o.spec.template), wide=True),
     Column("SELECTOR", lambda o, _: _selector(o.spec.selector), wide=True),
+)
+
+_REPLICATED = (
+    _NAME,
+    Column("DESIRED", lambda o, _: str(o.spec.replicas)),
+    Column("CURRENT", lambda o, _: str(o.status.replicas)),
+    Column("READY", lambda o, _: str(o.status.ready_replicas)),
+    _AGE,
+    *_TEMPLATE,
 )
 
 _TABLES: dict[str, tuple[Column, ...]] = {
@@ -135,14 +147,8 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         _AGE,
         *_TEMPLATE,
     ),
-    "ReplicaSet": (
-        _NAME,
-        Column("DESIRED", lambda o, _: str(o.spec.replicas)),
-        Column("CURRENT", lambda o, _: str(o.status.replicas)),
-        Column("READY", lambda o, _: str(o.status.ready_replicas)),
-        _AGE,
-        *_TEMPLATE,
-    ),
+    "ReplicaSet": _REPLICATED,
+    "ReplicationController": _REPLICATED,
     "Namespace": (_NAME, Column("STATUS", lambda o, _: o.status.phase), _AGE),
     "Secret": (_NAME, Column("TYPE", lambda o, _: o.type), Column("DATA", lambda o, _: str(len(o.data))), _AGE),
     "Lease": (_NAME, Column("HOLDER", lambda o, _: o.spec.holder_identity), _AGE),

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from master.controllers.ownership import plan_claims
+from master.controllers.pods import pod_from
 from master.controllers.replicaset import (
     DELETION_COST,
     batches,
     deletion_order,
     plan_replicaset,
-    pod_of,
     replicaset_status,
 )
 from podium.errors import Forbidden
@@ -114,7 +114,7 @@ def test_a_refused_creation_becomes_a_condition_and_goes_with_the_next_success()
 
 def test_a_created_pod_is_controlled_labelled_and_unnamed() -> None:
     rs = replica_set("web-1")
-    made = pod_of(rs)
+    made = pod_from(rs.spec.template, rs)
     owner = controller_of(made)
     assert owner is not None
     assert (owner.kind, owner.uid, owner.block_owner_deletion) == ("ReplicaSet", rs.metadata.uid, True)

@@ -1,0 +1,67 @@
+"""What the kinds of workloads are given by default, and what of them is refused, by path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from master.admission import apply_defaults, validate
+from podium.codec.json import object_from_dict
+
+LABELS = {"app": "x"}
+
+
+def template(**spec: Any) -> dict[str, Any]:
+    """A pod template that `LABELS` select."""
+    return {"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "c", "image": "i:1"}], **spec}}
+
+
+def workload(kind: str, api_version: str = "apps/v1", **spec: Any) -> Any:
+    """A defaulted object; `spec` is laid over its template, and None takes a field away."""
+    body = {k: v for k, v in ({"template": template()} | spec).items() if v is not None}
+    obj = object_from_dict({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": body})
+    apply_defaults(obj)
+    return obj
+
+
+def refusals(obj: Any, old: Any = None) -> dict[str, str]:
+    """What is refused, by path."""
+    return {violation.field: violation.description for violation in validate(obj, old)}
+
+
+# ---------------------------------------------------------------- ReplicationController
+
+
+def controller(**spec: Any) -> Any:
+    return workload("ReplicationController", "v1", **spec)
+
+
+def test_a_replication_controller_takes_selector_and_labels_from_its_template() -> None:
+    made = controller()
+    assert dict(made.spec.selector) == dict(made.metadata.labels) == LABELS
+    assert made.spec.replicas == 1
+    assert refusals(made) == {}
+
+
+def test_a_replication_controllers_own_selector_stays_and_may_change() -> None:
+    made = controller(selector={"app": "x"}, template={**template(), "metadata": {"labels": {"app": "x", "v": "1"}}})
+    assert dict(made.spec.selector) == {"app": "x"}
+    assert refusals(made, controller()) == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "words"),
+    [
+        ({"selector": {"app": "y"}}, "spec.template.metadata.labels", 'must match the selector "app=y"'),
+        ({"selector": {"a b": "y"}}, "spec.selector", "must be letters"),
+        ({"template": None}, "spec.template", "is required"),
+        ({"template": {**template(), "metadata": {}}}, "spec.template.metadata.labels", "must not be empty"),
+        ({"template": template(restartPolicy="Never")}, "spec.template.spec.restartPolicy", 'must be "Always"'),
+        ({"replicas": -1}, "spec.replicas", "at least 0"),
+        ({"minReadySeconds": -1}, "spec.minReadySeconds", "at least 0"),
+    ],
+)
+def test_replication_controllers_that_are_refused(spec: dict[str, Any], field: str, words: str) -> None:
+    found = refusals(controller(**spec))
+    assert words in found[field]
