@@ -9,8 +9,10 @@ from master.access.planned import Planned, Situation, put
 from master.access.scope import check_namespace
 from master.admission import admit
 from podium.errors import AlreadyExists, BadRequest
+from podium.objects.conditions import FALSE, set_condition
 from podium.objects.kinds import Key, Kind, kind_of
 from podium.objects.meta import generate_name, new_uid, timestamp
+from podium.objects.pod import GATED_MESSAGE, SCHEDULED, SCHEDULING_GATED
 
 NAMESPACE_FINALIZER = "kubernetes"
 
@@ -59,6 +61,10 @@ def _begin(kind: Kind, obj: Any, situation: Situation) -> None:
     metadata.generation = 1 if kind.has_generation else 0
     if "status" in kind.subresources and kind.name != "Node":  # a node tells its state as it joins
         obj.ClearField("status")
+    if kind.name == "Pod" and obj.spec.scheduling_gates:
+        set_condition(
+            obj.status.conditions, SCHEDULED, FALSE, now=situation.now, reason=SCHEDULING_GATED, message=GATED_MESSAGE
+        )
     if kind.name == "Namespace":
         obj.status.phase = "Active"
         if NAMESPACE_FINALIZER not in obj.spec.finalizers:

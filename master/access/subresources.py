@@ -19,7 +19,7 @@ def plan_bind(current: Item, uid: str, node: str, situation: Situation) -> Plann
     """Decide to put a pod on a node.
 
     Raises:
-        Conflict: It is bound, being deleted, or another pod than `uid`.
+        Conflict: It is bound, being deleted, gated, or another pod than `uid`.
     """
     pod = current.message
     refused = _cannot_bind(pod, uid)
@@ -38,6 +38,8 @@ def _cannot_bind(pod: Any, uid: str) -> str:
         return "it is being deleted"
     if pod.spec.node_name:
         return f'it is on node "{pod.spec.node_name}"'
+    if pod.spec.scheduling_gates:
+        return f"its scheduling gates are not all removed: {', '.join(g.name for g in pod.spec.scheduling_gates)}"
     return ""
 
 

@@ -111,7 +111,7 @@ class Engine:
 
     def _admit(self, key: PodKey, pod: Pod, now: float) -> None:
         node, terminating = pod.spec.node_name, pods.is_terminating(pod)
-        if not node and terminating:
+        if not node and (terminating or pods.is_gated(pod)):
             return
         shape = None if node else self.shapes.shape(pod)
         entry = Entry(

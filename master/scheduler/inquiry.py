@@ -11,6 +11,7 @@ from podium.v1.cluster_service_pb2 import ExplainPodResponse
 from podium.v1.core_pb2 import Pod
 
 BOUND, FINISHED, TERMINATING = "Bound", "Finished", "Terminating"
+GATED = "SchedulingGated"
 BINDING, QUEUED, PREEMPTING, UNSCHEDULABLE = "Binding", "Queued", "Preempting", "Unschedulable"
 
 
@@ -36,6 +37,9 @@ def _settled(pod: Pod) -> ExplainPodResponse | None:
         return ExplainPodResponse(state=TERMINATING, message="The pod is being deleted.", node_name=node)
     if node:
         return ExplainPodResponse(state=BOUND, message=f"Bound to node {node}.", node_name=node)
+    if pods.is_gated(pod):
+        gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
+        return ExplainPodResponse(state=GATED, message=f"{pods.GATED_MESSAGE}: {gates}.")
     return None
 
 

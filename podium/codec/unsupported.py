@@ -51,7 +51,7 @@ _FIELDS: dict[str, frozenset[str]] = {
     "PodSpec": frozenset((
         "activeDeadlineSeconds", "automountServiceAccountToken", "enableServiceLinks", "ephemeralContainers",
         "hostAliases", "hostIPC", "hostPID", "hostUsers", "hostnameOverride", "os", "overhead", "readinessGates",
-        "resourceClaims", "resources", "runtimeClassName", "schedulerName", "schedulingGates", "serviceAccount",
+        "resourceClaims", "resources", "runtimeClassName", "schedulerName", "serviceAccount",
         "serviceAccountName", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain", "topologySpreadConstraints",
         "volumes",
     )),

@@ -18,6 +18,7 @@ from podium.v1.core_pb2 import Container, Pod, PodSpec, ResourceRequirements
 CPU, MEMORY, EPHEMERAL_STORAGE = "cpu", "memory", "ephemeral-storage"
 PENDING, RUNNING, SUCCEEDED, FAILED, UNKNOWN = "Pending", "Running", "Succeeded", "Failed", "Unknown"
 SCHEDULED, INITIALIZED, CONTAINERS_READY, READY = "PodScheduled", "Initialized", "ContainersReady", "Ready"
+SCHEDULING_GATED, GATED_MESSAGE = "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"
 GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
 
 _ANY_ADDRESS = frozenset(("", "0.0.0.0"))  # noqa: S104 — a wildcard in a manifest, nothing is bound here
@@ -41,6 +42,11 @@ def is_active(pod: Pod) -> bool:
 def is_bound(pod: Pod) -> bool:
     """Whether the pod has a node."""
     return bool(pod.spec.node_name)
+
+
+def is_gated(pod: Pod) -> bool:
+    """Whether scheduling gates keep the pod from being considered for a node."""
+    return bool(pod.spec.scheduling_gates)
 
 
 def is_ready(pod: Pod) -> bool:

@@ -158,6 +158,18 @@ async def test_preemption_end_to_end() -> None:
         assert await made.bound("high") == ["n1"]
 
 
+async def test_a_gated_pod_says_so_is_not_bound_and_is_placed_when_the_gate_is_removed() -> None:
+    async with cluster(node()) as made:
+        await made.add(pod("a", gates=["wait.example.com/for-it"]))
+        told = await made.condition("a", "SchedulingGated")
+        assert (told.status, told.message) == ("False", "Scheduling is blocked due to non-empty scheduling gates")
+        assert made.scheduler.explain("default", "a").state == "SchedulingGated"
+        (refused,) = await made.writer.write_many([Bind("default", "a", "", "n1")], by=TESTER)
+        assert "its scheduling gates are not all removed: wait.example.com/for-it" in str(refused)
+        await made.writer.mutate(Pod, "default", "a", lambda p: p.spec.ClearField("scheduling_gates"), by=TESTER)
+        assert await made.bound("a") == ["n1"]
+
+
 async def test_a_binding_that_fails_is_rolled_back_and_tried_again() -> None:
     async with cluster(node(cpu="1")) as made:
         refusals = iter([True])

@@ -54,6 +54,7 @@ def pod(
     extra: Mapping[str, str] | None = None,
     phase: str = "Pending",
     created: int = 0,
+    gates: Iterable[str] = (),
 ) -> Pod:
     """A pod of one container; its uid is `uid-NAME`."""
     made = Pod()
@@ -74,6 +75,8 @@ def pod(
     made.spec.priority = priority
     made.spec.preemption_policy = "Never" if never else "PreemptLowerPriority"
     made.status.phase = phase
+    for gate in gates:
+        made.spec.scheduling_gates.add(name=gate)
     return made
 
 

@@ -4,8 +4,8 @@
     validate(obj, old)          a change of one: also what may not change
     validate_status(obj, old)   a change of `status` only; cheap, for it is what nodes write all day
 
-All are pure. Rules are one file an API group (`core`, `apps`, and `pods` and `containers` for what is large); `walk`
-takes them through an object; `names` holds the syntax.
+All are pure. Rules are one file an API group (`core`, `apps`, and `pods`, `placement` and `containers` for what is
+large); `walk` takes them through an object; `names` holds the syntax.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from master.admission.validation import apps, containers, core, meta, pods
+from master.admission.validation import apps, containers, core, meta, placement, pods
 from master.admission.validation.walk import Findings, Walk
 from podium.errors import Violation
 from podium.objects.kinds import kind_of
@@ -34,8 +34,8 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
 }
 
 _walk = Walk(
-    meta.MESSAGES | core.MESSAGES | containers.MESSAGES | pods.MESSAGES | apps.MESSAGES,
-    meta.FIELDS | core.FIELDS | containers.FIELDS | pods.FIELDS | apps.FIELDS,
+    meta.MESSAGES | core.MESSAGES | containers.MESSAGES | pods.MESSAGES | placement.MESSAGES | apps.MESSAGES,
+    meta.FIELDS | core.FIELDS | containers.FIELDS | pods.FIELDS | placement.FIELDS | apps.FIELDS,
     remembered=(core_pb2.PodSpec,),
 )
 

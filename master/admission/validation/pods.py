@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from master.admission.defaults.pods import SYSTEM_PRIORITIES
-from master.admission.validation import names
+from master.admission.validation import names, placement
 from master.admission.validation.containers import duplicates
 from master.admission.validation.meta import labels
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax, each_by_syntax
@@ -49,6 +49,7 @@ def pod_spec(spec: PodSpec, path: str, findings: Findings) -> None:
         _init_container(container, spec, f"{path}.initContainers[{index}]", findings)
     _host_ports(spec, path, findings)
     _priority(spec, path, findings)
+    placement.gates(spec, path, findings)
     if spec.dns_policy == "None" and not spec.dns_config.nameservers:
         findings.append(Violation(f"{path}.dnsConfig.nameservers", 'is required when dnsPolicy is "None"'))
 
@@ -203,11 +204,14 @@ def _pull_secret(reference: LocalObjectReference, path: str, findings: Findings)
 
 # ---------------------------------------------------------------- updates
 
-_CHANGEABLE = "only the images of containers can change, and tolerations be added; delete the pod and create it anew"
+_CHANGEABLE = (
+    "only the images of containers can change, tolerations be added, scheduling gates be removed, and the node "
+    "selection of a gated pod be narrowed; delete the pod and create it anew"
+)
 
 
 def update(new: Pod, old: Pod, findings: Findings) -> None:
-    """A pod's spec is fixed, but for images, and tolerations to be added."""
+    """A pod's spec is fixed, but for images, added tolerations, removed gates, and what a gated pod may narrow."""
     if new.spec == old.spec:
         return
     allowed = PodSpec()
@@ -217,6 +221,7 @@ def update(new: Pod, old: Pod, findings: Findings) -> None:
     if _only_added(allowed, old.spec):
         del allowed.tolerations[:]
         allowed.tolerations.extend(old.spec.tolerations)
+    placement.settle(allowed, old.spec)
     for name in _differences(allowed, old.spec):
         findings.append(Violation(f".spec.{name}", "is immutable", _CHANGEABLE))
 

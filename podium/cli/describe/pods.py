@@ -25,6 +25,7 @@ def describe(page: Page, pod: Pod, now: datetime.datetime) -> None:
     containers(page, pod.spec, statuses)
     conditions(page, pod.status.conditions, now)
     page.mapping("Node-Selectors", pod.spec.node_selector)
+    page.field("Scheduling Gates", ", ".join(g.name for g in pod.spec.scheduling_gates))
     page.field("Tolerations", "\n".join(_toleration(t) for t in pod.spec.tolerations))
 
 

@@ -11,11 +11,16 @@ from podium.cli.output.age import duration
 
 def phase_word(pod: Any) -> str:
     """The STATUS column of a pod."""
-    word = pod.status.reason or pod.status.phase or "Pending"
+    word = pod.status.reason or _gated(pod) or pod.status.phase or "Pending"
     word = _init_word(pod) or _container_word(pod.status.container_statuses, word)
     if pod.metadata.HasField("deletion_timestamp"):
         return "Terminating"
     return word
+
+
+def _gated(pod: Any) -> str:
+    scheduled = next((c for c in pod.status.conditions if c.type == "PodScheduled"), None)
+    return "SchedulingGated" if scheduled is not None and scheduled.reason == "SchedulingGated" else ""
 
 
 def _init_word(pod: Any) -> str:

@@ -138,6 +138,15 @@ def test_a_terminating_pod_does_not_wait() -> None:
     assert turns(made) == []
 
 
+def test_a_gated_pod_is_not_considered_until_its_gates_are_gone() -> None:
+    made = engine(node(), pod("a", gates=["quota", "licence"]))
+    assert turns(made) == []
+    see(made, pod("a", gates=["licence"]))
+    assert turns(made) == []
+    see(made, pod("a"))
+    assert bound(turns(made)) == {"a": "n1"}
+
+
 async def test_an_allowance_is_a_burst_and_then_a_rate() -> None:
     clock = VirtualClock()
     allowance = Allowance(clock, burst=2, per_second=4.0)

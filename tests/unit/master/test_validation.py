@@ -217,6 +217,10 @@ def _preferred(weight: int) -> dict[str, Any]:
         ({"priority": 2_000_000_000}, "priority", "at most 1000000000"),
         ({"priorityClassName": "system-node-critical", "priority": 5}, "priority", "must be 2000001000"),
         ({"preemptionPolicy": "Always"}, "preemptionPolicy", "must be one of"),
+        ({"schedulingGates": [{}]}, "schedulingGates[0].name", "is required"),
+        ({"schedulingGates": [{"name": "a b"}]}, "schedulingGates[0].name", "must be letters"),
+        ({"schedulingGates": [{"name": "a"}, {"name": "a"}]}, "schedulingGates[1].name", "must be used once"),
+        ({"schedulingGates": [{"name": "a"}], "nodeName": "n1"}, "nodeName", "until all schedulingGates"),
         ({"imagePullSecrets": [{}]}, "imagePullSecrets[0].name", "is required"),
         ({"securityContext": {"runAsUser": 2**31}}, "securityContext.runAsUser", "at least 0"),
         ({"crashLoopBackOff": {"initialDelay": "0"}}, "crashLoopBackOff.initialDelay", "greater than 0"),
@@ -276,6 +280,51 @@ def test_what_may_not_change_of_a_pod(field: str, change: Change) -> None:
     new = copy.deepcopy(old)
     change(new)
     assert refusals(new, old) == {field: "is immutable"}
+
+
+def _gated(**spec: Any) -> Any:
+    return pod(schedulingGates=[{"name": "a"}, {"name": "b"}], **spec)
+
+
+ZONED = _required({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]})
+
+
+def _terms(obj: Any) -> Any:
+    affinity = obj.spec.affinity.node_affinity.required_during_scheduling_ignored_during_execution
+    return affinity.node_selector_terms
+
+
+@pytest.mark.parametrize(
+    ("spec", "change", "refused"),
+    [
+        ({}, lambda p: p.spec.scheduling_gates.pop(), ""),
+        ({}, lambda p: p.spec.ClearField("scheduling_gates"), ""),
+        ({}, lambda p: p.spec.scheduling_gates.add(name="c"), "schedulingGates"),
+        ({}, lambda p: setattr(p.spec.scheduling_gates[0], "name", "c"), "schedulingGates"),
+        ({}, lambda p: p.spec.node_selector.update(disk="ssd"), ""),
+        ({"nodeSelector": {"a": "b"}}, lambda p: p.spec.node_selector.update(a="c"), "nodeSelector"),
+        ({"nodeSelector": {"a": "b"}}, lambda p: p.spec.node_selector.clear(), "nodeSelector"),
+        ({}, lambda p: _terms(p).add().match_expressions.add(key="z", operator="Exists"), ""),
+        ({"affinity": ZONED}, lambda p: _terms(p)[0].match_expressions.add(key="z", operator="Exists"), ""),
+        ({"affinity": ZONED}, lambda p: _terms(p).add().match_expressions.add(key="z", operator="Exists"), "affinity"),
+        ({"affinity": ZONED}, lambda p: _terms(p)[0].match_expressions[0].values.append("b"), "affinity"),
+        ({"affinity": _required({})}, lambda p: _terms(p)[0].match_expressions.add(key="z", operator="Exists"), "affinity"),
+        ({"affinity": _preferred(5)}, lambda p: p.spec.ClearField("affinity"), ""),
+    ],
+)  # fmt: skip
+def test_a_gated_pod_can_only_be_narrowed(spec: dict[str, Any], change: Change, refused: str) -> None:
+    old = _gated(**spec)
+    new = copy.deepcopy(old)
+    change(new)
+    assert list(refusals(new, old)) == ([f"spec.{refused}"] if refused else [])
+
+
+def test_a_pod_without_gates_gets_none_and_keeps_its_directives() -> None:
+    old = pod()
+    new = copy.deepcopy(old)
+    new.spec.scheduling_gates.add(name="a")
+    new.spec.node_selector["a"] = "b"
+    assert set(refusals(new, old)) == {"spec.schedulingGates", "spec.nodeSelector"}
 
 
 # ---------------------------------------------------------------- workloads
