@@ -306,6 +306,7 @@ def _parts(master: Master) -> Mapping[str, Callable[[], Awaitable[None]]]:
         "scheduler": master.scheduler.run,
         "controllers": lambda: master.runtime.run(made),
         "compactor": Compactor(store=ground.store, clock=clock, interval=settings.history).run,
+        "cache cooling": lambda: ground.cache.cool(clock),
         "token cleaner": TokenCleaner(tokens=tokens, clock=clock).run,
         "loop watch": master.loop_watch.run,
     }

@@ -28,9 +28,14 @@ from master.cache.item import Event, Item
 from master.cache.retention import retention_of
 from master.cache.table import Table
 from master.store.protocol import Revision, Store, StoreEvent
+from podium.aio.clock import Clock
 from podium.aio.tasks import forever
 from podium.errors import Expired
 from podium.objects.kinds import KINDS, Key
+
+COOLING_SECONDS = 20.0
+"""A message that is asked for less often than this is decoded anew."""
+_COOLED_AT_ONCE = 5_000
 
 OBJECTS = Gauge("podium_master_objects", "Objects stored.", ["kind"])
 
@@ -127,6 +132,16 @@ class WatchCache:
         for table in self._tables.values():
             for item in table.scan():
                 verify(item)
+
+    async def cool(self, clock: Clock) -> None:
+        """For ever: let messages go that nobody asked for in a while. A large cluster at rest is mostly bytes."""
+        while True:
+            await clock.sleep(COOLING_SECONDS)
+            for table in self._tables.values():
+                for number, item in enumerate(table.everything(), start=1):
+                    item.cool()
+                    if number % _COOLED_AT_ONCE == 0:
+                        await asyncio.sleep(0)
 
     # ------------------------------------------------------------ lending
 

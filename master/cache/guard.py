@@ -15,8 +15,11 @@ def verify(item: Item) -> None:
     Raises:
         AssertionError: They differ; shows both.
     """
+    found = item.decoded
+    if found is None:
+        return
     stored = item.decode()
-    assert item.message == stored, (
+    assert found == stored, (
         f"{item.key} was changed in the cache by a reader; copy before changing\n"
-        f"--- as stored\n{stored}\n--- as found\n{item.message}"
+        f"--- as stored\n{stored}\n--- as found\n{found}"
     )

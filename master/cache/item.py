@@ -14,11 +14,12 @@ from podium.objects.kinds import BY_NAME, Key
 class Item:
     """An object at a revision: its stored bytes, and its message, decoded when first needed.
 
-    The message is shared by all readers and must not be changed. It takes some eight times the memory of the bytes, so
-    an item that is seldom read forgets it; who asks nevertheless gets one of their own, which the item does not keep.
+    The message is shared by all readers and must not be changed. It takes some eight times the memory of the bytes, and
+    decoding takes some microseconds: so a message that nobody has asked for in a while is let go (`cool`), and an item
+    that is seldom read keeps none (`forget_message`); who asks gets one decoded anew.
     """
 
-    __slots__ = ("_forgets", "_message", "key", "revision", "value")
+    __slots__ = ("_forgets", "_message", "_used", "key", "revision", "value")
 
     def __init__(self, key: Key, value: bytes, revision: int, message: Any = None) -> None:
         self.key = key
@@ -26,6 +27,7 @@ class Item:
         self.revision = revision
         self._message = message
         self._forgets = False
+        self._used = True
 
     @classmethod
     def blank(cls, kind: str, revision: int) -> Item:
@@ -35,6 +37,7 @@ class Item:
     @property
     def message(self) -> Any:
         """The object, with its resourceVersion."""
+        self._used = True
         message = self._message
         if message is None:
             message = self.decode()
@@ -50,6 +53,19 @@ class Item:
     def decode(self) -> Message:
         """A message of one's own, which may be changed."""
         return BY_NAME[self.key.kind].message.FromString(self.encoded)
+
+    @property
+    def decoded(self) -> Any:
+        """The message if it is at hand, or None: to look at it without a claim that it is in use."""
+        return self._message
+
+    def cool(self) -> bool:
+        """Let the message go unless it was asked for since the last call; whether one was let go."""
+        used, self._used = self._used, False
+        if used or self._message is None:
+            return False
+        self._message = None
+        return True
 
     def forget_message(self) -> None:
         """Drop the decoded form, and keep none from now on."""

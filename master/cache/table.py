@@ -69,6 +69,10 @@ class Table:
         for each in sorted(self._shelves):
             yield from self._shelves[each]
 
+    def everything(self) -> list[Item]:
+        """All objects at this moment, in no order."""
+        return [item for shelf in self._shelves.values() for item in shelf.items.values()]
+
     def size(self, namespace: str = "") -> int:
         """How many objects there are (in a namespace)."""
         if not namespace:

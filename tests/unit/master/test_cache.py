@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from master.cache.cache import WatchCache
+from master.cache.cache import COOLING_SECONDS, WatchCache
 from master.cache.history import History
 from master.cache.item import Event, Item
 from master.cache.retention import Retention, retention_of
@@ -19,6 +19,7 @@ from master.store.protocol import Put, Remove
 from podium.errors import Expired, TooSlow
 from podium.objects.kinds import Key, key_of
 from podium.v1.core_pb2 import Pod
+from tests.support.clock import VirtualClock
 
 
 def pod(name: str = "a", namespace: str = "default", node: str = "", owners: tuple[str, ...] = ()) -> Pod:
@@ -265,3 +266,28 @@ async def test_a_failure_to_follow_ends_what_stands_on_the_cache() -> None:
     with pytest.raises(ExceptionGroup) as failed:
         await stand_on_it()
     assert failed.group_contains(KeyError)
+
+
+def test_a_message_that_nobody_asks_for_is_let_go_and_decoded_anew() -> None:
+    kept = item(pod(), revision=7)
+    first = kept.message
+    assert not kept.cool(), "it was asked for"
+    assert kept.decoded is first
+    assert kept.cool(), "nobody asked since"
+    assert kept.decoded is None
+    assert kept.message == first
+    assert kept.message.metadata.resource_version == "7"
+
+
+async def test_a_cluster_at_rest_is_mostly_bytes() -> None:
+    store, clock = MemoryStore(), VirtualClock()
+    key = Key("Pod", "default", "a")
+    await store.commit([Put(key, pod().SerializeToString(deterministic=True))])
+    async with WatchCache(store) as cache, asyncio.TaskGroup() as group:
+        cooling = group.create_task(cache.cool(clock))
+        kept = cache.get(key)
+        assert kept is not None
+        assert kept.message.metadata.name == "a"
+        await clock.advance(2 * COOLING_SECONDS)
+        assert kept.decoded is None
+        cooling.cancel()

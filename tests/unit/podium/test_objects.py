@@ -76,6 +76,11 @@ def test_generated_names_fit_a_label_and_keep_their_beginning(prefix: str) -> No
     assert re.fullmatch(r"[b-df-hj-np-tv-xz2-9]{5}", name[-5:])
 
 
+def test_a_time_is_cut_and_not_rounded_however_far_away() -> None:
+    moment = datetime.datetime(4148, 1, 1, 0, 0, 0, 999_993, tzinfo=datetime.UTC)
+    assert meta.to_datetime(meta.timestamp(moment)) == moment.replace(microsecond=0)
+
+
 @given(st.datetimes(datetime.datetime(1970, 1, 2), datetime.datetime(9000, 1, 1), timezones=st.just(datetime.UTC)))
 def test_times_survive(moment: datetime.datetime) -> None:
     assert meta.to_datetime(meta.micro_timestamp(moment)) == moment
