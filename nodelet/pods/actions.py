@@ -174,13 +174,22 @@ Action = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Condemnation:
+    """Why the pod is to fail though its containers would go on."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to do now, when to look again if nothing happens, and why, in a sentence.
 
-    `gone`: nothing of the pod is left on this host.
+    `gone`: nothing of the pod is left on this host. `condemned`: the pod gets this verdict; then plan again.
     """
 
     actions: tuple[Action, ...] = ()
     recheck_at: float | None = None
     because: str = ""
     gone: bool = False
+    condemned: Condemnation | None = None

@@ -20,8 +20,9 @@ from nodelet.pods.spec import GENERATION_LABEL, LEVEL_LABEL
 from nodelet.runtime.protocol import ContainerRecord, ImageRecord, Listing, Sandbox, State
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
+from podium.objects.meta import to_datetime
 from podium.objects.pod import FAILED, SUCCEEDED
-from podium.v1.core_pb2 import ContainerStatus, Pod
+from podium.v1.core_pb2 import ContainerStatus, Pod, PodSpec
 
 _RETRY = Backoff(initial=1.0, maximum=60.0)
 _SAME_START_SECONDS = 5.0
@@ -63,6 +64,8 @@ class PodMemory:
         self.address = host_address
         self.attached: bool | None = False if host_address else None
         self.images: dict[str, ImageRecord] = {}
+        self._began = self.moment(to_datetime(pod.status.start_time) if pod.status.start_time.seconds else clock.now())
+        self.active_until: float | None = None
         self.removal_deadline: float | None = None
         self.verdict: Verdict | None = None
 
@@ -85,6 +88,7 @@ class PodMemory:
             pulled=frozenset(self.images),
             faults=dict(self._faults),
             busy=frozenset(busy),
+            active_until=self.active_until,
             removal_deadline=self.removal_deadline,
             verdict=self.verdict,
             terminal=self._terminal,
@@ -192,6 +196,11 @@ class PodMemory:
     def moment(self, wall: datetime.datetime) -> float:
         """A wall time as a moment on the monotonic scale; never in the future."""
         return self._clock.monotonic() - max(0.0, (self._clock.now() - wall).total_seconds())
+
+    def limit_activity(self, spec: PodSpec) -> None:
+        """Take in the pod's activeDeadlineSeconds, which may be set or lowered while it runs."""
+        limited = spec.HasField("active_deadline_seconds")
+        self.active_until = self._began + spec.active_deadline_seconds if limited else None
 
     def forget_runtime(self) -> None:
         """The runtime is gone: conclude nothing until it lists again."""

@@ -114,6 +114,7 @@ class Observed:
         pulled: Containers whose image is there for the next start.
         faults: By slot (see actions).
         busy: Slots with an action in flight.
+        active_until: When the pod has been active for as long as it may.
         removal_deadline: Set when the pod must go; by then it has had its grace.
         verdict: Set when the pod must fail.
         terminal: The terminal phase that was reported already; it is never left again.
@@ -128,6 +129,7 @@ class Observed:
     pulled: frozenset[str] = frozenset()
     faults: Mapping[str, Fault] = field(default_factory=dict)
     busy: frozenset[str] = frozenset()
+    active_until: float | None = None
     removal_deadline: float | None = None
     verdict: Verdict | None = None
     terminal: str = ""

@@ -2,6 +2,7 @@
 
     wanted  ─► images, sandbox ─► network ─► init 1 ─► … ─► init n ─► main containers
                (a sidecar starts in its place among the init containers, and must have started before the next)
+    late    ─► activeDeadlineSeconds has passed: condemned, and so over
     over    ─► stop what runs: main, then sidecars last to first ─► remove the sandbox, free the address
                (dead containers stay, for their logs)
     removed ─► the same, then remove every container ─► gone
@@ -22,6 +23,7 @@ from nodelet.pods.actions import (
     SANDBOX,
     Action,
     AttachNetwork,
+    Condemnation,
     CreateSandbox,
     DetachNetwork,
     HastenStop,
@@ -47,6 +49,8 @@ KILL_AGAIN_SECONDS = 10.0
 SIDECAR_LEAST_SECONDS = 2.0
 """What a sidecar gets to end in when the main containers used up the pod's grace."""
 
+_LATE = Condemnation(reason="DeadlineExceeded", message="Pod was active on the node longer than the specified deadline")
+
 
 def plan(blue: Blueprint, seen: Observed, now: float) -> Plan:
     """Decide a pod's next actions; see the module. `now` is on the monotonic scale of `seen`."""
@@ -57,7 +61,11 @@ def plan(blue: Blueprint, seen: Observed, now: float) -> Plan:
         because, gone = _remove(draft, seen.removal_deadline), _is_gone(seen)
     elif outcome := lives.outcome(blue, seen):
         because, gone = _wind_up(draft, outcome), False
+    elif seen.active_until is not None and seen.active_until <= now:
+        return Plan(because=_LATE.message, condemned=_LATE)
     else:
+        if seen.active_until is not None:
+            draft.look_again(seen.active_until)
         because, gone = _carry_on(draft), False
     return Plan(actions=tuple(draft.actions), recheck_at=draft.recheck_at, because=because, gone=gone)
 

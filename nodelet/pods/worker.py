@@ -77,6 +77,7 @@ class PodWorker:
         self._tools = tools
         host_address = tools.node.ip if pod.spec.host_network else ""
         memory = PodMemory(tools.probe.clock, pod, host_address)
+        memory.limit_activity(pod.spec)
         self._pod = PodContext(blue=blueprint(pod), memory=memory, secrets=dict(secrets))
         self._probes = PodProbes(memory, tools.probe, _exec(tools.runtime), self.wake, self._unhealthy)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -123,6 +124,7 @@ class PodWorker:
         self._pod.secrets = dict(secrets)
         if pod is not self.pod:
             self._pod.blue = blueprint(pod)
+            self.memory.limit_activity(pod.spec)
         if is_terminating(pod):
             self.remove(self._pod.blue.grace)
         self.wake()
@@ -207,6 +209,9 @@ class PodWorker:
         made = plan(self._pod.blue, seen, now)
         if made.gone:
             self._finish()
+            return
+        if made.condemned is not None:
+            self.fail(made.condemned.reason, made.condemned.message, self._pod.blue.grace)
             return
         for action in made.actions:
             self._launch(action)

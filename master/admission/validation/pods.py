@@ -205,13 +205,13 @@ def _pull_secret(reference: LocalObjectReference, path: str, findings: Findings)
 # ---------------------------------------------------------------- updates
 
 _CHANGEABLE = (
-    "only the images of containers can change, tolerations be added, scheduling gates be removed, and the node "
-    "selection of a gated pod be narrowed; delete the pod and create it anew"
+    "only the images of containers can change, tolerations be added, scheduling gates be removed, the node selection "
+    "of a gated pod be narrowed, and activeDeadlineSeconds be set or lowered; delete the pod and create it anew"
 )
 
 
 def update(new: Pod, old: Pod, findings: Findings) -> None:
-    """A pod's spec is fixed, but for images, added tolerations, removed gates, and what a gated pod may narrow."""
+    """A pod's spec is fixed, but for what `_CHANGEABLE` lists."""
     if new.spec == old.spec:
         return
     allowed = PodSpec()
@@ -222,12 +222,22 @@ def update(new: Pod, old: Pod, findings: Findings) -> None:
         del allowed.tolerations[:]
         allowed.tolerations.extend(old.spec.tolerations)
     placement.settle(allowed, old.spec)
+    if _brought_forward(allowed, old.spec):
+        allowed.ClearField("active_deadline_seconds")
+        if old.spec.HasField("active_deadline_seconds"):
+            allowed.active_deadline_seconds = old.spec.active_deadline_seconds
     for name in _differences(allowed, old.spec):
         findings.append(Violation(f".spec.{name}", "is immutable", _CHANGEABLE))
 
 
 def _only_added(new: PodSpec, old: PodSpec) -> bool:
     return all(toleration in new.tolerations for toleration in old.tolerations)
+
+
+def _brought_forward(new: PodSpec, old: PodSpec) -> bool:
+    if not old.HasField("active_deadline_seconds"):
+        return True
+    return new.HasField("active_deadline_seconds") and new.active_deadline_seconds <= old.active_deadline_seconds
 
 
 def _differences(new: PodSpec, old: PodSpec) -> Iterator[str]:
@@ -253,6 +263,7 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (PodSpec, "node_name"): by_syntax(names.dns_subdomain),
     (PodSpec, "hostname"): by_syntax(names.dns_label),
     (PodSpec, "termination_grace_period_seconds"): between(0),
+    (PodSpec, "active_deadline_seconds"): between(1, 2**31 - 1),
     (PodDNSConfig, "nameservers"): each_by_syntax(names.ip_address),
     (PodSecurityContext, "run_as_user"): between(0, _MAX_UID),
     (PodSecurityContext, "run_as_group"): between(0, _MAX_UID),

@@ -397,6 +397,15 @@ def test_secrets(body: dict[str, Any], field: str, words: str) -> None:
     assert words in found[field]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [(None, 5, True), (5, 3, True), (5, 6, False), (5, None, False)],
+)
+def test_a_pods_deadline_can_only_come_nearer(before: int | None, after: int | None, allowed: bool) -> None:
+    old, new = (pod() if n is None else pod(activeDeadlineSeconds=n) for n in (before, after))
+    assert refusals(new, old) == ({} if allowed else {"spec.activeDeadlineSeconds": "is immutable"})
+
+
 def test_immutable_secrets_stay() -> None:
     old = _object("Secret", stringData={"a": "1"}, immutable=True)
     new = copy.deepcopy(old)

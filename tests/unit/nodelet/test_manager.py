@@ -112,6 +112,32 @@ async def test_a_deletion_with_no_grace_kills_at_once() -> None:
         assert count(node, "exec") == 0
 
 
+async def test_a_pod_past_its_active_deadline_fails_after_its_grace_and_stays() -> None:
+    async with kept() as node:
+        node.runtime.ignores_signals = True
+        pod = make_pod(grace=3)
+        pod.spec.active_deadline_seconds = 20
+        await node.assign(pod, wait=19.9)
+        assert node.status().phase == "Running"
+        await node.clock.advance(2)
+        assert node.status().phase == "Running", "it has its grace"
+        await node.clock.advance(2)
+        assert (node.status().phase, node.status().reason) == ("Failed", "DeadlineExceeded")
+        assert node.of("app").state.terminated.exit_code == 137
+        assert node.gone == []
+
+
+async def test_an_active_deadline_counts_from_the_pods_start_and_can_be_lowered_while_it_runs() -> None:
+    async with kept() as node:
+        pod = make_pod()
+        await node.assign(pod, wait=30)
+        pod.spec.active_deadline_seconds = 20
+        hurried = Pod()
+        hurried.CopyFrom(pod)
+        await node.assign(hurried, wait=1)
+        assert (node.status().phase, node.status().reason) == ("Failed", "DeadlineExceeded")
+
+
 async def test_a_pod_that_is_no_longer_assigned_goes_without_being_deleted() -> None:
     async with kept() as node:
         await node.assign(make_pod())

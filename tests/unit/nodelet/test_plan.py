@@ -339,6 +339,22 @@ def test_a_terminal_phase_once_reported_is_never_left() -> None:
     assert actions(make_pod(policy="Always"), seen(sandboxes=(), attached=False, terminal="Failed")) == []
 
 
+def test_a_pod_past_its_active_deadline_is_condemned_and_until_then_looked_at_again() -> None:
+    app = run(APP)
+    before = planned(make_pod(), seen(app, active_until=NOW + 2))
+    assert (before.condemned, before.recheck_at) == (None, NOW + 2)
+    late = planned(make_pod(), seen(app, active_until=NOW))
+    assert late.condemned is not None
+    assert late.condemned.reason == "DeadlineExceeded"
+    assert late.actions == ()
+
+
+def test_a_pod_that_is_over_or_going_has_no_deadline_any_more() -> None:
+    done = make_pod(APP, policy="Never")
+    assert planned(done, seen(ended(APP), active_until=NOW)).condemned is None
+    assert planned(make_pod(), seen(run(APP), active_until=NOW, removal_deadline=NOW + 9)).condemned is None
+
+
 def test_an_evicted_pod_is_stopped_by_the_verdicts_deadline() -> None:
     app = run(APP)
     verdict = Verdict(reason="Evicted", message="memory", deadline=NOW + 3)
