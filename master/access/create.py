@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from master.access.authorship import name_author
+from master.access.claims import choose_class
 from master.access.planned import Planned, Situation, put
 from master.access.scope import check_namespace
 from master.admission import admit
@@ -39,6 +40,8 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     if metadata.name and situation.cache.get(key) is not None:
         raise already_exists(key)
     _begin(kind, obj, situation)
+    if kind.name == "PersistentVolumeClaim":
+        choose_class(obj, situation.cache)
     admit(obj)
     if kind.name == "Deployment":
         name_author(obj, None, situation.by)

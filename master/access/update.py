@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from master.access.authorship import name_author
+from master.access.claims import check_growth
 from master.access.planned import Planned, Situation, copy_of, put, remove
 from master.admission import admit, admit_status
 from master.cache.item import Item
@@ -50,6 +51,8 @@ def plan_update(
     admit(new, old)
     if kind.name == "Deployment":
         name_author(new, old, situation.by)
+    if kind.name == "PersistentVolumeClaim":
+        check_growth(new, old, situation.cache)
     if kind.has_generation and new.spec != old.spec:
         new.metadata.generation = old.metadata.generation + 1
     if not applied and new.metadata.managed_fields == old.metadata.managed_fields:

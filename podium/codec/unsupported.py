@@ -28,8 +28,6 @@ KINDS: dict[str, str] = {
     "LimitRange": "v1",
     "MutatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
-    "PersistentVolume": "v1",
-    "PersistentVolumeClaim": "v1",
     "PodDisruptionBudget": "policy/v1",
     "PodTemplate": "v1",
     "PriorityClass": "scheduling.k8s.io/v1",
@@ -41,7 +39,6 @@ KINDS: dict[str, str] = {
     "Service": "v1",
     "ServiceAccount": "v1",
     "StatefulSet": "apps/v1",
-    "StorageClass": "storage.k8s.io/v1",
     "ValidatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
 }
 
@@ -72,6 +69,16 @@ _FIELDS: dict[str, frozenset[str]] = {
     "Lifecycle": frozenset(("stopSignal",)),
     "Affinity": frozenset(("podAffinity", "podAntiAffinity")),
     "DeploymentSpec": frozenset(("rollbackTo",)),
+    "PersistentVolumeSpec": frozenset((
+        "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker",
+        "gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "photonPersistentDisk", "portworxVolume", "quobyte",
+        "rbd", "scaleIO", "storageos", "volumeAttributesClassName", "vsphereVolume",
+    )),
+    "LocalVolumeSource": frozenset(("fsType",)),
+    "PersistentVolumeClaimSpec": frozenset(("dataSource", "dataSourceRef", "volumeAttributesClassName")),
+    "PersistentVolumeClaimStatus": frozenset((
+        "allocatedResourceStatuses", "allocatedResources", "currentVolumeAttributesClassName", "modifyVolumeStatus",
+    )),
     "Event": frozenset(("action", "eventTime", "related", "series")),
 }  # fmt: skip
 

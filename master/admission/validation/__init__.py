@@ -15,11 +15,11 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from master.admission.validation import apps, containers, core, meta, placement, pods
+from master.admission.validation import apps, containers, core, meta, placement, pods, storage
 from master.admission.validation.walk import Findings, Walk
 from podium.errors import Violation
 from podium.objects.kinds import kind_of
-from podium.v1 import apps_pb2, core_pb2
+from podium.v1 import apps_pb2, core_pb2, storage_pb2
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """Largest object that is stored, encoded."""
@@ -31,11 +31,24 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
     core_pb2.Secret: core.update_secret,
     apps_pb2.ReplicaSet: apps.update_replica_set,
     apps_pb2.Deployment: apps.update_deployment,
+    storage_pb2.PersistentVolume: storage.update_volume,
+    storage_pb2.PersistentVolumeClaim: storage.update_claim,
+    storage_pb2.StorageClass: storage.update_class,
 }
 
+_RULES = (
+    meta,
+    core,
+    containers,
+    pods,
+    placement,
+    apps,
+    storage,
+)
+
 _walk = Walk(
-    meta.MESSAGES | core.MESSAGES | containers.MESSAGES | pods.MESSAGES | placement.MESSAGES | apps.MESSAGES,
-    meta.FIELDS | core.FIELDS | containers.FIELDS | pods.FIELDS | placement.FIELDS | apps.FIELDS,
+    {message: rule for rules in _RULES for message, rule in rules.MESSAGES.items()},
+    {field: rule for rules in _RULES for field, rule in rules.FIELDS.items()},
     remembered=(core_pb2.PodSpec,),
 )
 

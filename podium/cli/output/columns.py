@@ -9,6 +9,7 @@ from typing import Any
 
 from podium.cli.output.age import age
 from podium.cli.output.pods import phase_word, restarts
+from podium.objects import storage
 from podium.objects.conditions import get_condition
 from podium.objects.kinds import Kind
 from podium.v1.meta_pb2 import LabelSelector
@@ -97,6 +98,19 @@ def _event_object(event: Any, _: datetime.datetime) -> str:
     return f"{about.kind.lower()}/{about.name}"
 
 
+def _claim_of(volume: Any, _: datetime.datetime) -> str:
+    ref = volume.spec.claim_ref
+    return f"{ref.namespace}/{ref.name}" if volume.spec.HasField("claim_ref") else ""
+
+
+def _phase(obj: Any, _: datetime.datetime) -> str:
+    return "Terminating" if obj.metadata.HasField("deletion_timestamp") else str(obj.status.phase)
+
+
+def _class_name(cls: Any, _: datetime.datetime) -> str:
+    return f"{cls.metadata.name} (default)" if storage.is_default(cls) else str(cls.metadata.name)
+
+
 _AGE = Column("AGE", _age)
 _NAME = Column("NAME", _name)
 _DEFAULT = (_NAME, _AGE)
@@ -151,6 +165,38 @@ _TABLES: dict[str, tuple[Column, ...]] = {
     "ReplicationController": _REPLICATED,
     "Namespace": (_NAME, Column("STATUS", lambda o, _: o.status.phase), _AGE),
     "Secret": (_NAME, Column("TYPE", lambda o, _: o.type), Column("DATA", lambda o, _: str(len(o.data))), _AGE),
+    "PersistentVolume": (
+        _NAME,
+        Column("CAPACITY", lambda o, _: o.spec.capacity.get(storage.STORAGE, "")),
+        Column("ACCESS MODES", lambda o, _: storage.short_modes(o.spec.access_modes)),
+        Column("RECLAIM POLICY", lambda o, _: o.spec.persistent_volume_reclaim_policy),
+        Column("STATUS", _phase),
+        Column("CLAIM", _claim_of),
+        Column("STORAGECLASS", lambda o, _: o.spec.storage_class_name),
+        Column("REASON", lambda o, _: o.status.reason),
+        _AGE,
+        Column("VOLUMEMODE", lambda o, _: o.spec.volume_mode, wide=True),
+        Column("LOCATION", lambda o, _: storage.where(o), wide=True),
+    ),
+    "PersistentVolumeClaim": (
+        _NAME,
+        Column("STATUS", _phase),
+        Column("VOLUME", lambda o, _: o.spec.volume_name),
+        Column("CAPACITY", lambda o, _: o.status.capacity.get(storage.STORAGE, "")),
+        Column("ACCESS MODES", lambda o, _: storage.short_modes(o.status.access_modes)),
+        Column("STORAGECLASS", lambda o, _: o.spec.storage_class_name),
+        _AGE,
+        Column("VOLUMEMODE", lambda o, _: o.spec.volume_mode, wide=True),
+        Column("REQUESTED", lambda o, _: o.spec.resources.requests.get(storage.STORAGE, ""), wide=True),
+    ),
+    "StorageClass": (
+        Column("NAME", _class_name),
+        Column("PROVISIONER", lambda o, _: o.provisioner),
+        Column("RECLAIMPOLICY", lambda o, _: o.reclaim_policy),
+        Column("VOLUMEBINDINGMODE", lambda o, _: o.volume_binding_mode),
+        Column("ALLOWVOLUMEEXPANSION", lambda o, _: str(bool(o.allow_volume_expansion)).lower()),
+        _AGE,
+    ),
     "Lease": (_NAME, Column("HOLDER", lambda o, _: o.spec.holder_identity), _AGE),
     "Event": (
         Column("LAST SEEN", lambda o, now: age(o.last_timestamp, now)),
