@@ -8,6 +8,7 @@ from master.access.authorship import name_author
 from master.access.claims import choose_class
 from master.access.planned import Planned, Situation, put
 from master.access.scope import check_namespace
+from master.access.surroundings import surroundings_of
 from master.admission import admit
 from podium.errors import AlreadyExists, BadRequest
 from podium.objects.conditions import FALSE, set_condition
@@ -26,7 +27,7 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
         BadRequest: It has a resourceVersion.
         Invalid: Fields are refused.
         NotFound: Its namespace does not exist.
-        Forbidden: Its namespace is being deleted.
+        Forbidden: Its namespace is being deleted, or has bounds that it does not keep to.
     """
     kind = kind_of(obj)
     metadata = obj.metadata
@@ -42,7 +43,7 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     _begin(kind, obj, situation)
     if kind.name == "PersistentVolumeClaim":
         choose_class(obj, situation.cache)
-    admit(obj)
+    admit(obj, around=surroundings_of(situation.cache, kind, metadata.namespace))
     if kind.name == "Deployment":
         name_author(obj, None, situation.by)
     return put(key, obj, None)

@@ -7,6 +7,7 @@ from typing import Any
 from master.access.authorship import name_author
 from master.access.claims import check_growth
 from master.access.planned import Planned, Situation, copy_of, put, remove
+from master.access.surroundings import surroundings_of
 from master.admission import admit, admit_status
 from master.cache.item import Item
 from podium.codec.apply import track_update
@@ -34,6 +35,7 @@ def plan_update(
     Raises:
         Conflict: `new` names another resourceVersion or uid.
         Invalid: Fields are refused.
+        Forbidden: It is beyond the bounds of its namespace.
         BadRequest: There is no such sub-resource.
     """
     kind, key = kind_of(new), current.key
@@ -48,7 +50,7 @@ def plan_update(
         new.ClearField("status")
         if old.HasField("status"):
             new.status.CopyFrom(old.status)
-    admit(new, old)
+    admit(new, old, surroundings_of(situation.cache, kind, key.namespace))
     if kind.name == "Deployment":
         name_author(new, old, situation.by)
     if kind.name == "PersistentVolumeClaim":

@@ -1,32 +1,41 @@
-"""Admission: what every write passes between authorization and the store. Pure; the order is defaulting, then
-validation."""
+"""Admission: what every write passes between authorization and the store. Pure; the order is defaulting (the
+namespace's defaults last), validation, the namespace's bounds."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from master.admission.defaults import apply_defaults
+from master.admission.limit_ranges import apply_limits, check_limits
+from master.admission.surroundings import NONE, Surroundings
 from master.admission.validation import validate, validate_status
 from podium.objects.kinds import kind_of
 from podium.objects.refusal import refusal
+from podium.v1.core_pb2 import Pod
 
 __all__ = ["admit", "admit_status", "apply_defaults", "validate", "validate_status"]
 
 
-def admit(obj: Any, old: Any = None) -> None:
+def admit(obj: Any, old: Any = None, around: Surroundings = NONE) -> None:
     """Default an object in place, and check it.
 
     Args:
         obj: To be stored.
         old: What it replaces, unless it is new.
+        around: The policies where it is to live.
 
     Raises:
         Invalid: Names every field at fault.
+        Forbidden: It is beyond the bounds of its namespace.
     """
     apply_defaults(obj)
+    if around.limit_ranges and old is None and isinstance(obj, Pod):
+        apply_limits(obj, around.limit_ranges)
     violations = validate(obj, old)
     if violations:
         raise refusal(_subject(obj), violations)
+    if around.limit_ranges and (old is None or (obj.spec != old.spec and not isinstance(obj, Pod))):
+        check_limits(obj, around.limit_ranges)
 
 
 def admit_status(obj: Any, old: Any) -> None:

@@ -25,7 +25,6 @@ KINDS: dict[str, str] = {
     "Ingress": "networking.k8s.io/v1",
     "IngressClass": "networking.k8s.io/v1",
     "Job": "batch/v1",
-    "LimitRange": "v1",
     "MutatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",

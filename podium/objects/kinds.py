@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from podium.errors import BadRequest
-from podium.v1 import apps_pb2, coordination_pb2, core_pb2, storage_pb2
+from podium.v1 import apps_pb2, coordination_pb2, core_pb2, policy_pb2, storage_pb2
 from podium.v1.meta_pb2 import ObjectMeta
 
 TYPE_URL_PREFIX = "type.googleapis.com/"
@@ -114,6 +114,8 @@ KINDS: tuple[Kind, ...] = (
          message=storage_pb2.StorageClass, namespaced=False, has_generation=False),
     Kind(name="Lease", api_version="coordination.k8s.io/v1", plural="leases", message=coordination_pb2.Lease,
          has_generation=False),
+    Kind(name="LimitRange", api_version="v1", plural="limitranges", short_names=("limits",),
+         message=policy_pb2.LimitRange, has_generation=False),
 )  # fmt: skip
 
 BY_NAME: dict[str, Kind] = {k.name: k for k in KINDS}

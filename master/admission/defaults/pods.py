@@ -6,14 +6,13 @@ tolerations of a node that fails, phase and quality of service.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
+from master.admission.defaults.quantities import canonicalize
 from podium.errors import BadRequest
 from podium.objects.pod import all_containers, qos_class
-from podium.objects.quantity import canonical
 from podium.v1.core_pb2 import Container, HTTPGetAction, LifecycleHandler, Pod, PodSpec, Probe, Toleration
 
 SYSTEM_PRIORITIES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
@@ -90,8 +89,8 @@ def _container(container: Container, host_network: bool) -> None:
         _handler(container.lifecycle.post_start)
         _handler(container.lifecycle.pre_stop)
     if container.HasField("resources"):
-        _canonicalize(container.resources.limits)
-        _canonicalize(container.resources.requests)
+        canonicalize(container.resources.limits)
+        canonicalize(container.resources.requests)
 
 
 def pull_policy(image: str) -> str:
@@ -120,14 +119,6 @@ def _http_get(action: HTTPGetAction) -> None:
         action.path = "/"
     if not action.scheme:
         action.scheme = "HTTP"
-
-
-def _canonicalize(quantities: MutableMapping[str, str]) -> None:
-    for name, text in list(quantities.items()):
-        with suppress(BadRequest):
-            written = canonical(text)
-            if written != text:
-                quantities[name] = written
 
 
 def _requests(container: Container) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from master.admission.validation import apps, containers, core, meta, placement, pods, storage
+from master.admission.validation import apps, containers, core, meta, placement, pods, policy, storage
 from master.admission.validation.walk import Findings, Walk
 from podium.errors import Violation
 from podium.objects.kinds import kind_of
@@ -43,6 +43,7 @@ _RULES = (
     pods,
     placement,
     apps,
+    policy,
     storage,
 )
 

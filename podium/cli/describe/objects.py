@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from podium.cli.describe import pods
+from podium.cli.describe import pods, policy
 from podium.cli.describe.page import Page, conditions, header
 from podium.objects.kinds import kind_of
 from podium.objects.selectors import workload_selector
@@ -106,4 +106,5 @@ _DESCRIBERS: dict[str, Describer] = {
     "Node": _node,
     "Namespace": _namespace,
     "Secret": _secret,
+    "LimitRange": policy.limit_range,
 }

@@ -198,6 +198,7 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         _AGE,
     ),
     "Lease": (_NAME, Column("HOLDER", lambda o, _: o.spec.holder_identity), _AGE),
+    "LimitRange": (_NAME, Column("TYPES", lambda o, _: ",".join(i.type for i in o.spec.limits)), _AGE),
     "Event": (
         Column("LAST SEEN", lambda o, now: age(o.last_timestamp, now)),
         Column("TYPE", lambda o, _: o.type),

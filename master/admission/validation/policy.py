@@ -1,0 +1,115 @@
+"""Rules of LimitRange: amounts that can be read, and bounds that leave room between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from google.protobuf.message import Message
+
+from master.admission.validation import names
+from master.admission.validation.walk import FieldRule, Findings, MessageRule
+from podium.errors import BadRequest, Violation
+from podium.objects import quantity
+from podium.v1.policy_pb2 import LimitRangeItem, LimitRangeSpec
+
+_OF_CONTAINERS = frozenset(("cpu", "memory", "ephemeral-storage"))
+_OF_CLAIMS = frozenset(("storage",))
+
+# ---------------------------------------------------------------- amounts
+
+
+def readable(amounts: Mapping[str, str], path: str, findings: Findings) -> dict[str, Fraction]:
+    """Amounts by resource name; those that cannot be read, or are negative, are noted and left out."""
+    read: dict[str, Fraction] = {}
+    for name, text in amounts.items():
+        try:
+            amount = quantity.parse(text)
+        except BadRequest as error:
+            findings.append(Violation(f"{path}[{name}]", error.message))
+            continue
+        if amount < 0:
+            findings.append(Violation(f"{path}[{name}]", f"must be at least 0, not {text}"))
+        else:
+            read[name] = amount
+    return read
+
+
+# ---------------------------------------------------------------- LimitRange
+
+
+def _limit_range(spec: LimitRangeSpec, path: str, findings: Findings) -> None:
+    seen: set[str] = set()
+    for index, item in enumerate(spec.limits):
+        if item.type in seen:
+            findings.append(Violation(f"{path}.limits[{index}].type", f'must be once: "{item.type}" is there already'))
+        seen.add(item.type)
+
+
+def _limit_range_item(item: LimitRangeItem, path: str, findings: Findings) -> None:
+    _resource_names(item, path, findings)
+    least = readable(item.min, f"{path}.min", findings)
+    most = readable(item.max, f"{path}.max", findings)
+    usual = readable(item.default, f"{path}.default", findings)
+    asked = readable(item.default_request, f"{path}.defaultRequest", findings)
+    if item.type == "Pod":
+        for amounts, name in ((item.default, "default"), (item.default_request, "defaultRequest")):
+            if amounts:
+                findings.append(Violation(f"{path}.{name}", 'must not be set when type is "Pod"', "use Container"))
+        usual, asked = {}, {}
+    elif item.type == "PersistentVolumeClaim" and "storage" not in item.min and "storage" not in item.max:
+        findings.append(Violation(path, "must have min[storage] or max[storage]"))
+    told: set[str] = set()
+    for low, high, where, bound in (
+        (least, most, "min", "max"),
+        (usual, most, "default", "max"),
+        (asked, usual, "defaultRequest", "default"),
+        (asked, most, "defaultRequest", "max"),
+        (least, asked, "min", "defaultRequest"),
+        (least, usual, "min", "default"),
+    ):
+        for name in sorted(low.keys() & high.keys()):
+            place = f"{path}.{where}[{name}]"
+            if low[name] > high[name] and place not in told:  # a default that came of another bound is no second fault
+                told.add(place)
+                said = f"must be at most {bound}, {_text(item, bound, name)}, not {_text(item, where, name)}"
+                findings.append(Violation(place, said))
+    _ratios(item, least, most, path, findings)
+
+
+def _text(item: LimitRangeItem, field: str, name: str) -> str:
+    amounts = {"min": item.min, "max": item.max, "default": item.default, "defaultRequest": item.default_request}
+    return amounts[field][name]
+
+
+def _ratios(
+    item: LimitRangeItem, least: Mapping[str, Fraction], most: Mapping[str, Fraction], path: str, findings: Findings
+) -> None:
+    where = f"{path}.maxLimitRequestRatio"
+    for name, ratio in readable(item.max_limit_request_ratio, where, findings).items():
+        text = item.max_limit_request_ratio[name]
+        if ratio < 1:
+            findings.append(Violation(f"{where}[{name}]", f"must be at least 1, not {text}"))
+        low, high = least.get(name), most.get(name)
+        if low and high is not None and ratio > high / low:
+            findings.append(Violation(f"{where}[{name}]", f"must be at most max by min, {float(high / low):g}: {text}"))
+
+
+def _resource_names(item: LimitRangeItem, path: str, findings: Findings) -> None:
+    known = _OF_CLAIMS if item.type == "PersistentVolumeClaim" else _OF_CONTAINERS
+    for field, amounts in (
+        ("max", item.max),
+        ("min", item.min),
+        ("default", item.default),
+        ("defaultRequest", item.default_request),
+        ("maxLimitRequestRatio", item.max_limit_request_ratio),
+    ):
+        for name in sorted(amounts):
+            extended = known is _OF_CONTAINERS and "/" in name and not names.qualified_name(name)
+            if name not in known and not extended:
+                findings.append(Violation(f"{path}.{field}[{name}]", f"must be one of {', '.join(sorted(known))}"))
+
+
+MESSAGES: dict[type[Message], MessageRule] = {LimitRangeSpec: _limit_range, LimitRangeItem: _limit_range_item}
+
+FIELDS: dict[tuple[type[Message], str], FieldRule] = {}
