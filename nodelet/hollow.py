@@ -28,6 +28,7 @@ from podium.aio.clock import Clock
 from podium.objects.meta import timestamp
 from podium.objects.quantity import value
 from podium.telemetry.log import get_logger
+from podium.v1.cluster_service_pb2 import PodUsage
 from podium.v1.core_pb2 import NodeStatus
 from podium.v1.node_session_pb2 import UsageReport
 
@@ -35,6 +36,8 @@ log = get_logger(__name__)
 
 PARALLEL_JOINS = 16
 RELIST_SECONDS = 600.0
+WINDOW_MILLISECONDS = 1000
+"""What hollow figures are said to be means over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +52,8 @@ class HollowSize:
 class HollowHost:
     """Implements `nodelet.node.Host`."""
 
-    def __init__(self, name: str, size: HollowSize, clock: Clock) -> None:
-        self._name, self._clock = name, clock
+    def __init__(self, name: str, size: HollowSize, clock: Clock, runtime: HollowRuntime) -> None:
+        self._name, self._clock, self._runtime = name, clock, runtime
         self._status = _status(name, size)
 
     @property
@@ -63,9 +66,25 @@ class HollowHost:
         return self._status
 
     async def usage(self) -> UsageReport | None:
-        """Nothing is used."""
-        report = UsageReport()
-        report.time.CopyFrom(timestamp(self._clock.now()))
+        """What the runtime's containers claim to use."""
+        now = timestamp(self._clock.now())
+        report, pods = UsageReport(time=now), dict[str, PodUsage]()
+        for record, load in self._runtime.loads():
+            pod = record.pod
+            usage = pods.setdefault(pod.uid, PodUsage(namespace=pod.namespace, name=pod.name, uid=pod.uid, time=now))
+            usage.containers.add(
+                name=record.name,
+                cpu_nanocores=round(load.cpu_cores * 1e9),
+                memory_bytes=load.memory_bytes,
+                tasks=1,
+                window_milliseconds=WINDOW_MILLISECONDS,
+            )
+        used = [container for pod in pods.values() for container in pod.containers]
+        report.pods.extend(pods.values())
+        report.node.name, report.node.tasks = self._name, len(used)
+        report.node.cpu_nanocores = sum(container.cpu_nanocores for container in used)
+        report.node.memory_bytes = sum(container.memory_bytes for container in used)
+        report.node.time.CopyFrom(now)
         return report
 
     async def disk(self) -> Disk:
@@ -151,7 +170,7 @@ def hollow_node(
     parts = Parts(
         runtime=runtime,
         network=HollowNetwork(),
-        host=HollowHost(name, size, clock),
+        host=HollowHost(name, size, clock, runtime),
         facts=NodeFacts(name=name, ip="127.0.0.1", memory=value(size.memory)),
         store=NoStore(),
         pods=PodSettings(relist_seconds=RELIST_SECONDS),

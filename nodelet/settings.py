@@ -42,7 +42,7 @@ class NodeletSettings:
     http_listen: str = option(
         f"0.0.0.0:{NODELET_HTTP_PORT}", doc="Address of /metrics, /healthz, /readyz (plain HTTP); empty for none."
     )
-    usage_period: Duration = option(5.0, doc="How often usage of node and pods is reported.")
+    usage_period: Duration = option(5.0, doc="How often usage is reported until the master says how often.")
     status_period: Duration = option(10.0, doc="How often the node's own status is looked at.")
     hollow: int = option(0, doc="Pretend to be this many nodes, NAME-0, NAME-1, … (for tests and benchmarks).")
     hollow_cpu: str = option("32", doc="CPU of a hollow node.")

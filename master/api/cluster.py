@@ -30,6 +30,7 @@ from podium.v1.cluster_service_pb2 import (
     CreateTokenRequest,
     DeleteTokenRequest,
     DeleteTokenResponse,
+    DiskRates,
     ExplainPodRequest,
     ExplainPodResponse,
     InfoRequest,
@@ -214,8 +215,18 @@ def _listed(token: TokenInfo) -> JoinToken:
 
 
 def _summed(usage: PodUsage) -> PodUsage:
+    parts = usage.containers
     total = ContainerUsage(
-        cpu_nanocores=sum(c.cpu_nanocores for c in usage.containers),
-        memory_bytes=sum(c.memory_bytes for c in usage.containers),
+        cpu_nanocores=sum(c.cpu_nanocores for c in parts),
+        memory_bytes=sum(c.memory_bytes for c in parts),
+        tasks=sum(c.tasks for c in parts),
+        disk=DiskRates(
+            read_bytes_per_second=sum(c.disk.read_bytes_per_second for c in parts),
+            write_bytes_per_second=sum(c.disk.write_bytes_per_second for c in parts),
+        ),
+        window_milliseconds=min((c.window_milliseconds for c in parts), default=0),
     )
-    return PodUsage(namespace=usage.namespace, name=usage.name, time=usage.time, containers=[total])
+    network = usage.network if usage.HasField("network") else None
+    return PodUsage(
+        namespace=usage.namespace, name=usage.name, uid=usage.uid, time=usage.time, network=network, containers=[total]
+    )

@@ -66,7 +66,7 @@ class Dispatcher:
         self.epoch = secrets.token_hex(8)
         self.sessions = Sessions(clock=clock, lease_seconds=self._settings.lease)
         self.streams = StreamBroker(self.sessions.get)
-        self.usage = UsageBook()
+        self.usage = UsageBook(clock)
         self._ledger = Ledger()
         self._ranges = PodRanges(self._settings.pod_cidr, node_prefix=self._settings.node_prefix)
         self._reported: dict[str, NodeStatus] = {}
@@ -228,6 +228,7 @@ class Dispatcher:
         match message.WhichOneof("message"):
             case "heartbeat":
                 session.heartbeat_seconds = self._heartbeat()
+                session.pace_usage(self.usage.pace(node, len(self.sessions)))
                 session.answer_beat(message.heartbeat.sequence)
             case "statuses":
                 for update in message.statuses.updates:

@@ -31,6 +31,7 @@ from podium.v1.node_session_pb2 import (
     NodeMessage,
     OpenStream,
     StatusAck,
+    UsagePace,
     Welcome,
 )
 
@@ -71,6 +72,7 @@ class Session:
         self._opens: deque[OpenStream] = deque()
         self._acked: set[str] = set()
         self._beat: int | None = None
+        self._pace, self._pace_due = 0.0, False
         self._goodbye = ""
         self._quiet = lease_seconds * QUIET_SHARE
         self._last_said = clock.monotonic()
@@ -96,6 +98,12 @@ class Session:
         now = self._clock.monotonic()
         if now - self._last_said >= self._quiet:
             self._beat, self._last_said = sequence, now
+            self._wake.set()
+
+    def pace_usage(self, seconds: float) -> None:
+        """Have usage reported at this pace from now on."""
+        if seconds != self._pace:
+            self._pace, self._pace_due = seconds, True
             self._wake.set()
 
     def acknowledge(self, uid: str) -> None:
@@ -143,6 +151,9 @@ class Session:
         if self._acked:
             acked, self._acked = self._acked, set()
             yield MasterMessage(status_ack=StatusAck(uids=acked))
+        if self._pace_due:
+            self._pace_due = False
+            yield MasterMessage(usage_pace=UsagePace(milliseconds=int(self._pace * 1000)))
         if self._beat is not None:
             beat, self._beat = self._beat, None
             period = int(self.heartbeat_seconds * 1000)

@@ -1,38 +1,104 @@
-"""The newest usage of nodes and pods, in memory only: it is old in seconds, and never worth a write."""
+"""The newest usage of nodes and pods, in memory only: it is old in seconds, and never worth a write.
+
+How often nodes report follows from who looks. A fleet as a whole sends at most `REPORTS_PER_SECOND`; nodes that run
+pods at which an autoscaler looks send every second, while they are not too many themselves. So the price of usage is
+bounded, and load is still answered in seconds.
+
+One report a node is kept as it came, some 100 bytes a pod; an index by uid is made of those that are asked for pods.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
+from podium.aio.clock import Clock
+from podium.objects.kinds import Key
 from podium.v1.cluster_service_pb2 import NodeUsage, PodUsage
 from podium.v1.node_session_pb2 import UsageReport
 
+REPORTS_PER_SECOND = 200.0
+CLOSE_REPORTS_PER_SECOND = 500.0
+"""Of nodes that are looked at closely."""
+BASE_SECONDS, CLOSE_SECONDS = 2.0, 1.0
+STALE_SECONDS = 15.0
+"""Older figures say nothing of now."""
+_STEP = 0.5
+
+
+def pace(nodes: int, watched: int, *, close: bool) -> float:
+    """Seconds between a node's reports, in steps, so that it does not move with every node that joins.
+
+    Args:
+        watched: How many of the nodes are looked at closely; `close`: this is one of them.
+    """
+    base = max(BASE_SECONDS, nodes / REPORTS_PER_SECOND)
+    seconds = min(base, max(CLOSE_SECONDS, watched / CLOSE_REPORTS_PER_SECOND)) if close else base
+    return math.ceil(seconds / _STEP) * _STEP
+
+
+@dataclass(slots=True)
+class _Kept:
+    at: float
+    report: UsageReport
+    by_uid: dict[str, PodUsage] | None = None
+
 
 class UsageBook:
-    """The last report of each node."""
+    """The last report of each node. Implements `master.autoscaler.observe.Usages`."""
 
-    def __init__(self) -> None:
-        self._reports: dict[str, UsageReport] = {}
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: dict[str, _Kept] = {}
+        self._watched_by: dict[Key, frozenset[str]] = {}
+        self._watched: frozenset[str] = frozenset()
 
     def put(self, node: str, report: UsageReport) -> None:
         """A node reported. The name in the report is the session's, not the message's."""
         report.node.name = node
-        self._reports[node] = report
+        self._kept[node] = _Kept(self._clock.monotonic(), report)
 
     def forget(self, node: str) -> None:
-        """The node is lost or gone."""
-        self._reports.pop(node, None)
+        """The node is gone."""
+        self._kept.pop(node, None)
 
     def nodes(self) -> list[NodeUsage]:
         """Usage of every node that reports."""
-        return [_timed_node(r) for r in self._reports.values()]
+        return [_timed_node(kept.report) for kept in self._kept.values()]
 
     def pods(self, namespace: str = "") -> Iterator[PodUsage]:
         """Usage of the pods of a namespace, or of all."""
-        for report in self._reports.values():
-            for pod in report.pods:
+        for kept in self._kept.values():
+            for pod in kept.report.pods:
                 if not namespace or pod.namespace == namespace:
                     yield pod
+
+    # ------------------------------------------------------------ for who decides by it
+
+    def pod(self, node: str, uid: str) -> PodUsage | None:
+        """What a pod used within the last seconds; None when its node did not say."""
+        kept = self._kept.get(node)
+        if kept is None or self._clock.monotonic() - kept.at > STALE_SECONDS:
+            return None
+        if kept.by_uid is None:
+            kept.by_uid = {pod.uid: pod for pod in kept.report.pods}
+        return kept.by_uid.get(uid)
+
+    def watch(self, who: Key, nodes: Collection[str]) -> None:
+        """Have these nodes report every second or so for the sake of `who`, and no others; none: no more."""
+        wanted = frozenset(nodes)
+        if self._watched_by.get(who, frozenset()) == wanted:
+            return
+        if wanted:
+            self._watched_by[who] = wanted
+        else:
+            del self._watched_by[who]
+        self._watched = frozenset().union(*self._watched_by.values())
+
+    def pace(self, node: str, nodes: int) -> float:
+        """Seconds between reports of a node, in a fleet of so many."""
+        return pace(nodes, len(self._watched), close=node in self._watched)
 
 
 def _timed_node(report: UsageReport) -> NodeUsage:

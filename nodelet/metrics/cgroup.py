@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from nodelet.metrics.traffic import Traffic, parse_io_stat, parse_service_bytes
+
 _Number = TypeVar("_Number", int, float)
 
-CPU, MEMORY, PIDS = "cpuacct", "memory", "pids"
+CPU, MEMORY, PIDS, DISK = "cpuacct", "memory", "pids", "blkio"
 QUOTA = "cpu"
 UNLIMITED = 1 << 62
 """Version 1 writes "no limit" as a number near 2^63."""
@@ -26,17 +28,21 @@ UNLIMITED = 1 << 62
 _V2 = ""
 _INIT_SCOPE = "init.scope"
 """Where systemd puts itself."""
-_CONTROLLERS = (CPU, QUOTA, MEMORY, PIDS)
+_CONTROLLERS = (CPU, QUOTA, MEMORY, PIDS, DISK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One group at one moment: CPU time taken so far in ns, working set in bytes, OOM kills so far, processes."""
+    """One group at one moment.
+
+    CPU time taken so far in ns, working set in bytes, OOM kills so far, processes, disk traffic so far.
+    """
 
     cpu_ns: int
     memory: int
     oom_kills: int
     pids: int
+    disk: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +173,13 @@ class Groups:
         """The group's figures now."""
         try:
             memory, oom_kills = self._memory(group[MEMORY])
-            return Reading(cpu_ns=self._cpu(group[CPU]), memory=memory, oom_kills=oom_kills, pids=self._pids(group))
+            return Reading(
+                cpu_ns=self._cpu(group[CPU]),
+                memory=memory,
+                oom_kills=oom_kills,
+                pids=self._pids(group),
+                disk=self._disk(group),
+            )
         except (KeyError, OSError, ValueError):
             return None  # it ended while it was read, or the host doesn't account for this
 
@@ -186,6 +198,15 @@ class Groups:
 
     def _pids(self, group: Mapping[str, Path]) -> int:
         return int((group[PIDS] / "pids.current").read_text()) if PIDS in group else 0
+
+    def _disk(self, group: Mapping[str, Path]) -> Traffic:
+        if DISK not in group:
+            return Traffic()
+        with contextlib.suppress(FileNotFoundError):  # the controller is not delegated to this group
+            if self._mounts[DISK].v2:
+                return parse_io_stat((group[DISK] / "io.stat").read_text())
+            return parse_service_bytes((group[DISK] / "blkio.throttle.io_service_bytes").read_text())
+        return Traffic()
 
     # ------------------------------------------------------------ limits
 

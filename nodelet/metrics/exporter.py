@@ -18,7 +18,8 @@ from nodelet.metrics.usage import Sample
 
 PREFIX = "podium_nodelet"
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
-_OWNER = ("namespace", "pod", "container")
+_POD = ("namespace", "pod")
+_OWNER = (*_POD, "container")
 
 
 class Measured(Protocol):
@@ -48,6 +49,7 @@ class HostCollector(Collector):
         if sample is not None:
             yield from _node(sample)
             yield from _containers(sample)
+            yield from _networks(sample)
 
     def describe(self) -> list[Metric]:
         """Names are known without a sample; Prometheus' registry need not collect to learn them."""
@@ -77,6 +79,13 @@ def _node(sample: Sample) -> Iterator[Metric]:
     yield CounterMetricFamily(
         f"{PREFIX}_node_cpu_seconds", "CPU time that this host has taken.", value=node.cpu_ns / 1e9
     )
+    for name, meaning, amount in (
+        ("node_network_receive_bytes", "Bytes received through this host's own devices.", node.network.taken),
+        ("node_network_transmit_bytes", "Bytes sent through this host's own devices.", node.network.given),
+        ("node_disk_read_bytes", "Bytes read from this host's disks.", node.disk.taken),
+        ("node_disk_written_bytes", "Bytes written to this host's disks.", node.disk.given),
+    ):
+        yield CounterMetricFamily(f"{PREFIX}_{name}", meaning, value=amount)
     gauges = (
         ("node_memory_bytes", "Memory in use on this host.", node.memory),
         ("node_memory_available_bytes", "Memory that pods could still take.", node.memory_available),
@@ -100,6 +109,8 @@ def _containers(sample: Sample) -> Iterator[Metric]:
         f"{PREFIX}_container_oom_kills", "Processes of a container killed for want of memory.", labels=_OWNER
     )
     processes = GaugeMetricFamily(f"{PREFIX}_container_tasks", "Processes and threads of a container.", labels=_OWNER)
+    read = CounterMetricFamily(f"{PREFIX}_container_disk_read_bytes", "Bytes read from disks.", labels=_OWNER)
+    written = CounterMetricFamily(f"{PREFIX}_container_disk_written_bytes", "Bytes written to disks.", labels=_OWNER)
     for container in sample.containers.values():
         target, reading = container.target, container.reading
         owner = (target.pod.namespace, target.pod.name, target.name)
@@ -107,4 +118,16 @@ def _containers(sample: Sample) -> Iterator[Metric]:
         memory.add_metric(owner, reading.memory)
         kills.add_metric(owner, reading.oom_kills)
         processes.add_metric(owner, reading.pids)
-    yield from (cpu, memory, kills, processes)
+        read.add_metric(owner, reading.disk.taken)
+        written.add_metric(owner, reading.disk.given)
+    yield from (cpu, memory, kills, processes, read, written)
+
+
+def _networks(sample: Sample) -> Iterator[Metric]:
+    received = CounterMetricFamily(f"{PREFIX}_pod_network_receive_bytes", "Bytes that a pod received.", labels=_POD)
+    sent = CounterMetricFamily(f"{PREFIX}_pod_network_transmit_bytes", "Bytes that a pod sent.", labels=_POD)
+    for found in sample.networks.values():
+        owner = (found.pod.namespace, found.pod.name)
+        received.add_metric(owner, found.traffic.taken)
+        sent.add_metric(owner, found.traffic.given)
+    yield from (received, sent)

@@ -1,6 +1,6 @@
 """The Linux host of a node: what it has, how it stands, and what it and its pods use.
 
-Everything measured comes from one sample, taken in one visit to a thread and shared by whoever asks within a second:
+Everything measured comes from one sample, taken in one visit to a thread and shared by who asks at about one time:
 the session (usage), the evictor (shortages, and use by pod), node status and `/metrics`. The runtime is asked only for
 its version and its images, with a limit on the wait, and a runtime that doesn't answer is a fact to report, not a
 failure: nothing here raises once the host is open. A sample that can't be taken leaves the last one in force.
@@ -17,7 +17,7 @@ from typing import Protocol
 from nodelet.metrics.machine import Filesystem
 from nodelet.metrics.reader import HostReader
 from nodelet.metrics.status import About, RuntimeState, node_status, signals
-from nodelet.metrics.usage import Sample, Target, report
+from nodelet.metrics.usage import Sample, Target, remember, report
 from nodelet.pods.evict import PodUse, Pressures, Resource, Signal, shortages
 from nodelet.pods.images import Disk
 from nodelet.pods.manager import PodManager
@@ -29,7 +29,7 @@ from podium.v1.node_session_pb2 import UsageReport
 
 log = get_logger(__name__)
 
-FRESH_SECONDS = 1.0
+FRESH_SECONDS = 0.5
 RUNTIME_SECONDS = 5.0
 IMAGES_SECONDS = 30.0
 _NETNS_PARTS = 4  # "", "proc", PID, "ns/net"
@@ -95,6 +95,7 @@ class LinuxHost:
         self._turn = asyncio.Lock()
         self._sample: Sample | None = None
         self._reported: Sample | None = None
+        self._history: tuple[Sample, ...] = ()
         self._pressures = Pressures()
         self._state = RuntimeState()
         self._images_due = clock.monotonic()
@@ -135,14 +136,12 @@ class LinuxHost:
         return node_status(self._about, self.reader.machine, disk, self.conditions, self._state)
 
     async def usage(self) -> UsageReport | None:
-        """What was used since the last call; None at first, and after a long gap."""
-        before, after = self._reported, await self.sample()
-        if after is None or after is before:
+        """What is used now; None while there is nothing new, or no rate to tell."""
+        newest = await self.sample()
+        if newest is None or newest is self._reported:
             return None
-        self._reported = after
-        if before is None:
-            return None
-        return report(before, after, node=self._about.name, now=self._clock.now())
+        self._reported = newest
+        return report(self._history, node=self._about.name, now=self._clock.now())
 
     async def disk(self) -> Disk:
         """Where images are kept."""
@@ -175,7 +174,7 @@ class LinuxHost:
     # ------------------------------------------------------------ measuring
 
     async def sample(self) -> Sample | None:
-        """A sample at most a second old; None when there has never been one."""
+        """A sample at most `FRESH_SECONDS` old; None when there has never been one."""
         async with self._turn:
             now = self._clock.monotonic()
             if self._sample is not None and now - self._sample.at < FRESH_SECONDS:
@@ -184,6 +183,7 @@ class LinuxHost:
             phases = self._pods.phases() if self._pods is not None else {}
             try:
                 self._sample = await asyncio.to_thread(self.reader.read, now, targets, phases)
+                self._history = remember(self._history, self._sample)
             except (OSError, KeyError, ValueError) as error:
                 log.warning("could not measure this host", why=repr(error))
             return self._sample

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from nodelet.metrics.cgroup import MEMORY, Groups, Reading
 from nodelet.metrics.machine import PROC, Filesystem, Machine, parse_upper_dir, read_filesystem, read_load, read_machine
-from nodelet.metrics.usage import ContainerSample, NodeSample, Sample, Target
+from nodelet.metrics.traffic import SYS, Networks, read_disks, total, whole_disks
+from nodelet.metrics.usage import ContainerSample, NodeSample, PodTraffic, Sample, Target
 
 MAX_FILES = 200_000
 """Files of a container that are counted; one with more has made its point."""
@@ -22,8 +23,9 @@ _BLOCK = 512
 class HostReader:
     """See the module. `disk` is the engine's folder, where images, layers and logs are."""
 
-    def __init__(self, *, disk: Path, proc: Path = PROC) -> None:
+    def __init__(self, *, disk: Path, proc: Path = PROC, sys: Path = SYS) -> None:
         self._disk, self._proc = disk, proc
+        self._networks, self._disks = Networks(proc, sys), whole_disks(sys)
         self._groups = Groups(proc)
         self._own = self._groups.own()
         self._contained = self._groups.is_container(self._own)
@@ -36,8 +38,9 @@ class HostReader:
         Raises:
             OSError, KeyError, ValueError: /proc is not as it should be.
         """
-        containers = {}
+        containers, sandboxes = {}, {}
         for target in targets:
+            sandboxes[target.sandbox_id] = target
             group = self._group(target)
             reading = self._groups.read(group)
             if reading is not None:
@@ -45,7 +48,24 @@ class HostReader:
                 containers[target.id] = ContainerSample(target=target, reading=reading, apart=apart)
         self._groups.forget_except(containers)
         node = self._node([sample.reading for sample in containers.values() if sample.apart])
-        return Sample(at=at, node=node, disk=self.filesystem(), containers=containers, phases=dict(phases))
+        networks = self._pod_networks(sandboxes)
+        return Sample(
+            at=at,
+            node=node,
+            disk=self.filesystem(),
+            containers=containers,
+            networks=networks,
+            phases=dict(phases),
+        )
+
+    def _pod_networks(self, sandboxes: Mapping[str, Target]) -> dict[str, PodTraffic]:
+        found = {}
+        for id_, target in sandboxes.items():
+            traffic = self._networks.pod(id_, target.sandbox_pid)
+            if traffic is not None:
+                found[target.pod.uid] = PodTraffic(pod=target.pod, sandbox_id=id_, traffic=traffic)
+        self._networks.forget_except(sandboxes)
+        return found
 
     def filesystem(self) -> Filesystem:
         """The one that images are on."""
@@ -55,11 +75,16 @@ class HostReader:
         return self._groups.of_container(target.id, target.sandbox_id, target.sandbox_pid)
 
     def _node(self, beside: Sequence[Reading]) -> NodeSample:
-        load = read_load(self._proc)
+        load, network = read_load(self._proc), self._networks.host()
         own = self._groups.read(self._own) if self._contained else None
         if own is None:
             return NodeSample(
-                cpu_ns=load.cpu_ns, memory=load.memory, memory_available=load.memory_available, tasks=load.tasks
+                cpu_ns=load.cpu_ns,
+                memory=load.memory,
+                memory_available=load.memory_available,
+                tasks=load.tasks,
+                network=network,
+                disk=read_disks(self._disks, self._proc),
             )
         memory = own.memory + sum(reading.memory for reading in beside)
         # What the host was given counts, even where the kernel would let pods beside it have more.
@@ -69,6 +94,8 @@ class HostReader:
             memory=memory,
             memory_available=min(load.memory_available, left),
             tasks=load.tasks if self._limits.pids is None else own.pids + sum(reading.pids for reading in beside),
+            network=network,
+            disk=total([own.disk, *(reading.disk for reading in beside)]),
         )
 
     # ------------------------------------------------------------ disk, only when it is short: this walks folders

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import datetime
 import itertools
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nodelet.runtime.protocol import (
@@ -56,6 +56,8 @@ class Behaviour:
     stop_takes: float | None = 0
     stop_code: int = TERMINATED
     output: bytes = b"hollow container: nothing runs here\n"
+    cpu_cores: float = 0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,14 @@ class HollowSettings:
 
     def of(self, image: str) -> Behaviour:
         return self.behaviours.get(image, self.default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a running container claims to use."""
+
+    cpu_cores: float = 0
+    memory_bytes: int = 0
 
 
 class HollowRuntime:
@@ -83,6 +93,8 @@ class HollowRuntime:
         self._watchers: set[asyncio.Queue[RuntimeEvent | None]] = set()
         self._images: dict[str, ImageRecord] = {}
         self._down = False
+        self.load: Callable[[ContainerRecord], Load] = self._load_of_image
+        """What each running container uses now; may be set, to play a load that moves."""
         for image in self.settings.images or ():
             self._store_image(image)
 
@@ -98,6 +110,15 @@ class HollowRuntime:
     def crash(self, container_id: str, exit_code: int = KILLED, *, oom_killed: bool = False) -> None:
         """End a container behind the nodelet's back."""
         self._end(container_id, exit_code, oom_killed=oom_killed)
+
+    def loads(self) -> list[tuple[ContainerRecord, Load]]:
+        """Every running container with what it uses."""
+        running = (record for record in self._containers.values() if record.state is State.RUNNING)
+        return [(record, self.load(record)) for record in running]
+
+    def _load_of_image(self, record: ContainerRecord) -> Load:
+        behaviour = self.settings.of(record.image)
+        return Load(cpu_cores=behaviour.cpu_cores, memory_bytes=behaviour.memory_bytes)
 
     def _check(self) -> None:
         if self._down:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,7 +88,7 @@ class StreamServer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTimes:
-    """Seconds between looks at what may have changed."""
+    """Seconds between looks at what may have changed; `usage` until the master says how often."""
 
     status: float = 10.0
     usage: float = 5.0
@@ -118,6 +118,7 @@ class Session:
         self._desired = Desired()
         self._wake = asyncio.Event()
         self._usage: UsageReport | None = None
+        self._usage_seconds = self._times.usage
         self._status = NodeStatus()
         self._status_due = False
         self._resync = ""
@@ -202,8 +203,8 @@ class Session:
                 scope.start(self._receive(link), name="session receive"),
                 scope.start(self._send(link), name="session send"),
                 scope.start(self._beat(lease), name="session heartbeat"),
-                scope.start(self._observe(self._times.status, self._look_at_status), name="session node status"),
-                scope.start(self._observe(self._times.usage, self._look_at_usage), name="session usage"),
+                scope.start(self._look_at_status(), name="session node status"),
+                scope.start(self._look_at_usage(), name="session usage"),
             ]
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -222,6 +223,8 @@ class Session:
                     self._reporter.acked(list(message.status_ack.uids))
                 case "heartbeat_ack":
                     self._interval = message.heartbeat_ack.heartbeat_milliseconds / 1000 or self._interval
+                case "usage_pace":
+                    self._usage_seconds = message.usage_pace.milliseconds / 1000 or self._usage_seconds
                 case "open_stream":
                     self._streams.open(message.open_stream)
                 case "goodbye":
@@ -300,17 +303,17 @@ class Session:
             self._beat_due = True
             self._wake.set()
 
-    async def _observe(self, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await self._clock.sleep(seconds)
-            await look()
-
     async def _look_at_usage(self) -> None:
-        self._usage = await self._node.usage()
-        self._wake.set()
+        while True:
+            await self._clock.sleep(self._usage_seconds)
+            if (usage := await self._node.usage()) is not None:
+                self._usage = usage
+                self._wake.set()
 
     async def _look_at_status(self) -> None:
-        status = await self._node.status()
-        if status != self._status:
-            self._status, self._status_due = status, True
-            self._wake.set()
+        while True:
+            await self._clock.sleep(self._times.status)
+            status = await self._node.status()
+            if status != self._status:
+                self._status, self._status_due = status, True
+                self._wake.set()

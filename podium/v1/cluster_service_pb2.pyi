@@ -490,17 +490,37 @@ Global___UsageResponse: _TypeAlias = UsageResponse  # noqa: Y015
 
 @_typing.final
 class NodeUsage(_message.Message):
+    """Rates are means over the window: differences of the kernel's counters."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     CPU_NANOCORES_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
+    FILESYSTEM_BYTES_FIELD_NUMBER: _builtins.int
+    FILESYSTEM_USED_BYTES_FIELD_NUMBER: _builtins.int
+    WINDOW_MILLISECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     cpu_nanocores: _builtins.int
     memory_bytes: _builtins.int
+    tasks: _builtins.int
+    """Processes and threads."""
+    filesystem_bytes: _builtins.int
+    """The file system that images and containers are on."""
+    filesystem_used_bytes: _builtins.int
+    window_milliseconds: _builtins.int
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def network(self) -> Global___NetworkRates:
+        """Through the host's own devices, what is for pods included."""
+
+    @_builtins.property
+    def disk(self) -> Global___DiskRates: ...
     def __init__(
         self,
         *,
@@ -508,10 +528,16 @@ class NodeUsage(_message.Message):
         time: _timestamp_pb2.Timestamp | None = ...,
         cpu_nanocores: _builtins.int = ...,
         memory_bytes: _builtins.int = ...,
+        tasks: _builtins.int = ...,
+        network: Global___NetworkRates | None = ...,
+        disk: Global___DiskRates | None = ...,
+        filesystem_bytes: _builtins.int = ...,
+        filesystem_used_bytes: _builtins.int = ...,
+        window_milliseconds: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "network", b"network", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_nanocores", b"cpu_nanocores", "memory_bytes", b"memory_bytes", "name", b"name", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_nanocores", b"cpu_nanocores", "disk", b"disk", "filesystem_bytes", b"filesystem_bytes", "filesystem_used_bytes", b"filesystem_used_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "network", b"network", "tasks", b"tasks", "time", b"time", "window_milliseconds", b"window_milliseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -525,12 +551,19 @@ class PodUsage(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     CONTAINERS_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     name: _builtins.str
+    uid: _builtins.str
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerUsage]: ...
+    @_builtins.property
+    def network(self) -> Global___NetworkRates:
+        """Not set for a pod on its host's network."""
+
     def __init__(
         self,
         *,
@@ -538,10 +571,12 @@ class PodUsage(_message.Message):
         name: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         containers: _abc.Iterable[Global___ContainerUsage] | None = ...,
+        uid: _builtins.str = ...,
+        network: Global___NetworkRates | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["containers", b"containers", "name", b"name", "namespace", b"namespace", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["containers", b"containers", "name", b"name", "namespace", b"namespace", "network", b"network", "time", b"time", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,24 +589,82 @@ class ContainerUsage(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CPU_NANOCORES_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
+    WINDOW_MILLISECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     cpu_nanocores: _builtins.int
     memory_bytes: _builtins.int
     """Working set."""
+    tasks: _builtins.int
+    """Processes and threads."""
+    window_milliseconds: _builtins.int
+    """Over how long the rates are means: less than a few seconds for a container that has just started."""
+    @_builtins.property
+    def disk(self) -> Global___DiskRates: ...
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         cpu_nanocores: _builtins.int = ...,
         memory_bytes: _builtins.int = ...,
+        tasks: _builtins.int = ...,
+        disk: Global___DiskRates | None = ...,
+        window_milliseconds: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_nanocores", b"cpu_nanocores", "memory_bytes", b"memory_bytes", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_nanocores", b"cpu_nanocores", "disk", b"disk", "memory_bytes", b"memory_bytes", "name", b"name", "tasks", b"tasks", "window_milliseconds", b"window_milliseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ContainerUsage: _TypeAlias = ContainerUsage  # noqa: Y015
+
+@_typing.final
+class NetworkRates(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIVE_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    TRANSMIT_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    receive_bytes_per_second: _builtins.int
+    transmit_bytes_per_second: _builtins.int
+    def __init__(
+        self,
+        *,
+        receive_bytes_per_second: _builtins.int = ...,
+        transmit_bytes_per_second: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receive_bytes_per_second", b"receive_bytes_per_second", "transmit_bytes_per_second", b"transmit_bytes_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkRates: _TypeAlias = NetworkRates  # noqa: Y015
+
+@_typing.final
+class DiskRates(_message.Message):
+    """Of block devices; what the page cache answers is not in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    WRITE_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    read_bytes_per_second: _builtins.int
+    write_bytes_per_second: _builtins.int
+    def __init__(
+        self,
+        *,
+        read_bytes_per_second: _builtins.int = ...,
+        write_bytes_per_second: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_bytes_per_second", b"read_bytes_per_second", "write_bytes_per_second", b"write_bytes_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiskRates: _TypeAlias = DiskRates  # noqa: Y015
 
 @_typing.final
 class BackupRequest(_message.Message):

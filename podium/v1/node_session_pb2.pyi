@@ -319,6 +319,7 @@ class MasterMessage(_message.Message):
     HEARTBEAT_ACK_FIELD_NUMBER: _builtins.int
     STATUS_ACK_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
+    USAGE_PACE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -331,6 +332,8 @@ class MasterMessage(_message.Message):
     def status_ack(self) -> Global___StatusAck: ...
     @_builtins.property
     def goodbye(self) -> Global___Goodbye: ...
+    @_builtins.property
+    def usage_pace(self) -> Global___UsagePace: ...
     def __init__(
         self,
         *,
@@ -340,16 +343,40 @@ class MasterMessage(_message.Message):
         heartbeat_ack: Global___HeartbeatAck | None = ...,
         status_ack: Global___StatusAck | None = ...,
         goodbye: Global___Goodbye | None = ...,
+        usage_pace: Global___UsagePace | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "status_ack", b"status_ack", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "status_ack", b"status_ack", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "open_stream", "heartbeat_ack", "status_ack", "goodbye"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "open_stream", "heartbeat_ack", "status_ack", "goodbye", "usage_pace"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___MasterMessage: _TypeAlias = MasterMessage  # noqa: Y015
+
+@_typing.final
+class UsagePace(_message.Message):
+    """How often to report usage from now on: it depends on the size of the fleet, and on whether an autoscaler looks at
+    pods of this node.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MILLISECONDS_FIELD_NUMBER: _builtins.int
+    milliseconds: _builtins.int
+    def __init__(
+        self,
+        *,
+        milliseconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["milliseconds", b"milliseconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsagePace: _TypeAlias = UsagePace  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):

@@ -327,8 +327,20 @@ async def test_drain_refuses_pods_that_nothing_would_replace(world: World, podiu
 
 
 async def test_top(world: World, podium: Podium) -> None:
+    book = world.cluster.master.dispatcher.usage
+    await until(lambda: len(book.nodes()) == 3, what="usage of the nodes")
     nodes = (await podium("top", "nodes", "--sort-by=cpu")).lines
     assert nodes[0].split() == ["NAME", "CPU", "CPU%", "MEMORY", "MEMORY%"]
-    assert [line.split()[0] for line in nodes[1:]] == ["node1", "node2", "node3"]
+    assert sorted(line.split()[0] for line in nodes[1:]) == ["node1", "node2", "node3"]
     assert len((await podium("top", "node", "node2")).lines) == 2
+    assert "-A and --containers are for pods" in (await podium("top", "nodes", "-A", code=1)).err
     assert (await podium("top", "pods")).err == "no usage reported yet\n"
+    await world.run_web(podium)
+    await until(lambda: len(list(book.pods(podium.namespace))) == 2, what="usage of both pods")
+    pods = (await podium("top", "pods", "--no-headers", "--sum")).lines
+    assert [line.split()[-2:] for line in pods] == [["250m", "32Mi"], ["250m", "32Mi"], ["500m", "64Mi"]]
+    wide = (await podium("top", "containers", "-l", "app=web", "-o", "wide")).lines
+    assert wide[0].split() == [
+        "NAME", "CPU", "MEMORY", "NET-IN/s", "NET-OUT/s", "DISK-READ/s", "DISK-WRITE/s", "TASKS",
+    ]  # fmt: skip
+    assert {line.split()[0].rpartition("/")[2] for line in wide[1:]} == {"main"}

@@ -19,7 +19,9 @@ BEHAVIOURS = HollowSettings(
         "crash:1": Behaviour(exits_after=0.05, exit_code=3, output=b"starting\nfatal: no database\n"),
         "missing:1": Behaviour(pull_error="manifest unknown"),
         "oom:1": Behaviour(exits_after=0.05, exit_code=137, oom_killed=True, output=b"eating\n"),
-        "lines:1": Behaviour(output=b"".join(b"line %d\n" % number for number in range(1, 11))),
+        "lines:1": Behaviour(
+            output=b"".join(b"line %d\n" % number for number in range(1, 11)), cpu_cores=0.25, memory_bytes=32 << 20
+        ),
         "stubborn:1": Behaviour(stop_takes=None),
     }
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from nodelet.metrics.cgroup import Reading
 from nodelet.metrics.exporter import HostCollector
-from nodelet.metrics.usage import ContainerSample, NodeSample, Sample, Target
+from nodelet.metrics.traffic import Traffic
+from nodelet.metrics.usage import ContainerSample, NodeSample, PodTraffic, Sample, Target
 from nodelet.runtime.protocol import PodIdentity
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,13 @@ class OneContainer:
         )
         container = ContainerSample(target=target, reading=Reading(cpu_ns=1, memory=1, oom_kills=0, pids=1))
         node = NodeSample(cpu_ns=1, memory=1, memory_available=1, tasks=1)
-        return Sample(at=0, node=node, containers={"i": container}, phases={"Running": 1})
+        return Sample(
+            at=0,
+            node=node,
+            containers={"i": container},
+            networks={"u": PodTraffic(pod=target.pod, sandbox_id="s", traffic=Traffic())},
+            phases={"Running": 1},
+        )
 
 
 def _declared() -> Iterator[Row]:

@@ -9,12 +9,14 @@ import pytest
 from nodelet.metrics import cgroup
 from nodelet.metrics.cgroup import CPU, MEMORY, PIDS, Groups, Limits, Mount, Reading
 from nodelet.metrics.reader import HostReader
+from nodelet.metrics.traffic import Traffic
 from nodelet.metrics.usage import Target
 from nodelet.runtime.protocol import PodIdentity
 from tests.support.kernel import V1_GROUP, V1_MEMBERSHIP, V1_MOUNTS, V2_GROUP, V2_MOUNTS, Kernel
 
 SANDBOX, CONTAINER = "5a" * 32, "c0" * 32
 
+DISK_TRAFFIC = Traffic(taken=101, given=9)
 UNLIMITED = "9223372036854771712\n"
 
 
@@ -26,7 +28,7 @@ def test_v1_is_read_of_the_container_beside_its_sandbox(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path, V1_MOUNTS)
     kernel.process("77", V1_MEMBERSHIP.format(path=f"/docker/{SANDBOX}"))
     kernel.v1(f"/docker/{CONTAINER}", V1_GROUP)
-    assert read(Groups(kernel.proc)) == Reading(cpu_ns=58090163, memory=266240, oom_kills=3, pids=2)
+    assert read(Groups(kernel.proc)) == Reading(cpu_ns=58090163, memory=266240, oom_kills=3, pids=2, disk=DISK_TRAFFIC)
 
 
 @pytest.mark.parametrize("pattern", ["/docker/{}", "/system.slice/docker-{}.scope"])
@@ -34,7 +36,7 @@ def test_v2_is_read_by_either_driver(tmp_path: Path, pattern: str) -> None:
     kernel = Kernel(tmp_path, V2_MOUNTS)
     kernel.process("77", f"0::{pattern.format(SANDBOX)}\n")
     kernel.v2(pattern.format(CONTAINER), V2_GROUP)
-    assert read(Groups(kernel.proc)) == Reading(cpu_ns=58090000, memory=266240, oom_kills=3, pids=2)
+    assert read(Groups(kernel.proc)) == Reading(cpu_ns=58090000, memory=266240, oom_kills=3, pids=2, disk=DISK_TRAFFIC)
 
 
 def test_a_path_once_found_is_kept_without_its_sandbox(tmp_path: Path) -> None:
@@ -58,7 +60,7 @@ def test_what_has_ended_reads_as_nothing(tmp_path: Path) -> None:
 def test_a_controller_of_version_1_counts_where_both_are_mounted() -> None:
     mounts = cgroup.parse_mounts(V1_MOUNTS.format(top="/sys/fs/cgroup"))
     assert {name: mount.v2 for name, mount in mounts.items()} == dict.fromkeys(
-        ("cpuacct", "cpu", "memory", "pids"), False
+        ("cpuacct", "cpu", "memory", "pids", "blkio"), False
     )
 
 

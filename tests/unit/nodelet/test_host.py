@@ -41,8 +41,8 @@ ABOUT = About(name="node1", ip="10.0.0.1", machine_id="m1", reserved={"cpu": "10
 WEB = PodIdentity(namespace="default", name="web", uid="u1")
 
 
-def node_sample(**changes: int) -> NodeSample:
-    return dataclasses.replace(NodeSample(cpu_ns=0, memory=GIB, memory_available=3 * GIB, tasks=100), **changes)
+def node_sample(memory_available: int = 3 * GIB) -> NodeSample:
+    return NodeSample(cpu_ns=0, memory=GIB, memory_available=memory_available, tasks=100)
 
 
 def container(id_: str, cpu_ns: int = 0) -> ContainerSample:
