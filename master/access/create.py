@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from master.access.authorship import name_author
+from master.access.authorship import ROLLED, name_author
 from master.access.claims import choose_class
 from master.access.planned import Planned, Situation, put
 from master.access.scope import check_namespace
@@ -44,7 +44,7 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     if kind.name == "PersistentVolumeClaim":
         choose_class(obj, situation.cache)
     admit(obj, around=surroundings_of(situation.cache, kind, metadata.namespace))
-    if kind.name == "Deployment":
+    if kind.name in ROLLED:
         name_author(obj, None, situation.by)
     return put(key, obj, None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from master.access.authorship import name_author
+from master.access.authorship import ROLLED, name_author
 from master.access.claims import check_growth
 from master.access.planned import Planned, Situation, copy_of, put, remove
 from master.access.surroundings import surroundings_of
@@ -51,7 +51,7 @@ def plan_update(
         if old.HasField("status"):
             new.status.CopyFrom(old.status)
     admit(new, old, surroundings_of(situation.cache, kind, key.namespace))
-    if kind.name == "Deployment":
+    if kind.name in ROLLED:
         name_author(new, old, situation.by)
     if kind.name == "PersistentVolumeClaim":
         check_growth(new, old, situation.cache)

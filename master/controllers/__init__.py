@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from master.access.protocol import EventRecorder, Reader, Writer
+from master.controllers.daemonset import DaemonSetController
 from master.controllers.deployment import DeploymentController
 from master.controllers.event_ttl import EventTtlController
 from master.controllers.fleet import FleetSettings
@@ -31,6 +32,7 @@ def build(
         DeploymentController(reader=reader, writer=writer, events=events, clock=clock),
         ReplicaSetController(ReplicaSet, reader=reader, writer=writer, events=events, clock=clock),
         ReplicaSetController(ReplicationController, reader=reader, writer=writer, events=events, clock=clock),
+        DaemonSetController(reader=reader, writer=writer, events=events, clock=clock),
         NodeLifecycleController(
             reader=reader, writer=writer, events=events, clock=clock, liveness=liveness, settings=fleet
         ),

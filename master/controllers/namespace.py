@@ -32,7 +32,7 @@ FINALIZERS_REMAINING = "NamespaceFinalizersRemaining"
 CONTENT_FAILURE = "NamespaceDeletionContentFailure"
 
 # What makes other objects goes first, or it would replace what is deleted.
-_ORDER = {"Deployment": 0, "ReplicaSet": 1, "ReplicationController": 1, "Event": 9}
+_ORDER = {"Deployment": 0, "ReplicaSet": 1, "ReplicationController": 1, "DaemonSet": 1, "StatefulSet": 1, "Event": 9}
 
 _BY = component("controller:namespace")
 

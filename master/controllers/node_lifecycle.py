@@ -29,7 +29,18 @@ from podium.objects.conditions import FALSE, TRUE, UNKNOWN, condition_status, ge
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import seconds_since, timestamp
 from podium.objects.pod import CONTAINERS_READY, READY, is_ready, is_terminal, is_terminating
-from podium.objects.taints import NO_EXECUTE, NO_SCHEDULE, NOT_READY, UNREACHABLE, UNSCHEDULABLE, leaves_at
+from podium.objects.taints import (
+    DISK_PRESSURE,
+    MEMORY_PRESSURE,
+    NETWORK_UNAVAILABLE,
+    NO_EXECUTE,
+    NO_SCHEDULE,
+    NOT_READY,
+    PID_PRESSURE,
+    UNREACHABLE,
+    UNSCHEDULABLE,
+    leaves_at,
+)
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Node, Pod, Taint
 from podium.v1.meta_pb2 import DeleteOptions, Preconditions
@@ -40,10 +51,10 @@ NODE_LOST = "NodeLost"
 STATUS_UNKNOWN = "NodeStatusUnknown"
 
 _PRESSURE = {
-    "MemoryPressure": "node.kubernetes.io/memory-pressure",
-    "DiskPressure": "node.kubernetes.io/disk-pressure",
-    "PIDPressure": "node.kubernetes.io/pid-pressure",
-    "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
+    "MemoryPressure": MEMORY_PRESSURE,
+    "DiskPressure": DISK_PRESSURE,
+    "PIDPressure": PID_PRESSURE,
+    "NetworkUnavailable": NETWORK_UNAVAILABLE,
 }
 _OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURE.values()})
 

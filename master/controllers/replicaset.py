@@ -5,9 +5,7 @@ The two differ in how their selector is written, and in nothing that is decided 
 A pod counts while it is neither over (Succeeded, Failed) nor being deleted; whatever stops counting is replaced at
 once. Reads see one's own writes, so there are no expectations to keep: what was created a moment ago is counted.
 
-Creation is in batches that double while they succeed, so that a quota, a bad template or a missing namespace costs
-some refused writes and not thousands. Which pods go first when there are too many is Kubernetes' order: those that
-cost least to lose (`deletion_order`).
+Which pods go first when there are too many is Kubernetes' order: those that cost least to lose (`deletion_order`).
 """
 
 from __future__ import annotations
@@ -16,14 +14,14 @@ import datetime
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from master.access.protocol import Change, ChangeType, Create, Delete, EventRecorder, Reader, Writer, component
+from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
 from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters, pod_from
 from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
-from podium.errors import NotFound, PodiumError
+from podium.errors import PodiumError
 from podium.objects.conditions import TRUE, remove_condition, set_condition
 from podium.objects.kinds import Key, key_of, kind_of
 from podium.objects.meta import is_terminating
@@ -32,13 +30,9 @@ from podium.objects.pod import PENDING, RUNNING, available_in, is_active, is_bou
 from podium.objects.selectors import workload_selector
 from podium.v1.apps_pb2 import ReplicaSet, ReplicaSetStatus, ReplicationController
 from podium.v1.core_pb2 import Pod
-from podium.v1.meta_pb2 import DeleteOptions, Preconditions
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 REPLICA_FAILURE = "ReplicaFailure"
-
-FIRST_BATCH = 16
-LARGEST_BATCH = 512
 
 Replicated = ReplicaSet | ReplicationController
 
@@ -151,16 +145,6 @@ def replicaset_status(
     return status, min(waits, default=None)
 
 
-def batches(count: int) -> Iterator[int]:
-    """`count` split into batches that double."""
-    size = FIRST_BATCH
-    while count > 0:
-        batch = min(size, count)
-        yield batch
-        count -= batch
-        size = min(size * 2, LARGEST_BATCH)
-
-
 # ---------------------------------------------------------------- effects
 
 
@@ -181,6 +165,7 @@ class ReplicaSetController:
         self._kind, self.name = kind, kind_of(kind).singular
         self._by = component(f"controller:{self.name}")
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
+        self._pods = PodWrites(writer=writer, events=events, by=self._by)
         self._orphans = Orphans(Pod)
         self.triggers = (Trigger(kind, lambda change: [key_of(change.new)]), Trigger(Pod, self._keys_of_pod))
 
@@ -193,9 +178,11 @@ class ReplicaSetController:
         plan = plan_replicaset(replica_set, pods, self._related(replica_set))
         failure: PodiumError | None = None
         if plan.create:
-            failure = await self._create(replica_set, plan.create)
+            template = replica_set.spec.template
+            made = (pod_from(template, replica_set) for _ in range(plan.create))
+            failure = await self._pods.create(replica_set, made)
         elif plan.delete:
-            await self._delete(replica_set, plan.delete)
+            await self._pods.delete(replica_set, plan.delete)
         if plan.create or plan.delete:
             pods = self._controlled(replica_set)
         wait = await self._write_status(replica_set, pods, failure)
@@ -224,30 +211,6 @@ class ReplicaSetController:
         family = self._reader.owned_by(self._kind, owner.uid) if owner is not None else [replica_set]
         return (pod for member in family for pod in self._reader.owned_by(Pod, member.metadata.uid) if is_active(pod))
 
-    async def _create(self, replica_set: Replicated, count: int) -> PodiumError | None:
-        for size in batches(count):
-            results = await self._writer.write_many(
-                [Create(pod_from(replica_set.spec.template, replica_set), owned=True) for _ in range(size)], by=self._by
-            )
-            failures = [r for r in results if isinstance(r, PodiumError)]
-            created = size - len(failures)
-            if created:
-                what = f"pod {_first_name(results)}" if created == 1 else f"{created} pods"
-                self._events.normal(replica_set, "SuccessfulCreate", f"Created {what}")
-            if failures:
-                self._events.warning(replica_set, "FailedCreate", f"Error creating: {failures[0].message}")
-                return failures[0]
-        return None
-
-    async def _delete(self, replica_set: Replicated, pods: Sequence[Pod]) -> None:
-        writes = [Delete(key_of(pod), DeleteOptions(preconditions=Preconditions(uid=pod.metadata.uid))) for pod in pods]
-        results = await self._writer.write_many(writes, by=self._by)
-        what = f"pod {pods[0].metadata.name}" if len(pods) == 1 else f"{len(pods)} pods"
-        self._events.normal(replica_set, "SuccessfulDelete", f"Deleted {what}")
-        for result in results:
-            if isinstance(result, PodiumError) and not isinstance(result, NotFound):
-                raise result
-
     async def _write_status(
         self, replica_set: Replicated, pods: Sequence[Pod], failure: PodiumError | None
     ) -> float | None:
@@ -272,7 +235,3 @@ class ReplicaSetController:
         if change.type is not ChangeType.DELETED and controller_of(change.new) is None:
             keys.update(selecting(self._reader.list(self._kind, change.new.metadata.namespace), change.new))
         return [key for key in keys if key is not None]
-
-
-def _first_name(results: Sequence[Any]) -> str:
-    return next((r.metadata.name for r in results if not isinstance(r, PodiumError)), "")

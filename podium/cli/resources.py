@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from podium.errors import BadRequest
 from podium.objects.kinds import Kind, lookup
 
-ALL = ("pods", "replicationcontrollers", "replicasets", "deployments")
+ALL = ("pods", "replicationcontrollers", "replicasets", "deployments", "daemonsets")
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,6 +375,207 @@ class DeploymentStatus(_message.Message):
 Global___DeploymentStatus: _TypeAlias = DeploymentStatus  # noqa: Y015
 
 @_typing.final
+class DaemonSet(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _meta_pb2.ObjectMeta: ...
+    @_builtins.property
+    def spec(self) -> Global___DaemonSetSpec: ...
+    @_builtins.property
+    def status(self) -> Global___DaemonSetStatus: ...
+    def __init__(
+        self,
+        *,
+        metadata: _meta_pb2.ObjectMeta | None = ...,
+        spec: Global___DaemonSetSpec | None = ...,
+        status: Global___DaemonSetStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DaemonSet: _TypeAlias = DaemonSet  # noqa: Y015
+
+@_typing.final
+class DaemonSetSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTOR_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    UPDATE_STRATEGY_FIELD_NUMBER: _builtins.int
+    MIN_READY_SECONDS_FIELD_NUMBER: _builtins.int
+    REVISION_HISTORY_LIMIT_FIELD_NUMBER: _builtins.int
+    min_ready_seconds: _builtins.int
+    revision_history_limit: _builtins.int
+    """Old revisions (ControllerRevisions) that are kept to return to, default 10."""
+    @_builtins.property
+    def selector(self) -> _meta_pb2.LabelSelector: ...
+    @_builtins.property
+    def template(self) -> _core_pb2.PodTemplateSpec: ...
+    @_builtins.property
+    def update_strategy(self) -> Global___DaemonSetUpdateStrategy: ...
+    def __init__(
+        self,
+        *,
+        selector: _meta_pb2.LabelSelector | None = ...,
+        template: _core_pb2.PodTemplateSpec | None = ...,
+        update_strategy: Global___DaemonSetUpdateStrategy | None = ...,
+        min_ready_seconds: _builtins.int = ...,
+        revision_history_limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_revision_history_limit", b"_revision_history_limit", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision_history_limit", b"_revision_history_limit", "min_ready_seconds", b"min_ready_seconds", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__revision_history_limit: _TypeAlias = _typing.Literal["revision_history_limit"]  # noqa: Y015
+    _WhichOneofArgType__revision_history_limit: _TypeAlias = _typing.Literal["_revision_history_limit", b"_revision_history_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision_history_limit) -> _WhichOneofReturnType__revision_history_limit | None: ...
+
+Global___DaemonSetSpec: _TypeAlias = DaemonSetSpec  # noqa: Y015
+
+@_typing.final
+class DaemonSetUpdateStrategy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    ROLLING_UPDATE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    @_builtins.property
+    def rolling_update(self) -> Global___RollingUpdateDaemonSet: ...
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        rolling_update: Global___RollingUpdateDaemonSet | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rolling_update", b"rolling_update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rolling_update", b"rolling_update", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DaemonSetUpdateStrategy: _TypeAlias = DaemonSetUpdateStrategy  # noqa: Y015
+
+@_typing.final
+class RollingUpdateDaemonSet(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    MAX_SURGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def max_unavailable(self) -> _meta_pb2.IntOrString:
+        """Nodes whose pod may be missing or unavailable for the sake of the update, default 1. A percentage, of the nodes
+        that should run the pod, rounds up.
+        """
+
+    @_builtins.property
+    def max_surge(self) -> _meta_pb2.IntOrString:
+        """Nodes that may run the old and the new pod at once, default 0; needs maxUnavailable 0."""
+
+    def __init__(
+        self,
+        *,
+        max_unavailable: _meta_pb2.IntOrString | None = ...,
+        max_surge: _meta_pb2.IntOrString | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_surge", b"max_surge", "max_unavailable", b"max_unavailable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_surge", b"max_surge", "max_unavailable", b"max_unavailable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollingUpdateDaemonSet: _TypeAlias = RollingUpdateDaemonSet  # noqa: Y015
+
+@_typing.final
+class DaemonSetStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENT_NUMBER_SCHEDULED_FIELD_NUMBER: _builtins.int
+    NUMBER_MISSCHEDULED_FIELD_NUMBER: _builtins.int
+    DESIRED_NUMBER_SCHEDULED_FIELD_NUMBER: _builtins.int
+    NUMBER_READY_FIELD_NUMBER: _builtins.int
+    OBSERVED_GENERATION_FIELD_NUMBER: _builtins.int
+    UPDATED_NUMBER_SCHEDULED_FIELD_NUMBER: _builtins.int
+    NUMBER_AVAILABLE_FIELD_NUMBER: _builtins.int
+    NUMBER_UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    COLLISION_COUNT_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    current_number_scheduled: _builtins.int
+    """Nodes that should run the pod, and do."""
+    number_misscheduled: _builtins.int
+    """Nodes that run the pod, and should not."""
+    desired_number_scheduled: _builtins.int
+    """Nodes that should run the pod."""
+    number_ready: _builtins.int
+    observed_generation: _builtins.int
+    updated_number_scheduled: _builtins.int
+    number_available: _builtins.int
+    number_unavailable: _builtins.int
+    collision_count: _builtins.int
+    """Counts hash collisions of ControllerRevision names."""
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_meta_pb2.Condition]: ...
+    def __init__(
+        self,
+        *,
+        current_number_scheduled: _builtins.int = ...,
+        number_misscheduled: _builtins.int = ...,
+        desired_number_scheduled: _builtins.int = ...,
+        number_ready: _builtins.int = ...,
+        observed_generation: _builtins.int = ...,
+        updated_number_scheduled: _builtins.int = ...,
+        number_available: _builtins.int = ...,
+        number_unavailable: _builtins.int = ...,
+        collision_count: _builtins.int | None = ...,
+        conditions: _abc.Iterable[_meta_pb2.Condition] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "collision_count", b"collision_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "collision_count", b"collision_count", "conditions", b"conditions", "current_number_scheduled", b"current_number_scheduled", "desired_number_scheduled", b"desired_number_scheduled", "number_available", b"number_available", "number_misscheduled", b"number_misscheduled", "number_ready", b"number_ready", "number_unavailable", b"number_unavailable", "observed_generation", b"observed_generation", "updated_number_scheduled", b"updated_number_scheduled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__collision_count: _TypeAlias = _typing.Literal["collision_count"]  # noqa: Y015
+    _WhichOneofArgType__collision_count: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__collision_count) -> _WhichOneofReturnType__collision_count | None: ...
+
+Global___DaemonSetStatus: _TypeAlias = DaemonSetStatus  # noqa: Y015
+
+@_typing.final
+class ControllerRevision(_message.Message):
+    """A revision of a DaemonSet or StatefulSet: the pod template that it had. Immutable but for its number."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """A strategic merge patch of the owner that returns to this revision: `{"spec": {"template": {…}}}`."""
+    revision: _builtins.int
+    """The newest revision has the highest number."""
+    @_builtins.property
+    def metadata(self) -> _meta_pb2.ObjectMeta: ...
+    def __init__(
+        self,
+        *,
+        metadata: _meta_pb2.ObjectMeta | None = ...,
+        data: _builtins.bytes = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "metadata", b"metadata", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ControllerRevision: _TypeAlias = ControllerRevision  # noqa: Y015
+
+@_typing.final
 class Scale(_message.Message):
     """The `scale` sub-resource (autoscaling/v1)."""
 

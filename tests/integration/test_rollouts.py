@@ -15,7 +15,7 @@ from master.auth.ca import CertificateAuthority
 from podium.aio.clock import SystemClock
 from podium.errors import BadRequest, Conflict, Forbidden, NotFound
 from podium.objects.revisions import RESTARTED_AT, REVISION
-from podium.v1.apps_pb2 import Deployment
+from podium.v1.apps_pb2 import DaemonSet, Deployment
 from podium.v1.objects_service_pb2 import ObjectKey, ObjectResponse
 from podium.v1.rollouts_service_pb2 import (
     RolloutHistoryRequest,
@@ -26,7 +26,7 @@ from podium.v1.rollouts_service_pb2 import (
 )
 from tests.support.control_plane import ME, ControlPlane, control_plane
 from tests.support.waiting import until
-from tests.support.workloads import deployment
+from tests.support.workloads import daemon_set, deployment
 
 KEY = ObjectKey(kind="Deployment", namespace="default", name="web")
 
@@ -146,6 +146,45 @@ async def test_restart_replaces_every_pod(plane: ControlPlane, ada: _Caller) -> 
     told = restarted.spec.template.metadata.annotations[RESTARTED_AT]
     assert datetime.datetime.fromisoformat(told).tzinfo is not None
     await until(lambda: plane.is_rolled_out() and not before & {p.metadata.uid for p in plane.pods()})
+
+
+async def test_a_daemon_set_is_followed_told_undone_and_restarted(plane: ControlPlane, ada: _Caller) -> None:
+    rollouts, key = _rollouts(plane), ObjectKey(kind="ds", namespace="default", name="agent")
+    await plane.writer.create(daemon_set(), by=ME)
+
+    async def told() -> list[RolloutStatus]:
+        return [s async for s in rollouts.Status(RolloutStatusRequest(key=key, watch=True), ada)]
+
+    assert (await told())[-1].phase == RolloutStatus.COMPLETE
+    await plane.writer.mutate(DaemonSet, "default", "agent", _break, by=ME)
+    async with aclosing(rollouts.Status(RolloutStatusRequest(key=key, watch=True), ada)) as statuses:
+        stuck = [s async for s in _until_problem(statuses)][-1]
+    assert (stuck.phase, stuck.revision, stuck.old) == (RolloutStatus.PROGRESSING, 2, 2)
+    assert stuck.problems[0].reason == "CrashLoopBackOff"
+    assert list(stuck.changes) == ["spec.containers[c].image: busybox -> crash"]
+
+    await rollouts.Undo(RolloutUndoRequest(key=key), ada)
+    last = (await told())[-1]
+    assert (last.phase, last.revision, last.available) == (RolloutStatus.COMPLETE, 3, 3)
+    answer = await rollouts.History(RolloutHistoryRequest(key=key), ada)
+    assert [(r.revision, r.user, r.current) for r in answer.revisions] == [(2, ME.user, False), (3, "ada", True)]
+    before = {p.metadata.uid for p in plane.pods()}
+    await rollouts.Restart(RolloutRequest(key=key), ada)
+    assert (await told())[-1].revision == 4
+    assert len(before - {p.metadata.uid for p in plane.pods()}) == 3
+    with pytest.raises(BadRequest, match="cannot be paused"):
+        await rollouts.Pause(RolloutRequest(key=key), ada)
+
+
+def _break(obj: DaemonSet) -> None:
+    obj.spec.template.spec.containers[0].image = "crash"
+
+
+async def _until_problem(statuses: AsyncIterator[RolloutStatus]) -> AsyncIterator[RolloutStatus]:
+    async for status in statuses:
+        yield status
+        if status.problems:
+            return
 
 
 async def test_what_has_no_rollouts_is_refused(plane: ControlPlane, ada: _Caller) -> None:

@@ -25,6 +25,7 @@ from podium.aio.clock import SystemClock
 from podium.objects.conditions import set_condition
 from podium.objects.kinds import key_of
 from podium.objects.meta import is_terminating, timestamp
+from podium.objects.node_affinity import name_required
 from podium.v1.apps_pb2 import Deployment, ReplicaSet
 from podium.v1.core_pb2 import Namespace, Node, Pod
 from podium.v1.meta_pb2 import DeleteOptions
@@ -110,7 +111,8 @@ class InstantKubelet:
         if not pod.spec.node_name:
             alive = [n for n in self.nodes if n not in self.frozen]
             self._turn += 1
-            return [Bind(meta.namespace, meta.name, meta.uid, alive[self._turn % len(alive)])]
+            node = name_required(pod.spec) or alive[self._turn % len(alive)]
+            return [] if node in self.frozen else [Bind(meta.namespace, meta.name, meta.uid, node)]
         image = pod.spec.containers[0].image
         ready = "crash" not in image and ("slow" not in image or self.released)
         if pod.status.phase == "Running" and (_is_ready(pod) or not ready):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 from podium.objects.meta import timestamp
 from podium.objects.owners import owner_reference
 from podium.objects.revisions import REVISION
 from podium.objects.template import HASH_LABEL
-from podium.v1.apps_pb2 import Deployment, ReplicaSet, ReplicationController
+from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController
 from podium.v1.core_pb2 import ContainerStatus, Node, Pod, Taint, Toleration
 from podium.v1.meta_pb2 import Condition
 
@@ -37,7 +38,7 @@ def pod(
     ready_at: float = 0,
     restarts: int = 0,
     created: float = 0,
-    owner: ReplicaSet | None = None,
+    owner: Any = None,
     labels: Mapping[str, str] | None = None,
     terminating: bool = False,
     tolerations: tuple[Toleration, ...] = (),
@@ -138,9 +139,30 @@ def deployment(
     return made
 
 
-def node(name: str, *, ready: str = "True", taints: tuple[Taint, ...] = ()) -> Node:
+def daemon_set(
+    name: str = "agent", *, image: str = "busybox", unavailable: int = 1, surge: int = 0, on_delete: bool = False
+) -> DaemonSet:
+    """A DaemonSet of `app=web` with its defaults written out."""
+    made = DaemonSet()
+    made.metadata.name, made.metadata.namespace, made.metadata.uid = name, "default", uid()
+    made.metadata.generation = 1
+    made.spec.selector.match_labels["app"] = "web"
+    made.spec.template.metadata.labels["app"] = "web"
+    made.spec.template.spec.containers.add(name="c", image=image)
+    made.spec.revision_history_limit = 10
+    made.spec.update_strategy.type = "OnDelete" if on_delete else "RollingUpdate"
+    if not on_delete:
+        made.spec.update_strategy.rolling_update.max_unavailable.int_value = unavailable
+        made.spec.update_strategy.rolling_update.max_surge.int_value = surge
+    return made
+
+
+def node(
+    name: str, *, ready: str = "True", taints: tuple[Taint, ...] = (), labels: Mapping[str, str] | None = None
+) -> Node:
     """A node whose Ready condition is `ready`."""
     made = Node()
+    made.metadata.labels.update(labels or {})
     made.metadata.name, made.metadata.uid = name, uid()
     made.spec.taints.extend(taints)
     made.status.conditions.append(Condition(type="Ready", status=ready, last_transition_time=timestamp(T0)))

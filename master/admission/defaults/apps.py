@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from master.admission.defaults.pods import pod_spec
-from podium.v1.apps_pb2 import Deployment, DeploymentStrategy, ReplicaSet, ReplicationController
+from podium.v1.apps_pb2 import DaemonSet, Deployment, DeploymentStrategy, ReplicaSet, ReplicationController
 
 _REPLICAS = 1
 _REVISION_HISTORY_LIMIT = 10
@@ -41,6 +41,22 @@ def deployment(obj: Deployment) -> None:
     if not spec.HasField("progress_deadline_seconds"):
         spec.progress_deadline_seconds = _PROGRESS_DEADLINE_SECONDS
     _strategy(spec.strategy)
+    pod_spec(spec.template.spec)
+
+
+def daemon_set(obj: DaemonSet) -> None:
+    """Rolled over a node at a time, ten old revisions kept."""
+    spec = obj.spec
+    if not spec.HasField("revision_history_limit"):
+        spec.revision_history_limit = _REVISION_HISTORY_LIMIT
+    if not spec.update_strategy.type:
+        spec.update_strategy.type = "RollingUpdate"
+    if spec.update_strategy.type == "RollingUpdate":
+        rolling = spec.update_strategy.rolling_update
+        if not rolling.HasField("max_unavailable"):
+            rolling.max_unavailable.int_value = 1
+        if not rolling.HasField("max_surge"):
+            rolling.max_surge.int_value = 0
     pod_spec(spec.template.spec)
 
 

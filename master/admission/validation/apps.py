@@ -9,12 +9,17 @@ from master.admission.validation.walk import FieldRule, Findings, MessageRule, b
 from podium.errors import BadRequest, Violation
 from podium.objects.selectors import Selector, from_label_selector, from_labels
 from podium.v1.apps_pb2 import (
+    ControllerRevision,
+    DaemonSet,
+    DaemonSetSpec,
+    DaemonSetUpdateStrategy,
     Deployment,
     DeploymentSpec,
     DeploymentStrategy,
     ReplicaSet,
     ReplicaSetSpec,
     ReplicationControllerSpec,
+    RollingUpdateDaemonSet,
     RollingUpdateDeployment,
 )
 from podium.v1.core_pb2 import PodTemplateSpec
@@ -67,6 +72,22 @@ def _deployment(spec: DeploymentSpec, path: str, findings: Findings) -> None:
         )
 
 
+def _daemon_set(spec: DaemonSetSpec, path: str, findings: Findings) -> None:
+    if spec.HasField("selector") and spec.HasField("template"):
+        _workload(_selector(spec.selector), spec.template, path, findings)
+
+
+def update_daemon_set(new: DaemonSet, old: DaemonSet, findings: Findings) -> None:
+    """The selector stays."""
+    _same_selector(new.spec.selector, old.spec.selector, findings)
+
+
+def update_controller_revision(new: ControllerRevision, old: ControllerRevision, findings: Findings) -> None:
+    """Only the number changes."""
+    if new.data != old.data:
+        findings.append(Violation(".data", "is immutable", "a changed template is another revision"))
+
+
 def update_replica_set(new: ReplicaSet, old: ReplicaSet, findings: Findings) -> None:
     """The selector stays."""
     _same_selector(new.spec.selector, old.spec.selector, findings)
@@ -91,12 +112,33 @@ def _strategy(strategy: DeploymentStrategy, path: str, findings: Findings) -> No
 
 
 def _rolling_update(rolling: RollingUpdateDeployment, path: str, findings: Findings) -> None:
-    unavailable = _amount(rolling.max_unavailable, f"{path}.maxUnavailable", findings)
+    unavailable = _share(rolling.max_unavailable, f"{path}.maxUnavailable", findings)
     surge = _amount(rolling.max_surge, f"{path}.maxSurge", findings)
-    if rolling.max_unavailable.WhichOneof("value") == "str_value" and unavailable is not None and unavailable > 100:
-        findings.append(Violation(f"{path}.maxUnavailable", f"must be at most 100%, not {unavailable}%"))
     if unavailable == 0 and surge == 0 and rolling.HasField("max_unavailable"):
         findings.append(Violation(f"{path}.maxUnavailable", "must not be 0 when maxSurge is 0: nothing could move"))
+
+
+def _daemon_strategy(strategy: DaemonSetUpdateStrategy, path: str, findings: Findings) -> None:
+    if strategy.type == "OnDelete" and strategy.HasField("rolling_update"):
+        findings.append(Violation(f"{path}.rollingUpdate", 'must not be set when type is "OnDelete"'))
+
+
+def _rolling_daemons(rolling: RollingUpdateDaemonSet, path: str, findings: Findings) -> None:
+    unavailable = _share(rolling.max_unavailable, f"{path}.maxUnavailable", findings)
+    surge = _share(rolling.max_surge, f"{path}.maxSurge", findings)
+    if unavailable == 0 and surge == 0:
+        findings.append(Violation(f"{path}.maxUnavailable", "must not be 0 when maxSurge is 0: nothing could move"))
+    if unavailable and surge:
+        hint = "set maxUnavailable: 0 to surge"
+        findings.append(Violation(f"{path}.maxSurge", f"must be 0 when maxUnavailable is {unavailable}", hint))
+
+
+def _share(value: IntOrString, path: str, findings: Findings) -> int | None:
+    """A number, or a percentage of at most 100; None when it is neither."""
+    found = _amount(value, path, findings)
+    if value.WhichOneof("value") == "str_value" and found is not None and found > 100:
+        findings.append(Violation(path, f"must be at most 100%, not {found}%"))
+    return found
 
 
 def _amount(value: IntOrString, path: str, findings: Findings) -> int | None:
@@ -117,6 +159,9 @@ MESSAGES: dict[type[Message], MessageRule] = {
     ReplicaSetSpec: _replica_set,
     ReplicationControllerSpec: _replication_controller,
     DeploymentSpec: _deployment,
+    DaemonSetSpec: _daemon_set,
+    DaemonSetUpdateStrategy: _daemon_strategy,
+    RollingUpdateDaemonSet: _rolling_daemons,
     DeploymentStrategy: _strategy,
     RollingUpdateDeployment: _rolling_update,
 }
@@ -127,6 +172,9 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (ReplicationControllerSpec, "selector"): meta.labels,
     (ReplicationControllerSpec, "replicas"): between(0),
     (ReplicationControllerSpec, "min_ready_seconds"): between(0),
+    (DaemonSetSpec, "min_ready_seconds"): between(0),
+    (DaemonSetSpec, "revision_history_limit"): between(0),
+    (ControllerRevision, "revision"): between(0),
     (DeploymentSpec, "replicas"): between(0),
     (DeploymentSpec, "min_ready_seconds"): between(0),
     (DeploymentSpec, "revision_history_limit"): between(0),

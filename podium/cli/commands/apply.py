@@ -25,7 +25,7 @@ from podium.objects.pod import is_ready
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_ROLLED_OUT = ("Deployment",)
+_ROLLED_OUT = ("Deployment", "DaemonSet")
 
 
 @dataclass(frozen=True, slots=True)

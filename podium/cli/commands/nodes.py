@@ -59,14 +59,21 @@ Examples:
 @click.option("--grace-period", type=int, help="Seconds each pod gets; its own time when not given.")
 @click.option("--timeout", default="5m", show_default=True, metavar="DURATION", help="Give up after this long.")
 @click.option("-l", "--pod-selector", default="", help="Only pods with these labels.")
+@click.option(
+    "--ignore-daemonsets/--no-ignore-daemonsets",
+    default=True,
+    show_default=True,
+    help="Leave the pods of DaemonSets, which would come back at once; or refuse when there are any.",
+)
 @command
 async def drain(
-    session: Session, names: tuple[str, ...], force: bool, grace_period: int | None, timeout: str, pod_selector: str
-) -> None:
+    session: Session, names: tuple[str, ...], force: bool, grace_period: int | None, timeout: str, pod_selector: str,
+    ignore_daemonsets: bool,
+) -> None:  # fmt: skip
     """Cordon nodes and evict their pods; returns when they have gone."""
     deadline = Deadline(seconds(timeout))
     for name in (n.removeprefix("node/") for n in names):
-        pods = await _evictable(session, name, pod_selector, force)
+        pods = await _evictable(session, name, pod_selector, force, ignore_daemonsets)
         await _set_unschedulable(session, (name,), unschedulable=True)
         for pod in pods:
             await _evict(session, pod, grace_period)
@@ -87,12 +94,15 @@ def _say_gone(namespace: str, pod: str) -> None:
     click.echo(f"pod/{namespace}/{pod} gone")
 
 
-async def _evictable(session: Session, node: str, selector: str, force: bool) -> list[Pod]:
+async def _evictable(session: Session, node: str, selector: str, force: bool, ignore_daemonsets: bool) -> list[Pod]:
     await session.client.get(Node, node)
     found = await session.client.list(
         Pod, all_namespaces=True, selector=selector, field_selector=f"spec.nodeName={node}"
     )
     pods = [p for p in found if _owner_kind(p) != "DaemonSet"]
+    daemons = [f"{p.metadata.namespace}/{p.metadata.name}" for p in found if _owner_kind(p) == "DaemonSet"]
+    if daemons and not ignore_daemonsets:
+        raise BadRequest(f"{', '.join(daemons)} would come back at once: --ignore-daemonsets leaves them there")
     alone = [f"{p.metadata.namespace}/{p.metadata.name}" for p in pods if not _owner_kind(p) and not is_terminal(p)]
     if alone and not force:
         raise BadRequest(f"nothing would replace {', '.join(alone)} (no controller owns them); --force evicts them too")

@@ -10,7 +10,7 @@ from podium.cli.describe import pods, policy
 from podium.cli.describe.page import Page, conditions, header
 from podium.objects.kinds import kind_of
 from podium.objects.selectors import workload_selector
-from podium.v1.apps_pb2 import Deployment, ReplicaSet, ReplicationController
+from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController
 from podium.v1.core_pb2 import Namespace, Node, Secret
 
 Describer = Callable[[Page, Any, datetime.datetime], None]
@@ -47,6 +47,27 @@ def _replicated(page: Page, obj: ReplicaSet | ReplicationController, now: dateti
     page.field("Selector", workload_selector(obj))
     status = obj.status
     page.field("Replicas", f"{obj.spec.replicas} desired | {status.replicas} current | {status.ready_replicas} ready")
+    pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
+    conditions(page, status.conditions, now)
+
+
+def _daemonset(page: Page, obj: DaemonSet, now: datetime.datetime) -> None:
+    header(page, obj)
+    status, strategy = obj.status, obj.spec.update_strategy
+    page.field("Selector", workload_selector(obj))
+    page.field(
+        "Nodes",
+        f"{status.desired_number_scheduled} desired | {status.current_number_scheduled} with a pod | "
+        f"{status.updated_number_scheduled} updated | {status.number_available} available | "
+        f"{status.number_misscheduled} misscheduled",
+    )
+    page.field("Strategy", strategy.type)
+    if strategy.HasField("rolling_update"):
+        update = strategy.rolling_update
+        page.field(
+            "RollingUpdate", f"{_amount(update.max_unavailable)} max unavailable, {_amount(update.max_surge)} max surge"
+        )
+    page.field("MinReadySeconds", obj.spec.min_ready_seconds)
     pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
     conditions(page, status.conditions, now)
 
@@ -101,6 +122,7 @@ def _amount(value: Any) -> str:
 _DESCRIBERS: dict[str, Describer] = {
     "Pod": pods.describe,
     "Deployment": _deployment,
+    "DaemonSet": _daemonset,
     "ReplicaSet": _replicated,
     "ReplicationController": _replicated,
     "Node": _node,

@@ -12,6 +12,7 @@ from podium.cli.output.pods import phase_word, restarts
 from podium.objects import storage
 from podium.objects.conditions import get_condition
 from podium.objects.kinds import Kind
+from podium.objects.owners import controller_of
 from podium.v1.meta_pb2 import LabelSelector
 
 NONE = "<none>"
@@ -32,7 +33,7 @@ def columns_of(kind: Kind, *, wide: bool, namespaces: bool, labels: bool) -> lis
     if namespaces and kind.namespaced:
         chosen = [Column("NAMESPACE", lambda o, _: o.metadata.namespace), *chosen]
     if labels:
-        chosen = [*chosen, Column("LABELS", lambda o, _: _labels(o.metadata.labels))]
+        chosen = [*chosen, Column("LABELS", lambda o, _: _pairs(o.metadata.labels))]
     return chosen
 
 
@@ -41,8 +42,13 @@ def cells(obj: Any, columns: Sequence[Column], now: datetime.datetime) -> list[s
     return [column.read(obj, now) for column in columns]
 
 
-def _labels(labels: Any) -> str:
+def _pairs(labels: Any) -> str:
     return ",".join(f"{k}={v}" for k, v in sorted(labels.items())) or NONE
+
+
+def _controller(obj: Any, _: datetime.datetime) -> str:
+    owner = controller_of(obj)
+    return f"{owner.kind.lower()}/{owner.name}" if owner is not None else NONE
 
 
 def _name(obj: Any, _: datetime.datetime) -> str:
@@ -87,7 +93,7 @@ def _images(template: Any) -> str:
 
 def _selector(selector: Any) -> str:
     if not isinstance(selector, LabelSelector):  # a ReplicationController's is a map of labels
-        return ",".join(f"{k}={v}" for k, v in sorted(selector.items())) or NONE
+        return _pairs(selector)
     words = [f"{k}={v}" for k, v in sorted(selector.match_labels.items())]
     words += [f"{e.key} {e.operator} ({','.join(e.values)})" for e in selector.match_expressions]
     return ",".join(words) or NONE
@@ -160,6 +166,23 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         Column("AVAILABLE", lambda o, _: str(o.status.available_replicas)),
         _AGE,
         *_TEMPLATE,
+    ),
+    "DaemonSet": (
+        _NAME,
+        Column("DESIRED", lambda o, _: str(o.status.desired_number_scheduled)),
+        Column("CURRENT", lambda o, _: str(o.status.current_number_scheduled)),
+        Column("READY", lambda o, _: str(o.status.number_ready)),
+        Column("UP-TO-DATE", lambda o, _: str(o.status.updated_number_scheduled)),
+        Column("AVAILABLE", lambda o, _: str(o.status.number_available)),
+        Column("NODE SELECTOR", lambda o, _: _pairs(o.spec.template.spec.node_selector)),
+        _AGE,
+        *_TEMPLATE,
+    ),
+    "ControllerRevision": (
+        _NAME,
+        Column("CONTROLLER", _controller),
+        Column("REVISION", lambda o, _: str(o.revision)),
+        _AGE,
     ),
     "ReplicaSet": _REPLICATED,
     "ReplicationController": _REPLICATED,

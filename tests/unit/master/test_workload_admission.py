@@ -65,3 +65,67 @@ def test_a_replication_controllers_own_selector_stays_and_may_change() -> None:
 def test_replication_controllers_that_are_refused(spec: dict[str, Any], field: str, words: str) -> None:
     found = refusals(controller(**spec))
     assert words in found[field]
+
+
+# ---------------------------------------------------------------- DaemonSet
+
+
+def daemon_set(**spec: Any) -> Any:
+    return workload("DaemonSet", **({"selector": {"matchLabels": LABELS}} | spec))
+
+
+def rolling(**limits: Any) -> dict[str, Any]:
+    return {"updateStrategy": {"rollingUpdate": limits}}
+
+
+def test_a_daemon_set_rolls_a_node_at_a_time() -> None:
+    made = daemon_set()
+    strategy = made.spec.update_strategy
+    assert (strategy.type, made.spec.revision_history_limit) == ("RollingUpdate", 10)
+    assert (strategy.rolling_update.max_unavailable.int_value, strategy.rolling_update.max_surge.int_value) == (1, 0)
+    assert refusals(made) == {}
+    assert refusals(daemon_set(**rolling(maxUnavailable=0, maxSurge="25%"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "words"),
+    [
+        ({"selector": None}, "spec.selector", "is required"),
+        ({"selector": {}}, "spec.selector", "must not be empty"),
+        ({"template": template(restartPolicy="OnFailure")}, "spec.template.spec.restartPolicy", 'must be "Always"'),
+        ({"revisionHistoryLimit": -1}, "spec.revisionHistoryLimit", "at least 0"),
+        ({"updateStrategy": {"type": "Recreate"}}, "spec.updateStrategy.type", "OnDelete"),
+        (
+            {"updateStrategy": {"type": "OnDelete", "rollingUpdate": {}}},
+            "spec.updateStrategy.rollingUpdate",
+            "must not",
+        ),
+        (rolling(maxUnavailable=0), "spec.updateStrategy.rollingUpdate.maxUnavailable", "must not be 0"),
+        (rolling(maxUnavailable="101%"), "spec.updateStrategy.rollingUpdate.maxUnavailable", "at most 100%"),
+        (rolling(maxUnavailable="many"), "spec.updateStrategy.rollingUpdate.maxUnavailable", "an integer, or"),
+        (rolling(maxSurge=1), "spec.updateStrategy.rollingUpdate.maxSurge", "must be 0 when maxUnavailable is 1"),
+    ],
+)
+def test_daemon_sets_that_are_refused(spec: dict[str, Any], field: str, words: str) -> None:
+    assert words in refusals(daemon_set(**spec))[field]
+
+
+def test_a_daemon_sets_selector_stays() -> None:
+    other = {
+        "selector": {"matchLabels": {"app": "y"}},
+        "template": {**template(), "metadata": {"labels": {"app": "y"}}},
+    }
+    assert "is immutable" in refusals(daemon_set(**other), daemon_set())["spec.selector"]
+
+
+def test_the_content_of_a_revision_stays() -> None:
+    made = {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {"name": "x", "namespace": "d"},
+        "revision": 1,
+    }
+    old, new = (object_from_dict(made | {"data": {"spec": value}}) for value in ("a", "b"))
+    assert "is immutable" in refusals(new, old)["data"]
+    new = object_from_dict(made | {"data": {"spec": "a"}, "revision": 2})
+    assert refusals(new, old) == {}

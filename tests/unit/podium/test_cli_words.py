@@ -37,7 +37,9 @@ def test_targets() -> None:
     assert _targets("pod", "a", "b") == [("Pod", ("a", "b"))]
     assert _targets("deploy/web", "po/x") == [("Deployment", ("web",)), ("Pod", ("x",))]
     assert _targets("no,ns") == [("Node", ()), ("Namespace", ())]
-    assert {"Pod", "ReplicationController", "ReplicaSet", "Deployment"} <= {kind for kind, _ in _targets("all")}
+    assert {"Pod", "ReplicationController", "ReplicaSet", "Deployment", "DaemonSet"} <= {
+        kind for kind, _ in _targets("all")
+    }
 
 
 @pytest.mark.parametrize("words", [(), ("pdo",), ("pod,node", "x"), ("deploy/",), ("deploy/web", "x")])
