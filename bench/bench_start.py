@@ -30,6 +30,7 @@ from nodelet.pods.manager import PodManager, PodSettings
 from nodelet.pods.spec import NodeFacts, sandbox_spec
 from nodelet.runtime.docker import DockerRuntime, sandbox_image, translate
 from nodelet.runtime.protocol import ContainerSpec, PodIdentity, PortMapping, Sandbox
+from nodelet.volumes.hollow import HollowVolumes
 from podium.aio.clock import SystemClock
 from podium.v1.core_pb2 import Container, Pod, PodStatus
 
@@ -93,8 +94,8 @@ async def podium_seconds(pods: int, network: PodNetwork, starts: int) -> float:
     """Seconds from assigning the pods until all are reported Running."""
     runtime, seen = DockerRuntime(owner=OWNER), Running()
     manager = PodManager(
-        runtime=runtime, images=runtime, network=network, statuses=seen, events=seen, clock=SystemClock(), node=NODE,
-        settings=PodSettings(parallel_starts=starts),
+        runtime=runtime, images=runtime, network=network, volumes=HollowVolumes(), statuses=seen, events=seen,
+        clock=SystemClock(), node=NODE, settings=PodSettings(parallel_starts=starts),
     )  # fmt: skip
     async with asyncio.TaskGroup() as group:
         running = group.create_task(manager.run())

@@ -24,6 +24,8 @@ from nodelet.session.join import Token, join
 from nodelet.session.session import SessionTimes
 from nodelet.state.identity import Identity
 from nodelet.state.keeper import NoStore
+from nodelet.volumes.hollow import HollowVolumes
+from nodelet.volumes.protocol import PodVolumes
 from podium.aio.clock import Clock
 from podium.objects.meta import timestamp
 from podium.objects.quantity import value
@@ -163,6 +165,7 @@ def hollow_node(
     size: HollowSize | None = None,
     behaviours: HollowSettings | None = None,
     times: SessionTimes | None = None,
+    volumes: PodVolumes | None = None,
 ) -> tuple[Node, HollowRuntime, GrpcDialer]:
     """One hollow node, not running yet, with its runtime (for faults) and its dialer (to close)."""
     name, size = identity.node_name, size or HollowSize()
@@ -170,6 +173,7 @@ def hollow_node(
     parts = Parts(
         runtime=runtime,
         network=HollowNetwork(),
+        volumes=volumes or HollowVolumes(),
         host=HollowHost(name, size, clock, runtime),
         facts=NodeFacts(name=name, ip="127.0.0.1", memory=value(size.memory)),
         store=NoStore(),

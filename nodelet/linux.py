@@ -34,6 +34,9 @@ from nodelet.settings import NodeletSettings
 from nodelet.state.directory import StateDirectory
 from nodelet.state.identity import Identity
 from nodelet.state.keeper import AssignmentKeeper
+from nodelet.volumes.mounts import LinuxMounter
+from nodelet.volumes.sources import all_sources
+from nodelet.volumes.volumes import HostVolumes
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.files import exclusive
@@ -74,6 +77,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             info = await _runtime_up(runtime, clock)
             network = LinuxPodNetwork(directory=state.path)
             await network.resume()
+            volumes = await asyncio.to_thread(_volumes, state)
             identity = await identity_of(settings, state, clock)
             address = settings.node_ip or await node_ip([parse_endpoint(m) for m in settings.api_endpoints()])
             machine_id = await asyncio.to_thread(state.machine_id)
@@ -88,7 +92,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             dialer = GrpcDialer(identity, settings.api_endpoints() or identity.endpoints)
             node = Node(
                 parts=Parts(
-                    runtime=runtime, network=network, host=host, store=keeper,
+                    runtime=runtime, network=network, volumes=volumes, host=host, store=keeper,
                     facts=NodeFacts(
                         name=settings.name, ip=address, memory=host.reader.machine.memory, runtime="docker"
                     ),
@@ -109,6 +113,10 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 await dialer.close()
         finally:
             await runtime.close()
+
+
+def _volumes(state: StateDirectory) -> HostVolumes:
+    return HostVolumes(state.path / "volumes", sources=all_sources(), mounter=LinuxMounter())
 
 
 def _parts(

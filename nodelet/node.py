@@ -21,6 +21,7 @@ from nodelet.session.events import EventBuffer
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import AssignmentStore, Session, SessionTimes
 from nodelet.session.streams import Streams
+from nodelet.volumes.protocol import PodVolumes
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.tasks import TaskScope, forever
@@ -74,6 +75,7 @@ class Parts:
 
     runtime: NodeRuntime
     network: NodeNetwork
+    volumes: PodVolumes
     host: Host
     facts: NodeFacts
     store: AssignmentStore
@@ -104,6 +106,7 @@ class Node:
             runtime=parts.runtime,
             images=parts.runtime,
             network=parts.network,
+            volumes=parts.volumes,
             statuses=self.reporter,
             events=events,
             clock=clock,

@@ -1,8 +1,9 @@
 """What each node should run, and what it has been told of it. Pure: changes in, messages out.
 
-The `Ledger` follows every pod and knows, per node, a `Book`: the pods bound there and the Secrets they use. A book
-remembers what changed since its node was last told, so a node costs nothing while nothing of its own changes, and
-no list is ever made per node. A session takes a snapshot first and deltas after it, chained by `version`.
+The `Ledger` follows every pod and knows, per node, a `Book`: the pods bound there and the objects they use (Secrets,
+ConfigMaps; see `podium.objects.references`). A book remembers what changed since its node was last told, so a node
+costs nothing while nothing of its own changes, and no list is ever made per node. A session takes a snapshot first and
+deltas after it, chained by `version`.
 
 A pod's own status comes from its node, so a change of nothing but status is not sent back down.
 """
@@ -12,18 +13,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from podium.v1.core_pb2 import Pod, Secret
+from podium.objects.kinds import Key
+from podium.objects.references import load, references
+from podium.v1.core_pb2 import Pod
 from podium.v1.node_session_pb2 import Assignments
 
-SecretLookup = Callable[[str, str], Secret | None]
-_NO_SECRETS: frozenset[str] = frozenset()
-
-
-def secret_names(pod: Pod) -> frozenset[str]:
-    """The Secrets that a pod uses, as `namespace/name`."""
-    references = pod.spec.image_pull_secrets
-    return frozenset(f"{pod.metadata.namespace}/{ref.name}" for ref in references) if references else _NO_SECRETS
+ObjectLookup = Callable[[Key], Any | None]
 
 
 def concerns_node(old: Pod, new: Pod) -> bool:
@@ -65,32 +62,26 @@ class Book:
     following: bool = False
     _changed: set[str] = field(default_factory=set)
     _removed: set[str] = field(default_factory=set)
-    _uses: Counter[str] = field(default_factory=Counter)
-    _told_secrets: set[str] = field(default_factory=set)
-    _stale_secrets: set[str] = field(default_factory=set)
+    _uses: Counter[Key] = field(default_factory=Counter)
+    _told: set[Key] = field(default_factory=set)
+    _stale: set[Key] = field(default_factory=set)
 
     @property
     def changes(self) -> int:
         """How many changes wait to be told."""
-        return len(self._changed) + len(self._removed) + len(self._stale_secrets)
-
-    @property
-    def secrets(self) -> Iterable[str]:
-        """Names (`namespace/name`) of the Secrets that the node's pods use."""
-        return self._uses.keys()
+        return len(self._changed) + len(self._removed) + len(self._stale)
 
     def put(self, pod: Pod) -> None:
         """A pod is assigned, or an assigned pod changed."""
-        uid = pod.metadata.uid
+        uid, used = pod.metadata.uid, references(pod)
+        fresh = used - self._uses.keys()
         before = self.pods.get(uid)
         if before is not None:
             self._release(before)
         self.pods[uid] = pod
-        for name in secret_names(pod):
-            self._uses[name] += 1
-            if self.following and name not in self._told_secrets:
-                self._stale_secrets.add(name)
+        self._uses.update(used)
         if self.following:
+            self._stale |= fresh  # also those told before: what happened to them while unused was not followed
             self._changed.add(uid)
             self._removed.discard(uid)
 
@@ -109,48 +100,44 @@ class Book:
         if self.following:
             self._removed.add(uid)
 
-    def touch_secret(self, name: str) -> None:
-        """A Secret in use changed."""
-        if self.following and name in self._uses:
-            self._stale_secrets.add(name)
+    def touch(self, key: Key) -> None:
+        """An object in use changed."""
+        if self.following and key in self._uses:
+            self._stale.add(key)
 
     def _release(self, pod: Pod) -> None:
-        for name in secret_names(pod):
-            self._uses[name] -= 1
-            if not self._uses[name]:
-                del self._uses[name]
+        for key in references(pod):
+            self._uses[key] -= 1
+            if not self._uses[key]:
+                del self._uses[key]
 
-    def snapshot(self, secret: SecretLookup) -> Assignments:
+    def snapshot(self, find: ObjectLookup) -> Assignments:
         """Everything; from here on changes are kept for deltas."""
         self._settle()
         self.following = True
         self.version += 1
-        present = self._found(self._uses, secret)
-        self._told_secrets = set(present)
-        return Assignments(
-            snapshot=True,
-            results_in=self.version,
-            pods=[for_node(p) for p in self.pods.values()],
-            secrets=present.values(),
-        )
+        present = _found(self._uses, find)
+        self._told = set(present)
+        message = Assignments(snapshot=True, results_in=self.version, pods=[for_node(p) for p in self.pods.values()])
+        load(message, present.values())
+        return message
 
-    def delta(self, secret: SecretLookup) -> Assignments | None:
+    def delta(self, find: ObjectLookup) -> Assignments | None:
         """What changed since the last message, or None."""
-        unused = self._told_secrets - self._uses.keys()
+        unused = self._told - self._uses.keys()
         if not self.changes and not unused:
             return None
-        wanted = self._found(self._stale_secrets & self._uses.keys(), secret)
-        gone = unused | ((self._stale_secrets & self._told_secrets) - wanted.keys())
+        wanted = _found(self._stale & self._uses.keys(), find)
+        gone = unused | ((self._stale & self._told) - wanted.keys())
         message = Assignments(
             applies_to=self.version,
             results_in=self.version + 1,
             pods=[for_node(self.pods[uid]) for uid in self._changed],
             removed_pods=self._removed,
-            secrets=wanted.values(),
-            removed_secrets=gone,
         )
+        load(message, wanted.values(), removed=gone)
         self.version += 1
-        self._told_secrets = (self._told_secrets | wanted.keys()) - gone
+        self._told = (self._told | wanted.keys()) - gone
         self._settle()
         return message
 
@@ -160,12 +147,12 @@ class Book:
         self._settle()
 
     def _settle(self) -> None:
-        self._changed, self._removed, self._stale_secrets = set(), set(), set()
+        self._changed, self._removed, self._stale = set(), set(), set()
 
-    @staticmethod
-    def _found(names: Iterable[str], secret: SecretLookup) -> dict[str, Secret]:
-        found = ((name, secret(*name.split("/", 1))) for name in names)
-        return {name: s for name, s in found if s is not None}
+
+def _found(keys: Iterable[Key], find: ObjectLookup) -> dict[Key, Any]:
+    found = ((key, find(key)) for key in keys)
+    return {key: obj for key, obj in found if obj is not None}
 
 
 class Ledger:
@@ -174,7 +161,7 @@ class Ledger:
     def __init__(self) -> None:
         self._books: dict[str, Book] = {}
         self._node_of: dict[str, str] = {}
-        self._secret_users: dict[str, Counter[str]] = {}
+        self._users: dict[Key, Counter[str]] = {}
 
     def book(self, node: str) -> Book:
         """The book of a node; an empty one is opened for a node never seen."""
@@ -214,11 +201,11 @@ class Ledger:
         book.put(pod)
         return True
 
-    def secret_changed(self, name: str) -> Collection[str]:
-        """Follow one change of a Secret (`namespace/name`). Returns the nodes that must be told of it."""
-        nodes = list(self._secret_users.get(name, ()))
+    def object_changed(self, key: Key) -> Collection[str]:
+        """Follow one change of an object that pods may use. Returns the nodes that must be told of it."""
+        nodes = list(self._users.get(key, ()))
         for node in nodes:
-            self._books[node].touch_secret(name)
+            self._books[node].touch(key)
         return nodes
 
     def _assign(self, node: str, pod: Pod) -> None:
@@ -235,10 +222,10 @@ class Ledger:
         return node
 
     def _count(self, node: str, pod: Pod, by: int) -> None:
-        for name in secret_names(pod):
-            users = self._secret_users.setdefault(name, Counter())
+        for key in references(pod):
+            users = self._users.setdefault(key, Counter())
             users[node] += by
             if not users[node]:
                 del users[node]
             if not users:
-                del self._secret_users[name]
+                del self._users[key]

@@ -1,8 +1,9 @@
 """The dispatcher: node sessions, from the first hello to the end.
 
-Down: one subscription to pods, Secrets and Nodes feeds the ledger of assignments, which wakes just the sessions that
-have something to say. Up: what a session receives goes to the inbox (statuses, events), to memory (usage), or is only
-noted (heartbeats). No message of a node is believed about who it is: its certificate said that before.
+Down: one subscription to pods, Nodes and what pods use (Secrets, ConfigMaps) feeds the ledger of assignments, which
+wakes just the sessions that have something to say. Up: what a session receives goes to the inbox (statuses, events), to
+memory (usage), or is only noted (heartbeats). No message of a node is believed about who it is: its certificate said
+that before.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from podium.aio.clock import Clock
 from podium.aio.link import LinkClosed
 from podium.aio.tasks import TaskScope, forever
 from podium.errors import AlreadyExists, BadRequest, PodiumError
+from podium.objects.kinds import BY_NAME, Key, key_of
+from podium.objects.references import CARRIED
 from podium.telemetry.log import get_logger
-from podium.v1.core_pb2 import Node, NodeStatus, Pod, Secret
+from podium.v1.core_pb2 import Node, NodeStatus, Pod
 from podium.v1.node_session_pb2 import Goodbye, Hello, MasterMessage, NodeMessage, Welcome
 
 log = get_logger(__name__)
@@ -84,7 +87,8 @@ class Dispatcher:
     # ------------------------------------------------------------ down
 
     async def _follow(self) -> None:
-        async with self._reader.subscribe(Pod, Secret, Node) as changes:
+        used = [carried.message for carried in CARRIED]
+        async with self._reader.subscribe(Pod, *used, Node) as changes:
             async for batch in changes:
                 told = {node for change in batch for node in self._nodes_concerned(change)}
                 for session in self.sessions.of(told):
@@ -96,11 +100,11 @@ class Dispatcher:
         match change.new:
             case Pod() as pod:
                 return list(self._ledger.pod_changed(change.old, pod, deleted=deleted))
-            case Secret() as secret:
-                return list(self._ledger.secret_changed(f"{secret.metadata.namespace}/{secret.metadata.name}"))
             case Node() as node:
                 self._node_changed(node, deleted=deleted)
-        return ()
+                return ()
+            case used:
+                return list(self._ledger.object_changed(key_of(used)))
 
     def _node_changed(self, node: Node, *, deleted: bool) -> None:
         name = node.metadata.name
@@ -125,8 +129,8 @@ class Dispatcher:
         if not registration.is_reported_ready(node.status):
             self._inbox.node_status(node.metadata.name, reported)
 
-    def _secret(self, namespace: str, name: str) -> Secret | None:
-        return self._reader.get(Secret, namespace, name)
+    def _find(self, key: Key) -> Any | None:
+        return self._reader.get(BY_NAME[key.kind].message, key.namespace, key.name)
 
     # ------------------------------------------------------------ a session
 
@@ -180,7 +184,7 @@ class Dispatcher:
             cluster_cidr=self._ranges.cluster_cidr,
             endpoints=settings.endpoints,
         )
-        session.begin(welcome, self._ledger.book(session.node), self._secret)
+        session.begin(welcome, self._ledger.book(session.node), self._find)
         log.info("session begun", node=session.node, session=session.id, version=hello.version)
 
     async def _register(self, name: str, hello: Hello) -> str:

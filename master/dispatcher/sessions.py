@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client import Gauge
 
-from master.dispatcher.assignments import Book, SecretLookup
+from master.dispatcher.assignments import Book, ObjectLookup
 from master.dispatcher.attention import Attention
 from master.dispatcher.pacing import Pacer
 from podium.aio.clock import Clock
@@ -64,7 +64,7 @@ class Session:
         self._wake = asyncio.Event()
         self._welcome: Welcome | None = None
         self._book: Book | None = None
-        self._secret: SecretLookup = lambda namespace, name: None
+        self._find: ObjectLookup = lambda key: None
         self._pacer = Pacer()
         self._timer: asyncio.Task[None] | None = None
         self._snapshot_due = False
@@ -78,9 +78,9 @@ class Session:
         self._last_said = clock.monotonic()
         self.heartbeat_seconds = 0.0
 
-    def begin(self, welcome: Welcome, book: Book, secret: SecretLookup) -> None:
+    def begin(self, welcome: Welcome, book: Book, find: ObjectLookup) -> None:
         """Welcome the node, and tell it all that it should run."""
-        self._welcome, self._book, self._secret = welcome, book, secret
+        self._welcome, self._book, self._find = welcome, book, find
         self.resync()
 
     def resync(self) -> None:
@@ -166,7 +166,7 @@ class Session:
         if self._snapshot_due:
             self._snapshot_due = self._assignments_due = False
             self._pacer.flushed(now)
-            return book.snapshot(self._secret)
+            return book.snapshot(self._find)
         if not self._assignments_due or self._timer is not None:
             return None
         if (wait := self._pacer.wait(now, book.changes)) > 0:
@@ -174,7 +174,7 @@ class Session:
             return None
         self._assignments_due = False
         self._pacer.flushed(now)
-        return book.delta(self._secret)
+        return book.delta(self._find)
 
     async def _wake_after(self, seconds: float) -> None:
         await self._clock.sleep(seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SANDBOX, NETWORK = "sandbox", "network"
+SANDBOX, NETWORK, VOLUMES = "sandbox", "network", "volumes"
 CONTAINER_SLOTS = "container/"
 
 
@@ -68,6 +68,24 @@ class DetachNetwork:
     @property
     def slot(self) -> str:
         return NETWORK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetUpVolumes:
+    """Bring the pod's volumes in line with what it wants now; what is mounted stays so."""
+
+    @property
+    def slot(self) -> str:
+        return VOLUMES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TearDownVolumes:
+    """Take the pod's volumes off this host; what outlives a pod is only let go."""
+
+    @property
+    def slot(self) -> str:
+        return VOLUMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,18 +176,11 @@ class RemoveContainer:
         return f"remove/{self.id}"
 
 
+PodAction = CreateSandbox | RemoveSandbox | AttachNetwork | DetachNetwork | SetUpVolumes | TearDownVolumes
+"""What concerns a pod as a whole."""
+
 Action = (
-    CreateSandbox
-    | RemoveSandbox
-    | AttachNetwork
-    | DetachNetwork
-    | PullImage
-    | StartContainer
-    | RunPostStart
-    | StopContainer
-    | HastenStop
-    | KillContainer
-    | RemoveContainer
+    PodAction | PullImage | StartContainer | RunPostStart | StopContainer | HastenStop | KillContainer | RemoveContainer
 )
 
 

@@ -6,9 +6,10 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from nodelet.runtime.protocol import RegistryAuth
+from podium.objects.references import Objects, secret_key
 from podium.v1.core_pb2 import Pod, Secret
 
 _KEY = ".dockerconfigjson"
@@ -23,10 +24,10 @@ def registry_of(image: str) -> str:
     return _normal(first) if is_host else DOCKER_HUB
 
 
-def pull_secrets(pod: Pod, secrets: Mapping[str, Secret]) -> list[Secret]:
-    """The pod's imagePullSecrets that are here, in their order; `secrets` is by `namespace/name`."""
-    names = (f"{pod.metadata.namespace}/{reference.name}" for reference in pod.spec.image_pull_secrets)
-    return [secrets[name] for name in names if name in secrets]
+def pull_secrets(pod: Pod, objects: Objects) -> list[Secret]:
+    """The pod's imagePullSecrets that are here, in their order."""
+    keys = (secret_key(pod.metadata.namespace, reference.name) for reference in pod.spec.image_pull_secrets)
+    return [objects[key] for key in keys if key in objects]
 
 
 def auths_for(image: str, secrets: Iterable[Secret]) -> tuple[RegistryAuth, ...]:

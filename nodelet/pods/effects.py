@@ -7,91 +7,54 @@ makes the runtime do heavy work waits its turn in `Turns`, so a hundred pods tha
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import assert_never
 
-from nodelet.network.protocol import NetworkFault, PodNetwork
 from nodelet.pods.actions import (
     Action,
-    AttachNetwork,
-    CreateSandbox,
-    DetachNetwork,
     HastenStop,
     KillContainer,
     PullImage,
     RemoveContainer,
-    RemoveSandbox,
     RunPostStart,
     StartContainer,
     StopContainer,
 )
-from nodelet.pods.blueprint import Blueprint, Unit
+from nodelet.pods.blueprint import Unit
+from nodelet.pods.context import NORMAL, WARNING, EffectTools, PodContext
 from nodelet.pods.credentials import auths_for, pull_secrets
 from nodelet.pods.hooks import POST_START_SECONDS, run_hook
-from nodelet.pods.images import ImageFault, ImageKeeper, default_policy
-from nodelet.pods.memory import PodMemory
-from nodelet.pods.meters import ACTION_FAULTS, CONTAINER_STARTS
+from nodelet.pods.images import ImageFault, default_policy
+from nodelet.pods.meters import CONTAINER_STARTS
 from nodelet.pods.observed import Ending
-from nodelet.pods.protocol import EventSink
-from nodelet.pods.spec import NodeFacts, container_spec, identity, port_mappings, sandbox_spec
+from nodelet.pods.spec import container_spec
+from nodelet.pods.surroundings import Surroundings
 from nodelet.probes.check import Target
 from nodelet.runtime.protocol import (
     ContainerRecord,
     ContainerSpec,
     Exec,
     ImageRecord,
-    Runtime,
     RuntimeDown,
     RuntimeFault,
     State,
 )
-from podium.aio.clock import Clock
-from podium.v1.core_pb2 import LifecycleHandler, Secret
+from nodelet.volumes.protocol import VolumeFault
+from podium.v1.core_pb2 import LifecycleHandler
 
-NORMAL, WARNING = "Normal", "Warning"
 _AFTER_HOOK_SECONDS = 2.0
 _SIGKILL = "SIGKILL"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turns:
-    """Bounds on what the runtime is asked for at one time."""
-
-    starts: asyncio.Semaphore
-    removals: asyncio.Semaphore
-
-
-@dataclass(slots=True, kw_only=True)
-class PodContext:
-    """One pod's own: the newest blueprint and pull secrets, and its memory."""
-
-    blue: Blueprint
-    memory: PodMemory
-    secrets: Mapping[str, Secret]
 
 
 class Effects:
     """See the module. One for all pods of a nodelet; keeps nothing of a pod."""
 
-    def __init__(self, *, runtime: Runtime, images: ImageKeeper, network: PodNetwork, events: EventSink, clock: Clock,
-                 node: NodeFacts, turns: Turns) -> None:  # fmt: skip
-        self._runtime, self._images, self._network = runtime, images, network
-        self._events, self._clock, self._node, self._turns = events, clock, node, turns
+    def __init__(self, tools: EffectTools) -> None:
+        self._tools, self._surroundings = tools, Surroundings(tools)
+        self._runtime, self._images, self._clock = tools.runtime, tools.images, tools.clock
 
     async def perform(self, action: Action, pod: PodContext) -> None:
         """Do it. Raises: RuntimeDown."""
         match action:
-            case CreateSandbox():
-                await self._create_sandbox(action, pod)
-            case RemoveSandbox():
-                await self._remove_sandbox(action, pod)
-            case AttachNetwork():
-                await self._attach(action, pod)
-            case DetachNetwork():
-                await self._detach(action, pod)
             case PullImage():
                 await self._pull(action, pod)
             case StartContainer():
@@ -107,87 +70,31 @@ class Effects:
             case RemoveContainer():
                 await self._remove_container(action, pod)
             case _:
-                assert_never(action)
-
-    def _event(self, pod: PodContext, type_: str, reason: str, message: str) -> None:
-        self._events.event(pod.blue.pod, type_, reason, message)
-
-    # ------------------------------------------------------------ sandbox and network
-
-    async def _create_sandbox(self, action: CreateSandbox, pod: PodContext) -> None:
-        if pod.memory.sandboxes:
-            self._event(pod, NORMAL, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-        spec = sandbox_spec(pod.blue.pod, action.attempt, self._node)
-        async with self._turns.starts:
-            if pod.memory.unwanted:
-                return
-            try:
-                sandbox = await self._runtime.create_sandbox(spec)
-            except RuntimeDown:
-                raise
-            except RuntimeFault as fault:
-                self._fail(action, pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {fault.message}")
-                return
-        pod.memory.sandbox_created(sandbox)
-        pod.memory.succeed(action.slot)
-
-    async def _remove_sandbox(self, action: RemoveSandbox, pod: PodContext) -> None:
-        async with self._turns.removals:
-            try:
-                await self._runtime.remove_sandbox(action.id)
-            except RuntimeDown:
-                raise
-            except RuntimeFault as fault:
-                self._fail(action, pod, "FailedKillPod", f"Failed to remove pod sandbox: {fault.message}")
-                return
-        pod.memory.sandbox_removed(action.id)
-        pod.memory.succeed(action.slot)
-
-    async def _attach(self, action: AttachNetwork, pod: PodContext) -> None:
-        sandbox = next((s for s in pod.memory.sandboxes if s.id == action.sandbox_id), None)
-        if sandbox is None:
-            return
-        try:
-            address = await self._network.attach(sandbox, port_mappings(pod.blue.pod.spec))
-        except NetworkFault as fault:
-            self._fail(action, pod, "FailedCreatePodSandBox", f"Failed to set up the pod's network: {fault}")
-            return
-        if any(s.id == action.sandbox_id for s in pod.memory.sandboxes):
-            pod.memory.network_attached(address)
-        pod.memory.succeed(action.slot)
-
-    async def _detach(self, action: DetachNetwork, pod: PodContext) -> None:
-        try:
-            await self._network.detach(identity(pod.blue.pod))
-        except NetworkFault as fault:
-            self._fail(action, pod, "FailedKillPod", f"Failed to take down the pod's network: {fault}")
-            return
-        pod.memory.network_detached()
-        pod.memory.succeed(action.slot)
+                await self._surroundings.perform(action, pod)
 
     # ------------------------------------------------------------ images
 
     async def _pull(self, action: PullImage, pod: PodContext) -> None:
         container = pod.blue.by_name[action.name].container
-        auths = auths_for(container.image, pull_secrets(pod.blue.pod, pod.secrets))
+        auths = auths_for(container.image, pull_secrets(pod.blue.pod, pod.objects))
         policy = container.image_pull_policy or default_policy(container.image)
         try:
             fetched = await self._images.ensure(container.image, policy, auths)
         except ImageFault as fault:
             pod.memory.fail(action.slot, fault.reason, fault.message, retry_at=fault.retry_at)
             if fault.reason == "ImagePullBackOff":
-                self._event(pod, WARNING, "BackOff", fault.message)
+                self._tools.event(pod, WARNING, "BackOff", fault.message)
             else:
-                self._event(pod, WARNING, "Failed", f'Failed to pull image "{container.image}": {fault.message}')
+                self._tools.event(pod, WARNING, "Failed", f'Failed to pull image "{container.image}": {fault.message}')
             return
         except RuntimeDown:
             raise
         except RuntimeFault as fault:
-            self._fail(action, pod, "ImageInspectError", fault.message)
+            self._tools.fail(action, pod, "ImageInspectError", fault.message)
             return
         if fetched.pulled_seconds is not None:
             seconds = f"{fetched.pulled_seconds:.3f}s"
-            self._event(pod, NORMAL, "Pulled", f'Successfully pulled image "{container.image}" in {seconds}')
+            self._tools.event(pod, NORMAL, "Pulled", f'Successfully pulled image "{container.image}" in {seconds}')
         pod.memory.images[action.name] = fetched.image
         pod.memory.succeed(action.slot)
 
@@ -195,6 +102,11 @@ class Effects:
 
     async def _start(self, action: StartContainer, pod: PodContext) -> None:
         unit = pod.blue.by_name[action.name]
+        try:
+            mounts = await self._tools.volumes.mounts(pod.blue.pod, unit.container)
+        except VolumeFault as fault:
+            self._tools.fail(action, pod, "CreateContainerConfigError", str(fault), event="Failed")
+            return
         image = pod.memory.images.pop(action.name)
         spec = container_spec(
             pod.blue,
@@ -202,9 +114,10 @@ class Effects:
             attempt=action.attempt,
             level=action.level,
             generation=action.generation,
-            node=self._node,
+            node=self._tools.node,
+            mounts=mounts,
         )
-        async with self._turns.starts:
+        async with self._tools.turns.starts:
             if pod.memory.unwanted:
                 return
             await self._create_and_start(action, pod, unit, spec, image)
@@ -222,7 +135,7 @@ class Effects:
             self._images.forget(spec.image)
             config = fault.reason == "CreateContainerConfigError"
             reason = fault.reason if config else "CreateContainerError"
-            self._fail(action, pod, reason, fault.message, event="Failed")
+            self._tools.fail(action, pod, reason, fault.message, event="Failed")
             return
         record = self._record(container_id, spec, image)
         try:
@@ -232,12 +145,12 @@ class Effects:
         except RuntimeFault as fault:
             pod.memory.container_created(dataclasses.replace(record, state=State.CREATED, started_at=None), unit)
             pod.memory.container_failed(container_id, fault.message)
-            self._event(pod, WARNING, "Failed", f"Error: failed to start container {unit.name}: {fault.message}")
+            self._tools.event(pod, WARNING, "Failed", f"Error: failed to start container {unit.name}: {fault.message}")
             return
         pod.memory.container_created(record, unit)
         pod.memory.succeed(action.slot)
         CONTAINER_STARTS.labels(restart="true" if action.attempt else "false").inc()
-        self._event(pod, NORMAL, "Started", f"Started container {unit.name}")
+        self._tools.event(pod, NORMAL, "Started", f"Started container {unit.name}")
 
     def _record(self, container_id: str, spec: ContainerSpec, image: ImageRecord) -> ContainerRecord:
         """The container as the runtime would list it: saves asking for what was just made."""
@@ -264,7 +177,7 @@ class Effects:
         answer = await self._hook(unit.post_start, unit, action.id, pod, POST_START_SECONDS)
         pod.memory.hook_over(action.id)
         if answer:
-            self._event(pod, WARNING, "FailedPostStartHook", f"PostStartHook failed: {answer}")
+            self._tools.event(pod, WARNING, "FailedPostStartHook", f"PostStartHook failed: {answer}")
             await self._begin_stop(action.id, unit, pod, pod.blue.grace, "FailedPostStartHook")
 
     async def _hook(
@@ -281,7 +194,7 @@ class Effects:
     async def _stop(self, action: StopContainer, pod: PodContext) -> None:
         unit = pod.blue.by_name.get(action.name)
         grace = action.deadline - self._clock.monotonic()
-        self._event(pod, NORMAL, "Killing", _killing(action))
+        self._tools.event(pod, NORMAL, "Killing", _killing(action))
         await self._begin_stop(action.id, unit, pod, grace, action.cause)
 
     async def _begin_stop(
@@ -293,7 +206,7 @@ class Effects:
         if grace > 0 and unit is not None and unit.pre_stop is not None:
             answer = await self._hook(unit.pre_stop, unit, container_id, pod, pre_stop_seconds(grace))
             if answer:
-                self._event(pod, WARNING, "FailedPreStopHook", f"PreStopHook failed: {answer}")
+                self._tools.event(pod, WARNING, "FailedPreStopHook", f"PreStopHook failed: {answer}")
         await self._signal(container_id, "" if grace > 0 else _SIGKILL, pod)
 
     def _hasten(self, action: HastenStop, pod: PodContext) -> None:
@@ -312,26 +225,21 @@ class Effects:
         except RuntimeDown:
             raise
         except RuntimeFault as fault:
-            self._event(pod, WARNING, "FailedKillPod", f"error killing container: {fault.message}")
+            self._tools.event(pod, WARNING, "FailedKillPod", f"error killing container: {fault.message}")
 
     async def _remove_container(self, action: RemoveContainer, pod: PodContext) -> None:
-        async with self._turns.removals:
+        async with self._tools.turns.removals:
             try:
                 await self._runtime.remove_container(action.id)
             except RuntimeDown:
                 raise
             except RuntimeFault as fault:
-                self._fail(action, pod, "FailedKillPod", f"error removing container {action.name}: {fault.message}")
+                self._tools.fail(
+                    action, pod, "FailedKillPod", f"error removing container {action.name}: {fault.message}"
+                )
                 return
         pod.memory.container_removed(action.id)
         pod.memory.succeed(action.slot)
-
-    # ------------------------------------------------------------ failures
-
-    def _fail(self, action: Action, pod: PodContext, reason: str, message: str, *, event: str = "") -> None:
-        ACTION_FAULTS.labels(reason=reason).inc()
-        pod.memory.fail(action.slot, reason, message)
-        self._event(pod, WARNING, event or reason, f"Error: {message}" if event else message)
 
 
 def _killing(action: StopContainer) -> str:

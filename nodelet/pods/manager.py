@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nodelet.network.protocol import NetworkFault, PodNetwork
-from nodelet.pods.effects import Effects, Turns
+from nodelet.pods.context import EffectTools, Turns
+from nodelet.pods.effects import Effects
 from nodelet.pods.images import Disk, ImageKeeper, Limits
 from nodelet.pods.meters import PODS
 from nodelet.pods.protocol import EventSink, StatusSink
@@ -32,14 +33,16 @@ from nodelet.runtime.protocol import (
     RuntimeFault,
     Sandbox,
 )
+from nodelet.volumes.protocol import PodVolumes, VolumeFault
 from podium.aio.alarms import Alarms
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.tasks import TaskScope, cancel_and_wait, forever
 from podium.errors import NotFound
 from podium.objects.pod import all_containers
+from podium.objects.references import Objects
 from podium.telemetry.log import get_logger
-from podium.v1.core_pb2 import Pod, Secret
+from podium.v1.core_pb2 import Pod
 
 log = get_logger(__name__)
 
@@ -71,6 +74,7 @@ class PodManager:
         runtime: Runtime,
         images: Images,
         network: PodNetwork,
+        volumes: PodVolumes,
         statuses: StatusSink,
         events: EventSink,
         clock: Clock,
@@ -80,7 +84,8 @@ class PodManager:
     ) -> None:
         """`disk` measures where images are kept; without it no image is ever removed."""
         self._settings = settings or PodSettings()
-        self._runtime, self._network, self._clock, self._disk = runtime, network, clock, disk
+        self._runtime, self._network, self._volumes = runtime, network, volumes
+        self._clock, self._disk = clock, disk
         self._scope = TaskScope(_log_failure)
         alarms = Alarms(clock, self._scope, _log_failure)
         self.images = ImageKeeper(images, clock, self._scope, parallel=self._settings.parallel_pulls)
@@ -90,8 +95,9 @@ class PodManager:
         )
         self._tools = WorkerTools(
             runtime=runtime,
-            effects=Effects(runtime=runtime, images=self.images, network=network, events=events, clock=clock,
-                            node=node, turns=turns),
+            effects=Effects(EffectTools(runtime=runtime, images=self.images, network=network, volumes=volumes,
+                                        events=events, clock=clock, node=node, turns=turns)),
+            volumes=volumes,
             probe=ProbeTools(clock=clock, alarms=alarms, scope=self._scope),
             statuses=statuses,
             events=events,
@@ -104,17 +110,17 @@ class PodManager:
         self._gone: dict[str, PodWorker] = {}
         self._gone_in: dict[str, int] = {}
         self._desired: dict[str, Pod] | None = None
-        self._secrets: Mapping[str, Secret] = {}
+        self._objects: Objects = {}
         self._unclaimed: dict[str, Listing] | None = None
         self._epoch = 0
         self._down = asyncio.Event()
 
     # ------------------------------------------------------------ the desired set
 
-    def assign(self, pods: Mapping[str, Pod], secrets: Mapping[str, Secret]) -> None:
-        """Everything that should be here now: pods by uid, Secrets by `namespace/name`. Returns at once."""
+    def assign(self, pods: Mapping[str, Pod], objects: Objects) -> None:
+        """Everything that should be here now: pods by uid, and the objects that they use. Returns at once."""
         first = self._desired is None
-        self._desired, self._secrets = dict(pods), dict(secrets)
+        self._desired, self._objects = dict(pods), dict(objects)
         self._gone = {uid: worker for uid, worker in self._gone.items() if uid in pods}
         if self._unclaimed is not None:
             self._follow(self._desired)
@@ -125,9 +131,9 @@ class PodManager:
         """Bring workers in line with the desired set."""
         for uid, pod in desired.items():
             if uid in self._workers:
-                self._workers[uid].assign(pod, self._secrets)
+                self._workers[uid].assign(pod, self._objects)
             elif uid not in self._gone:
-                self._add(pod).assign(pod, self._secrets)
+                self._add(pod).assign(pod, self._objects)
         for uid, worker in self._workers.items():
             if uid not in desired and worker.memory.removal_deadline is None:
                 worker.remove()
@@ -135,15 +141,16 @@ class PodManager:
     def _add(self, pod: Pod) -> PodWorker:
         uid = pod.metadata.uid
         PODS.inc()
-        worker = self._workers[uid] = PodWorker(pod, self._secrets, self._tools)
+        worker = self._workers[uid] = PodWorker(pod, self._objects, self._tools)
         if not self._down.is_set() and self._unclaimed is not None:
             _ = worker.memory.take(self._unclaimed.pop(uid, _NOTHING))
         return worker
 
     def _settle(self) -> None:
-        """The first desired set and the first listing have met: end orphans, free addresses of pods that are gone."""
+        """The first desired set and the first listing have met: end orphans, free what pods that are gone held."""
         self._end_orphans()
         _ = self._scope.start(self._retain_network(), name="retain addresses")
+        _ = self._scope.start(self._retain_volumes(), name="retain volumes")
 
     def _end_orphans(self) -> None:
         for uid, part in list((self._unclaimed or {}).items()):
@@ -156,6 +163,12 @@ class PodManager:
             await self._network.retain(set(self._workers))
         except NetworkFault as fault:
             log.warning("could not free unused addresses", error=str(fault))
+
+    async def _retain_volumes(self) -> None:
+        try:
+            await self._volumes.retain(set(self._workers))
+        except VolumeFault as fault:
+            log.warning("could not remove what pods left behind", error=str(fault))
 
     def _worker_gone(self, worker: PodWorker) -> None:
         uid = worker.pod.metadata.uid

@@ -14,6 +14,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from nodelet.pods.actions import VOLUMES
 from nodelet.pods.blueprint import Unit
 from nodelet.pods.observed import LOST_EXIT_CODE, Ending, Fault, Observed, Run, Unhealthy, Verdict
 from nodelet.pods.spec import GENERATION_LABEL, LEVEL_LABEL
@@ -46,8 +47,15 @@ class _Notes:
 class PodMemory:
     """See the module."""
 
-    def __init__(self, clock: Clock, pod: Pod, host_address: str = "") -> None:
-        """`host_address` is the node's own, for a pod on the host's network; else the pod gets one by attaching."""
+    def __init__(self, clock: Clock, pod: Pod, host_address: str = "", *, mounted: bool | None = False) -> None:
+        """Begin with what the pod's own status says.
+
+        Args:
+            clock: The nodelet's.
+            pod: As it was assigned.
+            host_address: The node's own, for a pod on the host's network; else the pod gets one by attaching.
+            mounted: None when volumes of the pod may be here; False when none can be.
+        """
         self._clock, self._host_address = clock, host_address
         self._sandboxes: tuple[Sandbox, ...] = ()
         self._records: dict[str, ContainerRecord] = {}
@@ -63,6 +71,8 @@ class PodMemory:
         self.known = False
         self.address = host_address
         self.attached: bool | None = False if host_address else None
+        self.mounted = mounted
+        self._volumes_wanted, self._volumes_made = int(bool(pod.spec.volumes)), 0
         self.images: dict[str, ImageRecord] = {}
         self._began = self.moment(to_datetime(pod.status.start_time) if pod.status.start_time.seconds else clock.now())
         self.active_until: float | None = None
@@ -83,6 +93,8 @@ class PodMemory:
             sandboxes=self._sandboxes,
             address=self.address,
             attached=self.attached,
+            mounted=self.mounted,
+            volumes_due=self._volumes_wanted != self._volumes_made,
             runs={name: tuple(of_name) for name, of_name in runs.items()},
             attempts=dict(self._attempts),
             pulled=frozenset(self.images),
@@ -222,6 +234,23 @@ class PodMemory:
 
     def network_detached(self) -> None:
         self.attached = False
+
+    def volumes_changed(self) -> None:
+        """The volumes should hold something else from now on."""
+        self._volumes_wanted += 1
+        self.forgive(VOLUMES)
+
+    @property
+    def volumes_wanted(self) -> int:
+        """Counts what the volumes should hold; to be given back when it was set up."""
+        return self._volumes_wanted
+
+    def volumes_set_up(self, wanted: int) -> None:
+        """The volumes hold what was wanted then."""
+        self.mounted, self._volumes_made = True, wanted
+
+    def volumes_torn_down(self) -> None:
+        self.mounted = False
 
     def container_created(self, record: ContainerRecord, unit: Unit) -> None:
         """A container of this unit was created, and, if its state says so, started."""

@@ -109,6 +109,8 @@ class Observed:
         sandboxes: Newest attempt first.
         address: The pod's address, once attached; the node's with host networking.
         attached: None until this nodelet has attached or detached the pod's network itself.
+        mounted: Whether the pod's volumes are there; None until this nodelet has set them up or torn them down itself.
+        volumes_due: What the volumes should hold has changed since they were set up last.
         runs: By container name, newest first.
         attempts: The number that the next new run of a name takes (absent: 0).
         pulled: Containers whose image is there for the next start.
@@ -124,6 +126,8 @@ class Observed:
     sandboxes: tuple[Sandbox, ...] = ()
     address: str = ""
     attached: bool | None = None
+    mounted: bool | None = False
+    volumes_due: bool = False
     runs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     attempts: Mapping[str, int] = field(default_factory=dict)
     pulled: frozenset[str] = frozenset()

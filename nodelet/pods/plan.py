@@ -1,9 +1,9 @@
 """What a pod needs next: `plan(blueprint, observed, now)` → actions, when to look again, and why. Pure and total.
 
-    wanted  ─► images, sandbox ─► network ─► init 1 ─► … ─► init n ─► main containers
+    wanted  ─► images, volumes, sandbox ─► network ─► init 1 ─► … ─► init n ─► main containers
                (a sidecar starts in its place among the init containers, and must have started before the next)
     late    ─► activeDeadlineSeconds has passed: condemned, and so over
-    over    ─► stop what runs: main, then sidecars last to first ─► remove the sandbox, free the address
+    over    ─► stop what runs: main, then sidecars last to first ─► remove the sandbox ─► free address, volumes
                (dead containers stay, for their logs)
     removed ─► the same, then remove every container ─► gone
 
@@ -33,8 +33,10 @@ from nodelet.pods.actions import (
     RemoveContainer,
     RemoveSandbox,
     RunPostStart,
+    SetUpVolumes,
     StartContainer,
     StopContainer,
+    TearDownVolumes,
     container_slot,
     hook_slot,
     image_slot,
@@ -115,8 +117,12 @@ def _carry_on(draft: _Draft) -> str:
     _stop_unfit(draft)
     _drop_old_runs(draft, KEPT_RUNS)
     _fetch_images(draft)
+    if draft.seen.volumes_due:
+        draft.do(SetUpVolumes())
     if waiting := _prepare_sandbox(draft):
         return waiting
+    if draft.blue.pod.spec.volumes and not draft.seen.mounted:
+        return "setting up volumes"
     return _start_in_order(draft)
 
 
@@ -250,7 +256,8 @@ def _remove(draft: _Draft, deadline: float) -> str:
 
 def _is_gone(seen: Observed) -> bool:
     in_flight = any(not slot.startswith(("image/", "hook/")) for slot in seen.busy)
-    return not (any(seen.runs.values()) or seen.sandboxes or in_flight or seen.attached is not False)
+    left = any(seen.runs.values()) or seen.sandboxes or seen.attached is not False or seen.mounted is not False
+    return not (left or in_flight)
 
 
 def _stop_all(draft: _Draft, cause: str, deadline: float | None) -> bool:
@@ -282,6 +289,8 @@ def _release(draft: _Draft) -> None:
         draft.do(RemoveSandbox(id=sandbox.id))
     if not draft.seen.sandboxes and draft.seen.attached is not False:
         draft.do(DetachNetwork())
+    if not draft.seen.sandboxes and draft.seen.mounted is not False:
+        draft.do(TearDownVolumes())
 
 
 # ---------------------------------------------------------------- shared

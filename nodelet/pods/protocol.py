@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from podium.v1.core_pb2 import Pod, PodStatus, Secret
+from podium.objects.references import Objects
+from podium.v1.core_pb2 import Pod, PodStatus
 
 
 class StatusSink(Protocol):
@@ -25,6 +26,6 @@ class EventSink(Protocol):
 class Assignable(Protocol):
     """The pod manager, as the session sees it."""
 
-    def assign(self, pods: Mapping[str, Pod], secrets: Mapping[str, Secret]) -> None:
-        """Everything that should be here now: pods by uid, Secrets by `namespace/name`. Returns at once."""
+    def assign(self, pods: Mapping[str, Pod], objects: Objects) -> None:
+        """Everything that should be here now: pods by uid, and the objects that they use. Returns at once."""
         ...

@@ -7,11 +7,11 @@ DNS, and for how the kernel should choose under memory pressure (`oom_score_adj`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nodelet.pods.blueprint import Blueprint, Unit
-from nodelet.runtime.protocol import ContainerSpec, PodIdentity, PortMapping, SandboxSpec
+from nodelet.runtime.protocol import ContainerSpec, Mount, PodIdentity, PortMapping, SandboxSpec
 from podium.objects.pod import BEST_EFFORT, CPU, GUARANTEED, MEMORY, amount, host_ports, qos_class
 from podium.v1.core_pb2 import Container, Pod, PodSecurityContext, PodSpec, SecurityContext
 
@@ -115,7 +115,7 @@ def _merged_options(base: Iterable[str], own: Iterable[tuple[str, str]]) -> tupl
 
 
 def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, generation: int, node: NodeFacts,
-                   image: str = "") -> ContainerSpec:  # fmt: skip
+                   mounts: Sequence[Mount] = (), image: str = "") -> ContainerSpec:  # fmt: skip
     """One run of a container. `image` is what the image store resolved the name to, when it did."""
     pod, container = blue.pod, unit.container
     env = expanded_env(container)
@@ -132,6 +132,7 @@ def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, gen
         args=tuple(expand(part, env) for part in container.args),
         working_dir=container.working_dir,
         env=env,
+        mounts=mounts,
         cpu_request=_amount(requests, limits, CPU) / 1000,
         cpu_limit=_amount(limits, {}, CPU) / 1000,
         memory_request=_amount(requests, limits, MEMORY),

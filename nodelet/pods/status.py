@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nodelet.pods import lives
-from nodelet.pods.actions import NETWORK, SANDBOX, container_slot, image_slot
+from nodelet.pods.actions import NETWORK, SANDBOX, VOLUMES, container_slot, image_slot
 from nodelet.pods.backoff import next_level
 from nodelet.pods.blueprint import Blueprint, Role, Unit
 from nodelet.pods.observed import Fault, Observed, Run
@@ -153,13 +153,18 @@ def _waiting(blue: Blueprint, seen: Observed, unit: Unit) -> ContainerState:
         state.waiting.reason, state.waiting.message = fault.reason, fault.message
     elif run is not None and run.over:
         state.waiting.reason, state.waiting.message = "CrashLoopBackOff", _crash_message(blue, unit, run)
-    elif (shared := seen.faults.get(SANDBOX) or seen.faults.get(NETWORK)) is not None:
+    elif (shared := _shared_fault(seen)) is not None:
         state.waiting.reason, state.waiting.message = "ContainerCreating", shared.message
     elif _awaits_init(blue, seen, unit):
         state.waiting.reason = "PodInitializing"
     else:
         state.waiting.reason = "ContainerCreating"
     return state
+
+
+def _shared_fault(seen: Observed) -> Fault | None:
+    """What keeps every container of the pod from starting."""
+    return seen.faults.get(SANDBOX) or seen.faults.get(NETWORK) or seen.faults.get(VOLUMES)
 
 
 def _awaits_init(blue: Blueprint, seen: Observed, unit: Unit) -> bool:

@@ -11,7 +11,7 @@ A listing that was taken while this worker's own actions changed the pod is out 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,8 +27,9 @@ from nodelet.pods.actions import (
     stop_slot,
 )
 from nodelet.pods.blueprint import blueprint
+from nodelet.pods.context import PodContext
 from nodelet.pods.credentials import pull_secrets
-from nodelet.pods.effects import Effects, PodContext
+from nodelet.pods.effects import Effects
 from nodelet.pods.lives import is_starting
 from nodelet.pods.memory import PodMemory
 from nodelet.pods.meters import POD_START, PROBE_FAILURES
@@ -41,10 +42,12 @@ from nodelet.pods.status import pod_status
 from nodelet.probes.prober import ProbeTools
 from nodelet.probes.tally import ProbeKind
 from nodelet.runtime.protocol import Exec, Listing, Runtime, RuntimeDown, RuntimeEvent, State
+from nodelet.volumes.protocol import PodVolumes
 from podium.objects.meta import is_terminating, qualified_name
 from podium.objects.pod import FAILED, PENDING, RUNNING, SUCCEEDED
+from podium.objects.references import Objects, used, volumes_differ
 from podium.telemetry.log import get_logger
-from podium.v1.core_pb2 import Pod, PodStatus, Secret
+from podium.v1.core_pb2 import Pod, PodStatus
 
 log = get_logger(__name__)
 
@@ -61,6 +64,7 @@ class WorkerTools:
 
     runtime: Runtime
     effects: Effects
+    volumes: PodVolumes
     probe: ProbeTools
     statuses: StatusSink
     events: EventSink
@@ -73,12 +77,13 @@ class WorkerTools:
 class PodWorker:
     """See the module."""
 
-    def __init__(self, pod: Pod, secrets: Mapping[str, Secret], tools: WorkerTools) -> None:
+    def __init__(self, pod: Pod, objects: Objects, tools: WorkerTools) -> None:
         self._tools = tools
         host_address = tools.node.ip if pod.spec.host_network else ""
-        memory = PodMemory(tools.probe.clock, pod, host_address)
+        mounted = None if pod.spec.volumes or tools.volumes.holds(pod.metadata.uid) else False
+        memory = PodMemory(tools.probe.clock, pod, host_address, mounted=mounted)
         memory.limit_activity(pod.spec)
-        self._pod = PodContext(blue=blueprint(pod), memory=memory, secrets=dict(secrets))
+        self._pod = PodContext(blue=blueprint(pod), memory=memory, objects=used(pod, objects))
         self._probes = PodProbes(memory, tools.probe, _exec(tools.runtime), self.wake, self._unhealthy)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._actions: dict[str, Action] = {}
@@ -117,11 +122,14 @@ class PodWorker:
         """Whether nothing of the pod is left."""
         return self._gone
 
-    def assign(self, pod: Pod, secrets: Mapping[str, Secret]) -> None:
+    def assign(self, pod: Pod, objects: Objects) -> None:
         """The pod as it should be now; overwrites what was assigned before."""
-        if pull_secrets(pod, secrets) != pull_secrets(self.pod, self._pod.secrets):
+        before, after = self._pod.objects, used(pod, objects)
+        if pull_secrets(pod, after) != pull_secrets(self.pod, before):
             self.memory.forgive("image/")
-        self._pod.secrets = dict(secrets)
+        if volumes_differ(self.pod, before, pod, after):
+            self.memory.volumes_changed()
+        self._pod.objects = after
         if pod is not self.pod:
             self._pod.blue = blueprint(pod)
             self.memory.limit_activity(pod.spec)

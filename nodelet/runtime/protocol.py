@@ -85,6 +85,15 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A file or folder of the host in a container. `source` is there, and is absolute."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """Everything a container is made of. CPU in cores, memory in bytes; 0 means no limit.
 
@@ -100,6 +109,7 @@ class ContainerSpec:
     args: Sequence[str] = ()
     working_dir: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    mounts: Sequence[Mount] = ()
     cpu_request: float = 0
     cpu_limit: float = 0
     memory_request: int = 0

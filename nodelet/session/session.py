@@ -238,9 +238,9 @@ class Session:
             self._resync = f"got assignments for version {message.applies_to}, have {self._desired.version}"
             self._wake.set()
             return
-        pods, secrets = self._desired.view()
+        pods, objects = self._desired.view()
         self._reporter.reconcile(pods)
-        self._pods.assign(pods, secrets)
+        self._pods.assign(pods, objects)
         self._store.keep(self._snapshot)
 
     def _snapshot(self) -> Assignments:

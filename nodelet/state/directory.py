@@ -5,6 +5,7 @@
     identity/ca.pem      trusted CAs        identity/endpoints  API addresses, one a line
     identity/name        the node's name
     assignments.pb       the last assignments, Secrets included: podium.v1.Assignments
+    volumes/UID/NAME     volumes of pods (nodelet.volumes)
 
 All methods block for file I/O: call them at start, or in a thread.
 """

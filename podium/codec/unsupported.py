@@ -13,7 +13,6 @@ KINDS: dict[str, str] = {
     "CertificateSigningRequest": "certificates.k8s.io/v1",
     "ClusterRole": "rbac.authorization.k8s.io/v1",
     "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
-    "ConfigMap": "v1",
     "ControllerRevision": "apps/v1",
     "CronJob": "batch/v1",
     "CSIDriver": "storage.k8s.io/v1",
@@ -49,7 +48,6 @@ _FIELDS: dict[str, frozenset[str]] = {
         "hostAliases", "hostIPC", "hostPID", "hostUsers", "hostnameOverride", "os", "overhead", "readinessGates",
         "resourceClaims", "resources", "runtimeClassName", "schedulerName", "serviceAccount",
         "serviceAccountName", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain", "topologySpreadConstraints",
-        "volumes",
     )),
     "PodSecurityContext": frozenset((
         "appArmorProfile", "fsGroup", "fsGroupChangePolicy", "seLinuxChangePolicy", "seLinuxOptions", "seccompProfile",
@@ -60,7 +58,7 @@ _FIELDS: dict[str, frozenset[str]] = {
     )),
     "Container": frozenset((
         "envFrom", "resizePolicy", "restartPolicyRules", "terminationMessagePath", "terminationMessagePolicy",
-        "volumeDevices", "volumeMounts",
+        "volumeDevices",
     )),
     "EnvVar": frozenset(("valueFrom",)),
     "ResourceRequirements": frozenset(("claims",)),

@@ -98,6 +98,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="Pod", api_version="v1", plural="pods", short_names=("po",), message=core_pb2.Pod,
          subresources=frozenset({"status", "binding", "eviction"})),
     Kind(name="Secret", api_version="v1", plural="secrets", message=core_pb2.Secret, has_generation=False),
+    Kind(name="ConfigMap", api_version="v1", plural="configmaps", short_names=("cm",), message=core_pb2.ConfigMap,
+         has_generation=False),
     Kind(name="Event", api_version="v1", plural="events", short_names=("ev",), message=core_pb2.Event,
          has_generation=False),
     Kind(name="ReplicationController", api_version="v1", plural="replicationcontrollers", short_names=("rc",),

@@ -429,6 +429,8 @@ class Assignments(_message.Message):
     REMOVED_PODS_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
     REMOVED_SECRETS_FIELD_NUMBER: _builtins.int
+    CONFIG_MAPS_FIELD_NUMBER: _builtins.int
+    REMOVED_CONFIG_MAPS_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.bool
     """All that the node should run; pods not in it are not wanted."""
     applies_to: _builtins.int
@@ -447,6 +449,12 @@ class Assignments(_message.Message):
 
     @_builtins.property
     def removed_secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def config_maps(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.ConfigMap]:
+        """The same of ConfigMaps."""
+
+    @_builtins.property
+    def removed_config_maps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -457,10 +465,12 @@ class Assignments(_message.Message):
         removed_pods: _abc.Iterable[_builtins.str] | None = ...,
         secrets: _abc.Iterable[_core_pb2.Secret] | None = ...,
         removed_secrets: _abc.Iterable[_builtins.str] | None = ...,
+        config_maps: _abc.Iterable[_core_pb2.ConfigMap] | None = ...,
+        removed_config_maps: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applies_to", b"applies_to", "pods", b"pods", "removed_pods", b"removed_pods", "removed_secrets", b"removed_secrets", "results_in", b"results_in", "secrets", b"secrets", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applies_to", b"applies_to", "config_maps", b"config_maps", "pods", b"pods", "removed_config_maps", b"removed_config_maps", "removed_pods", b"removed_pods", "removed_secrets", b"removed_secrets", "results_in", b"results_in", "secrets", b"secrets", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,6 +20,7 @@ from nodelet.pods.spec import NodeFacts
 from nodelet.runtime.docker import DockerRuntime
 from nodelet.runtime.hollow import HollowRuntime
 from nodelet.runtime.protocol import ContainerRecord, ExecStream, State
+from nodelet.volumes.hollow import HollowVolumes
 from podium.aio.clock import SystemClock
 from podium.v1.core_pb2 import (
     Container,
@@ -64,8 +65,9 @@ class Kept:
     async def running(self) -> AsyncIterator[None]:
         """One life of a nodelet."""
         self.manager = PodManager(
-            runtime=self.runtime, images=self.runtime, network=self.network, statuses=self, events=self,
-            clock=SystemClock(), node=NodeFacts(name="n1", ip="127.0.0.1"), settings=PodSettings(relist_seconds=2),
+            runtime=self.runtime, images=self.runtime, network=self.network, volumes=HollowVolumes(),
+            statuses=self, events=self, clock=SystemClock(),
+            node=NodeFacts(name="n1", ip="127.0.0.1"), settings=PodSettings(relist_seconds=2),
         )  # fmt: skip
         self.manager.assign(self.pods, {})
         task = asyncio.get_running_loop().create_task(self.manager.run())

@@ -10,6 +10,7 @@ from master.dispatcher.dispatcher import Dispatcher
 from podium.aio.tasks import TaskScope
 from podium.errors import Unavailable
 from podium.objects.kinds import Key
+from podium.objects.references import secret_key
 from podium.v1.core_pb2 import Event, Node, Pod, Secret
 from tests.support.access import FakeAccess
 from tests.support.clock import VirtualClock, settle
@@ -109,7 +110,7 @@ async def test_only_used_secrets_come_down(world: World) -> None:
         world.access.put(secret)
     world.pod("a", pull_secret="used")
     node = await world.node()
-    assert set(node.secrets) == {"ns/used"}
+    assert set(node.objects) == {secret_key("ns", "used")}
 
 
 async def test_changes_in_a_burst_come_together(world: World) -> None:

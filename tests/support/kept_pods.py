@@ -9,9 +9,11 @@ from typing import Any
 
 from nodelet.pods.manager import PodManager, PodSettings
 from nodelet.pods.spec import NodeFacts
-from podium.v1.core_pb2 import Container, ContainerStatus, Pod, PodStatus, Secret
+from podium.objects.kinds import Key
+from podium.v1.core_pb2 import Container, ContainerStatus, Pod, PodStatus
 from tests.support.clock import VirtualClock, settle
 from tests.support.scripted_runtime import ScriptedNetwork, ScriptedRuntime
+from tests.support.scripted_volumes import ScriptedVolumes
 
 NODE = NodeFacts(name="n1", ip="192.0.2.1", memory=8 << 30)
 
@@ -51,14 +53,15 @@ class Node:
         self.history: list[PodStatus] = []
         self.gone: list[str] = []
         self.events: list[tuple[str, str]] = []
-        self.secrets: dict[str, Secret] = {}
+        self.volumes = ScriptedVolumes()
+        self.objects: dict[Key, Any] = {}
         self.manager = self.make_manager()
 
     def make_manager(self) -> PodManager:
         """A nodelet that has just started."""
         return PodManager(
-            runtime=self.runtime, images=self.runtime, network=self.network, statuses=self, events=self,
-            clock=self.clock, node=NODE, settings=PodSettings(),
+            runtime=self.runtime, images=self.runtime, network=self.network, volumes=self.volumes,
+            statuses=self, events=self, clock=self.clock, node=NODE, settings=PodSettings(),
         )  # fmt: skip
 
     def report(self, pod: Pod, status: PodStatus, *, gone: bool) -> None:
@@ -76,7 +79,7 @@ class Node:
 
     async def assign(self, *pods: Pod, wait: float = 0.3) -> None:
         """Give the desired set and let things happen for a moment."""
-        self.manager.assign({pod.metadata.uid: pod for pod in pods}, self.secrets)
+        self.manager.assign({pod.metadata.uid: pod for pod in pods}, self.objects)
         await self.clock.advance(wait)
 
     def status(self, uid: str = "u1") -> PodStatus:

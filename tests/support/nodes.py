@@ -10,7 +10,8 @@ from nodelet.session.events import EventBuffer
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import Session
 from podium.aio.clock import Clock
-from podium.v1.core_pb2 import NodeStatus, Pod, PodStatus, Secret
+from podium.objects.references import Objects
+from podium.v1.core_pb2 import NodeStatus, Pod, PodStatus
 from podium.v1.node_session_pb2 import Assignments, Hello, OpenStream, UsageReport, Welcome
 
 D = TypeVar("D", bound=Dialer)
@@ -32,7 +33,7 @@ class RecordingNode(Generic[D]):
         self.name, self.machine_id, self.dialer = name, machine_id, dialer
         self.reporter, self.events = Reporter(), EventBuffer(node=name, clock=clock)
         self.assigned: Mapping[str, Pod] = {}
-        self.secrets: Mapping[str, Secret] = {}
+        self.objects: Objects = {}
         self.node_status = ready_status()
         self.node_usage: UsageReport | None = None
         self.welcome: Welcome | None = None
@@ -66,8 +67,8 @@ class RecordingNode(Generic[D]):
         self.welcome = welcome
 
     # Assignable
-    def assign(self, pods: Mapping[str, Pod], secrets: Mapping[str, Secret]) -> None:
-        self.assigned, self.secrets = pods, secrets
+    def assign(self, pods: Mapping[str, Pod], objects: Objects) -> None:
+        self.assigned, self.objects = pods, objects
 
     # StreamServer
     def open(self, request: OpenStream) -> None:

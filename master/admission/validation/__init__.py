@@ -4,8 +4,8 @@
     validate(obj, old)          a change of one: also what may not change
     validate_status(obj, old)   a change of `status` only; cheap, for it is what nodes write all day
 
-All are pure. Rules are one file an API group (`core`, `apps`, and `pods`, `placement` and `containers` for what is
-large); `walk` takes them through an object; `names` holds the syntax.
+All are pure. Rules are one file an API group, and `pods`, `placement`, `containers`, `volumes` and `config` for what is
+large; `walk` takes them through an object; `names` holds the syntax.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from master.admission.validation import apps, containers, core, meta, placement, pods, policy, storage
+from master.admission.validation import apps, config, containers, core, meta, placement, pods, policy, storage, volumes
 from master.admission.validation.walk import Findings, Walk
 from podium.errors import Violation
 from podium.objects.kinds import kind_of
@@ -28,7 +28,8 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
     core_pb2.Pod: pods.update,
     core_pb2.Node: core.update_node,
     core_pb2.Namespace: core.update_namespace,
-    core_pb2.Secret: core.update_secret,
+    core_pb2.Secret: config.update_secret,
+    core_pb2.ConfigMap: config.update_config_map,
     apps_pb2.ReplicaSet: apps.update_replica_set,
     apps_pb2.Deployment: apps.update_deployment,
     storage_pb2.PersistentVolume: storage.update_volume,
@@ -41,7 +42,9 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
 _RULES = (
     meta,
     core,
+    config,
     containers,
+    volumes,
     pods,
     placement,
     apps,

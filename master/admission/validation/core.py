@@ -1,8 +1,7 @@
-"""Rules of Node, Namespace, Secret, Event and Lease."""
+"""Rules of Node, Namespace, Event and Lease."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from google.protobuf.message import Message
@@ -12,17 +11,7 @@ from master.admission.validation.walk import FieldRule, Findings, MessageRule, b
 from podium.errors import BadRequest, Violation
 from podium.objects import quantity
 from podium.v1.coordination_pb2 import LeaseSpec
-from podium.v1.core_pb2 import Event, Namespace, Node, NodeSpec, NodeStatus, Secret, Taint
-
-MAX_SECRET_BYTES = 1024 * 1024
-
-_REQUIRED_KEYS = {
-    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
-    "kubernetes.io/dockercfg": (".dockercfg",),
-    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
-    "kubernetes.io/tls": ("tls.crt", "tls.key"),
-}
-_JSON_KEYS = (".dockerconfigjson", ".dockercfg")
+from podium.v1.core_pb2 import Event, Namespace, Node, NodeSpec, NodeStatus, Taint
 
 # ---------------------------------------------------------------- Node
 
@@ -58,46 +47,6 @@ def _quantities(entries: Mapping[str, str], path: str, findings: Findings) -> No
             findings.append(Violation(f"{path}[{name}]", f"must be at least 0, not {text}"))
 
 
-# ---------------------------------------------------------------- Secret
-
-
-def _secret(secret: Secret, path: str, findings: Findings) -> None:
-    size = 0
-    for key, value in secret.data.items():
-        size += len(value)
-        problem = names.secret_key(key)
-        if problem:
-            findings.append(Violation(f"{path}.data", f'the key "{key}" {problem}'))
-        if key in _JSON_KEYS and key in _REQUIRED_KEYS.get(secret.type, ()):
-            _json_value(value, f"{path}.data[{key}]", findings)
-    if size > MAX_SECRET_BYTES:
-        findings.append(Violation(f"{path}.data", f"must be at most {MAX_SECRET_BYTES} bytes in all, not {size}"))
-    for key in _REQUIRED_KEYS.get(secret.type, ()):
-        if key not in secret.data:
-            findings.append(Violation(f"{path}.data[{key}]", f"is required in a secret of type {secret.type}"))
-
-
-def _json_value(value: bytes, path: str, findings: Findings) -> None:
-    try:
-        readable = isinstance(json.loads(value), dict)
-    except ValueError:
-        readable = False
-    if not readable:
-        findings.append(Violation(path, "must be a JSON object"))
-
-
-def update_secret(new: Secret, old: Secret, findings: Findings) -> None:
-    """The type stays; an immutable secret does altogether."""
-    if new.type != old.type:
-        findings.append(Violation(".type", f'is immutable: must be "{old.type}"'))
-    if not old.immutable:
-        return
-    if not new.immutable:
-        findings.append(Violation(".immutable", "must not be unset"))
-    if dict(new.data) != dict(old.data):
-        findings.append(Violation(".data", "must not change: the secret is immutable"))
-
-
 # ---------------------------------------------------------------- Namespace, Event
 
 
@@ -119,7 +68,7 @@ def _event(event: Event, path: str, findings: Findings) -> None:
         )
 
 
-MESSAGES: dict[type[Message], MessageRule] = {NodeSpec: _node_spec, Secret: _secret, Event: _event}
+MESSAGES: dict[type[Message], MessageRule] = {NodeSpec: _node_spec, Event: _event}
 
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {

@@ -14,7 +14,7 @@ _SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _PORT_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ENVIRONMENT_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
-_SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _LABEL_FORM = "must be lower-case letters, digits and '-', and must start and end with a letter or digit"
@@ -79,13 +79,13 @@ def environment_name(text: str) -> str:
     return "must be letters, digits, '_', '-' and '.', and must not start with a digit"
 
 
-def secret_key(text: str) -> str:
-    """A key of a Secret's data: also a file name."""
+def data_key(text: str) -> str:
+    """A key of a Secret's or ConfigMap's data: also a file name."""
     if len(text) > 253:
         return "must be at most 253 characters"
-    if text in (".", ".."):
-        return f'must not be "{text}"'
-    return "" if _SECRET_KEY.fullmatch(text) else "must be letters, digits, '-', '_' and '.'"
+    if text == "." or text.startswith(".."):
+        return 'must not be "." nor start with ".."'
+    return "" if _DATA_KEY.fullmatch(text) else "must be letters, digits, '-', '_' and '.'"
 
 
 def header_name(text: str) -> str:

@@ -12,6 +12,7 @@ from master.admission.defaults.pods import SYSTEM_PRIORITIES
 from master.admission.validation import names, placement
 from master.admission.validation.containers import duplicates
 from master.admission.validation.meta import labels
+from master.admission.validation.volumes import pod_volumes
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax, each_by_syntax
 from podium.codec.encode import encode
 from podium.errors import BadRequest, Violation
@@ -47,6 +48,7 @@ def pod_spec(spec: PodSpec, path: str, findings: Findings) -> None:
         _main_container(container, spec, f"{path}.containers[{index}]", findings)
     for index, container in enumerate(spec.init_containers):
         _init_container(container, spec, f"{path}.initContainers[{index}]", findings)
+    pod_volumes(spec, path, findings)
     _host_ports(spec, path, findings)
     _priority(spec, path, findings)
     placement.gates(spec, path, findings)

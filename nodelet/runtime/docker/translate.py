@@ -11,7 +11,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from nodelet.runtime.protocol import ContainerRecord, ContainerSpec, PodIdentity, Sandbox, SandboxSpec, State
+from nodelet.runtime.protocol import ContainerRecord, ContainerSpec, Mount, PodIdentity, Sandbox, SandboxSpec, State
 
 OWNER = "io.podium.owner"
 KIND = "io.podium.kind"
@@ -114,7 +114,19 @@ def _host_config(spec: ContainerSpec, sandbox_id: str, oom_floor: int) -> dict[s
         "GroupAdd": [str(group) for group in spec.supplemental_groups],
         "CapAdd": list(spec.capabilities_add),
         "CapDrop": list(spec.capabilities_drop),
+        "Mounts": [_mount(mount) for mount in spec.mounts],
         "Init": False,
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    """Private: what a container mounts below stays its own. A source that is missing is an error, never made."""
+    return {
+        "Type": "bind",
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+        "BindOptions": {"Propagation": "rprivate"},
     }
 
 

@@ -188,6 +188,7 @@ _TABLES: dict[str, tuple[Column, ...]] = {
     "ReplicationController": _REPLICATED,
     "Namespace": (_NAME, Column("STATUS", lambda o, _: o.status.phase), _AGE),
     "Secret": (_NAME, Column("TYPE", lambda o, _: o.type), Column("DATA", lambda o, _: str(len(o.data))), _AGE),
+    "ConfigMap": (_NAME, Column("DATA", lambda o, _: str(len(o.data) + len(o.binary_data))), _AGE),
     "PersistentVolume": (
         _NAME,
         Column("CAPACITY", lambda o, _: o.spec.capacity.get(storage.STORAGE, "")),

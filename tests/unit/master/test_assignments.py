@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from master.dispatcher.assignments import Book, Ledger, concerns_node
+from podium.objects.kinds import Key
+from podium.objects.references import secret_key
 from podium.v1.core_pb2 import LocalObjectReference, Pod, Secret
 from podium.v1.node_session_pb2 import Assignments
 
@@ -31,8 +33,8 @@ class Known:
     def __init__(self, *secrets: Secret) -> None:
         self.by_name = {s.metadata.name: s for s in secrets}
 
-    def __call__(self, namespace: str, name: str) -> Secret | None:
-        return self.by_name.get(name)
+    def __call__(self, key: Key) -> Secret | None:
+        return self.by_name.get(key.name)
 
 
 NONE = Known()
@@ -119,11 +121,11 @@ def test_a_secret_is_sent_when_it_appears_changes_and_goes() -> None:
         (Known(secret("s", b"2")), 1, []),
         (NONE, 0, ["ns/s"]),
     ):
-        assert ledger.secret_changed("ns/s") == ["n1"]
+        assert ledger.object_changed(secret_key("ns", "s")) == ["n1"]
         delta = book.delta(known)
         assert delta is not None
         assert (len(delta.secrets), list(delta.removed_secrets)) == (sent, removed)
-    assert ledger.secret_changed("ns/unused") == []
+    assert ledger.object_changed(secret_key("ns", "unused")) == []
 
 
 def test_a_secret_that_no_pod_uses_any_more_is_taken_away() -> None:
@@ -179,7 +181,7 @@ def test_deltas_add_up_to_the_snapshot(steps: list[Step]) -> None:
             known.by_name.pop(name, None)
             if which:
                 known.by_name[name] = secret(name, bytes([which]))
-            ledger.secret_changed(f"ns/{name}")
+            ledger.object_changed(secret_key("ns", name))
         elif what == "send" and (delta := book.delta(known)) is not None:
             told.take(delta)
     if (delta := book.delta(known)) is not None:

@@ -385,7 +385,7 @@ def test_the_selector_is_immutable() -> None:
     ("body", "field", "words"),
     [
         ({"data": {"a b": ""}}, "data", 'the key "a b" must be letters'),
-        ({"data": {"..": ""}}, "data", 'must not be ".."'),
+        ({"data": {"..": ""}}, "data", 'must not be "." nor start with ".."'),
         ({"type": "kubernetes.io/tls", "stringData": {"tls.crt": "x"}}, "data[tls.key]", "is required"),
         ({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "x"}}, "data[.dockerconfigjson]", "must be a JSON object"),
         ({"stringData": {"a": "x" * (2**20 + 1)}}, "data", "at most 1048576 bytes"),
@@ -473,3 +473,57 @@ def test_status_is_checked_by_itself() -> None:
     with pytest.raises(Invalid):
         admit_status(new, old)
     assert validate_status(old, old) == []
+
+
+# ---------------------------------------------------------------- volumes, ConfigMap
+
+EMPTY = {"name": "v", "emptyDir": {}}
+
+
+@pytest.mark.parametrize(
+    ("volumes", "mounts", "field", "words"),
+    [
+        ([{"name": "V", "emptyDir": {}}], [], "spec.volumes[0].name", "must be lower-case"),
+        ([{"emptyDir": {}}], [], "spec.volumes[0].name", "is required"),
+        ([{"name": "v"}], [], "spec.volumes[0]", "must have one source"),
+        ([EMPTY, EMPTY], [], "spec.volumes[1].name", "must be once"),
+        ([EMPTY], [{"name": "w", "mountPath": "/a"}], "spec.containers[0].volumeMounts[0].name", "must name a volume"),
+        ([EMPTY], [{"mountPath": "/a"}], "spec.containers[0].volumeMounts[0].name", "is required"),
+        ([EMPTY], [{"name": "v"}], "spec.containers[0].volumeMounts[0].mountPath", "is required"),
+        ([EMPTY], [{"name": "v", "mountPath": "a"}], "spec.containers[0].volumeMounts[0].mountPath", "must be an absolute path"),
+        ([EMPTY], [{"name": "v", "mountPath": "//"}], "spec.containers[0].volumeMounts[0].mountPath", "must not be the root"),
+        ([EMPTY], [{"name": "v", "mountPath": "/a:b"}], "spec.containers[0].volumeMounts[0].mountPath", "must not contain ':'"),
+        ([EMPTY], [{"name": "v", "mountPath": "/a/../b"}], "spec.containers[0].volumeMounts[0].mountPath", 'must not contain ".."'),
+        ([EMPTY], [{"name": "v", "mountPath": "/a"}] * 2, "spec.containers[0].volumeMounts[1].mountPath", "must be once"),
+    ],
+)  # fmt: skip
+def test_volumes_and_mounts(volumes: list[Any], mounts: list[Any], field: str, words: str) -> None:
+    assert words in refusals(pod({"volumeMounts": mounts}, volumes=volumes))[field]
+
+
+def test_a_good_volume_passes() -> None:
+    assert (
+        refusals(pod({"volumeMounts": [{"name": "v", "mountPath": "/a/b", "readOnly": True}]}, volumes=[EMPTY])) == {}
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        ({"data": {"a b": "x"}}, "data", 'the key "a b" must be'),
+        ({"data": {"..": "x"}}, "data", 'must not be "."'),
+        ({"binaryData": {"..a": ""}}, "binaryData", 'must not be "."'),
+        ({"data": {"k": "x"}, "binaryData": {"k": "eA=="}}, "binaryData[k]", "must not be in data, too"),
+        ({"data": {"k": "é" * (512 * 1024 + 1)}}, "data", "must be at most 1048576 bytes in all, not 1048578"),
+    ],
+)
+def test_config_map(body: dict[str, Any], field: str, words: str) -> None:
+    assert words in refusals(_object("ConfigMap", **body))[field]
+
+
+def test_an_immutable_config_map_stays() -> None:
+    old = _object("ConfigMap", data={"k": "v"}, immutable=True)
+    assert refusals(_object("ConfigMap", data={"k": "w"}, immutable=True), old).keys() == {"data"}
+    assert refusals(_object("ConfigMap", data={"k": "v"}), old).keys() == {"immutable"}
+    assert refusals(_object("ConfigMap", data={"k": "v"}, immutable=True), old) == {}
+    assert refusals(_object("ConfigMap", data={"k": "w"}, immutable=True), _object("ConfigMap", data={"k": "v"})) == {}

@@ -14,6 +14,7 @@ from nodelet.pods.credentials import auths_for, fingerprint, pull_secrets, regis
 from nodelet.pods.images import Disk, ImageFault, ImageKeeper, Limits, default_policy, plan_garbage
 from nodelet.runtime.protocol import ImageRecord, RegistryAuth, RuntimeDown
 from podium.aio.tasks import TaskScope
+from podium.objects.references import secret_key
 from podium.v1.core_pb2 import LocalObjectReference, Secret
 from tests.support.clock import VirtualClock, settle
 from tests.support.kept_pods import make_pod
@@ -62,7 +63,10 @@ def test_pull_secrets_in_their_order_those_that_are_here() -> None:
     pod = make_pod()
     pod.spec.image_pull_secrets.extend(LocalObjectReference(name=name) for name in ("b", "gone", "a"))
     a, b = Secret(type="a"), Secret(type="b")
-    assert pull_secrets(pod, {"ns/a": a, "ns/b": b, "other/gone": a}) == [b, a]
+    assert pull_secrets(pod, {secret_key("ns", "a"): a, secret_key("ns", "b"): b, secret_key("other", "gone"): a}) == [
+        b,
+        a,
+    ]
 
 
 def test_another_password_is_another_fingerprint_and_none_is_shown() -> None:

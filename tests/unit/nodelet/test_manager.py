@@ -9,9 +9,12 @@ import pytest
 
 from nodelet.network.protocol import NetworkFault
 from nodelet.runtime.protocol import RuntimeFault
+from nodelet.volumes.protocol import VolumeFault
 from podium.errors import NotFound
+from podium.objects.references import secret_key
 from podium.v1.core_pb2 import (
     ContainerPort,
+    EmptyDirVolumeSource,
     ExecAction,
     Lifecycle,
     LifecycleHandler,
@@ -20,6 +23,8 @@ from podium.v1.core_pb2 import (
     Probe,
     Secret,
     SleepAction,
+    Volume,
+    VolumeMount,
 )
 from tests.support.kept_pods import Node, container, deleted, kept, make_pod, sidecar
 
@@ -436,10 +441,10 @@ async def test_a_changed_pull_secret_is_tried_at_once() -> None:
     async with kept() as node:
         pod = make_pod(container(image="registry.example:5000/app:1"))
         pod.spec.image_pull_secrets.append(LocalObjectReference(name="regcred"))
-        node.secrets["ns/regcred"] = docker_config("wrong")
+        node.objects[secret_key("ns", "regcred")] = docker_config("wrong")
         await node.assign(pod, wait=100)
         pulls = count(node, "pull_image")
-        node.secrets["ns/regcred"] = docker_config("right")
+        node.objects[secret_key("ns", "regcred")] = docker_config("right")
         node.runtime.pullable.add("registry.example:5000/app:1")
         await node.assign(pod, wait=0.1)
         assert count(node, "pull_image") == pulls + 1
@@ -612,3 +617,61 @@ async def test_node_shutdown_ends_critical_pods_last() -> None:
         assert node.status("u2").phase == "Failed"
         assert node.status("u2").reason == "Terminated"
         assert shutting.done()
+
+
+# ---------------------------------------------------------------- volumes
+
+
+def with_volume(uid: str = "u1") -> Pod:
+    pod = make_pod(container(volume_mounts=[VolumeMount(name="data", mount_path="/data")]), uid=uid)
+    pod.spec.volumes.append(Volume(name="data", empty_dir=EmptyDirVolumeSource()))
+    return pod
+
+
+async def test_volumes_live_as_long_as_the_pod() -> None:
+    async with kept() as node:
+        pod = with_volume()
+        await node.assign(pod)
+        assert node.runtime.running() == ["app"]
+        assert node.volumes.calls == ["set_up u1"]
+        await node.assign(deleted(pod, grace=0), wait=1)
+        assert node.gone == ["u1"]
+        assert node.volumes.calls == ["set_up u1", "tear_down u1"]
+        assert node.runtime.calls[-1].startswith("remove_")
+
+
+async def test_a_volume_that_fails_is_told_and_tried_again() -> None:
+    async with kept() as node:
+        node.volumes.faults.append(VolumeFault("no space left"))
+        await node.assign(with_volume())
+        assert node.runtime.running() == []
+        assert ("FailedMount", "no space left") in node.events
+        assert node.of("app").state.waiting.reason == "ContainerCreating"
+        assert "no space left" in node.of("app").state.waiting.message
+        await node.clock.advance(2.5)
+        assert node.runtime.running() == ["app"]
+
+
+async def test_a_restarted_nodelet_sets_volumes_up_again_beside_running_containers() -> None:
+    node = Node()
+    pod = with_volume()
+    async with kept(node):
+        await node.assign(pod)
+        app = node.runtime.named("app").id
+    node.manager = node.make_manager()
+    async with kept(node):
+        await node.assign(pod)
+        assert node.volumes.calls == ["set_up u1", "set_up u1"]
+        assert node.runtime.named("app").id == app
+        assert node.volumes.retained == {"u1"}
+
+
+async def test_volumes_of_an_orphan_go_with_it() -> None:
+    node = Node()
+    async with kept(node):
+        await node.assign(with_volume())
+    node.manager = node.make_manager()
+    async with kept(node):
+        await node.assign(wait=60)
+        assert node.volumes.calls[-1] == "tear_down u1"
+        assert node.gone == ["u1"]

@@ -18,14 +18,16 @@ from nodelet.pods.actions import (
     RemoveContainer,
     RemoveSandbox,
     RunPostStart,
+    SetUpVolumes,
     StartContainer,
     StopContainer,
+    TearDownVolumes,
 )
 from nodelet.pods.blueprint import blueprint
 from nodelet.pods.observed import Ending, Fault, Observed, Run, Unhealthy, Verdict
 from nodelet.pods.plan import plan
 from nodelet.runtime.protocol import ContainerRecord, PodIdentity, Sandbox, State
-from podium.v1.core_pb2 import Container, Lifecycle, LifecycleHandler, Pod, SleepAction
+from podium.v1.core_pb2 import Container, Lifecycle, LifecycleHandler, Pod, SleepAction, Volume
 from tests.support.kept_pods import container, make_pod, sidecar
 
 WALL = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -417,3 +419,45 @@ def test_what_is_not_of_the_pod_any_more_is_stopped_and_removed() -> None:
     stray = run(container("x"))
     assert actions(make_pod(), seen(run(APP), stray)) == [stop(stray, NOW + 30, "is no longer part of the pod")]
     assert actions(make_pod(), seen(run(APP), ended(container("x")))) == [RemoveContainer(name="x", id="x0")]
+
+
+# ---------------------------------------------------------------- volumes
+
+
+def with_volume() -> Pod:
+    pod = make_pod(APP)
+    pod.spec.volumes.append(Volume(name="data"))
+    return pod
+
+
+def test_volumes_are_set_up_beside_image_and_sandbox() -> None:
+    what = Observed(mounted=None, volumes_due=True)
+    assert actions(with_volume(), what) == [PullImage(name="app"), SetUpVolumes(), CreateSandbox(attempt=0)]
+
+
+@pytest.mark.parametrize("mounted", [None, False])
+def test_no_container_starts_before_the_volumes_are_there(mounted: bool | None) -> None:
+    assert actions(with_volume(), seen(mounted=mounted, volumes_due=True)) == [SetUpVolumes()]
+    assert actions(with_volume(), seen(mounted=mounted, volumes_due=True, busy=frozenset({"volumes"}))) == []
+
+
+def test_changed_volumes_are_set_up_again_and_hold_nothing_up() -> None:
+    assert actions(with_volume(), seen(run(APP), mounted=True, volumes_due=True)) == [SetUpVolumes()]
+    assert actions(with_volume(), seen(mounted=True, volumes_due=True)) == [SetUpVolumes(), start("app")]
+    assert actions(with_volume(), seen(run(APP), mounted=True)) == []
+
+
+def test_volumes_go_after_the_sandbox_and_before_the_pod() -> None:
+    gone = seen(mounted=True, removal_deadline=NOW)
+    assert TearDownVolumes() not in actions(with_volume(), gone)
+    left = seen(sandboxes=(), attached=False, mounted=True, removal_deadline=NOW)
+    assert actions(with_volume(), left) == [TearDownVolumes()]
+    assert not planned(with_volume(), left).gone
+    busy = seen(sandboxes=(), attached=False, mounted=False, removal_deadline=NOW, busy=frozenset({"volumes"}))
+    assert not planned(with_volume(), busy).gone
+    assert planned(with_volume(), seen(sandboxes=(), attached=False, mounted=False, removal_deadline=NOW)).gone
+
+
+def test_a_pod_that_is_over_lets_its_volumes_go() -> None:
+    what = seen(ended(APP), sandboxes=(), attached=False, mounted=True, terminal="Succeeded")
+    assert actions(with_volume(), what) == [TearDownVolumes()]

@@ -149,7 +149,7 @@ def test_a_gap_is_noticed_and_changes_nothing() -> None:
     assert set(desired.pods) == {"a"}
     assert desired.apply(Assignments(applies_to=5, results_in=6, removed_pods=["a"], removed_secrets=["ns/s"]))
     assert not desired.pods
-    assert not desired.secrets
+    assert not desired.objects
 
 
 def test_what_is_kept_is_what_is_desired() -> None:

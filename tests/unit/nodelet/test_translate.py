@@ -17,6 +17,7 @@ from nodelet.runtime.docker.events import event_of
 from nodelet.runtime.docker.images import auths_for, image_of, split_reference
 from nodelet.runtime.protocol import (
     ContainerSpec,
+    Mount,
     PodIdentity,
     RegistryAuth,
     RuntimeFault,
@@ -92,6 +93,17 @@ def test_a_container_joins_the_sandbox_and_is_never_restarted_by_docker() -> Non
     assert config["NetworkMode"] == config["IpcMode"] == "container:SANDBOX"
     assert config["RestartPolicy"] == {"Name": "no"}
     assert config["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+
+
+def test_a_mount_is_private_and_its_source_never_made() -> None:
+    (mount,) = host(mounts=[Mount(source="/host/a", target="/b", read_only=True)])["Mounts"]
+    assert mount == {
+        "Type": "bind",
+        "Source": "/host/a",
+        "Target": "/b",
+        "ReadOnly": True,
+        "BindOptions": {"Propagation": "rprivate"},
+    }
 
 
 def test_an_oom_score_is_not_lowered_where_the_host_forbids_it() -> None:

@@ -123,7 +123,7 @@ INT32 = "must be between -2147483648 and 2147483647"
     [
         ({"imge": "x"}, "imge", "unknown field", 'did you mean "image"?'),
         ({"image_pull_policy": ""}, "image_pull_policy", "unknown field", 'did you mean "imagePullPolicy"?'),
-        ({"volumeMounts": [{"name": "v"}]}, "volumeMounts", UNSUPPORTED, ""),
+        ({"volumeDevices": [{"name": "v"}]}, "volumeDevices", UNSUPPORTED, ""),
         ({"image": 80}, "image", "must be a string, not the number 80", 'quote it: "80"'),
         ({"tty": "yes"}, "tty", 'must be true or false, not the string "yes"', ""),
         (

@@ -1,0 +1,83 @@
+"""What the pod workers ask of the node's volumes, and what a source of volumes is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nodelet.runtime.protocol import Mount, PodIdentity
+from podium.objects.references import Objects
+from podium.v1.core_pb2 import Container, Pod, Volume
+
+
+class VolumeFault(Exception):
+    """A volume could not be set up or taken down; the message says why, and names the volume."""
+
+
+class PodVolumes(Protocol):
+    """The volumes of this node's pods. They survive the nodelet's restart: setting up finds what is there."""
+
+    def holds(self, uid: str) -> bool:
+        """Whether anything of a pod's volumes is on this host."""
+        ...
+
+    async def set_up(self, pod: Pod, objects: Objects) -> None:
+        """Have every volume of the pod here, holding what it should now. Safe to repeat, also while containers run.
+
+        Raises: VolumeFault.
+        """
+        ...
+
+    async def mounts(self, pod: Pod, container: Container) -> tuple[Mount, ...]:
+        """What to mount into a container; the pod's volumes have been set up by this process.
+
+        Raises: VolumeFault.
+        """
+        ...
+
+    async def tear_down(self, pod: PodIdentity) -> None:
+        """Remove what ends with the pod, let go of the rest. No container of it runs. Safe to repeat.
+
+        Raises: VolumeFault.
+        """
+        ...
+
+    async def retain(self, pods: Collection[str]) -> None:
+        """Tear down for all pods whose uid is not in `pods` (after a restart).
+
+        Raises: VolumeFault.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One volume to be set up.
+
+    Attributes:
+        pod: Whose it is.
+        volume: Its name and source.
+        objects: What the pod uses of other objects, as far as they exist.
+        place: The volume's own path on this host, which ends with the pod: a source may make a folder there, or mount
+            something on it. What is mounted there is unmounted, never deleted.
+    """
+
+    pod: Pod
+    volume: Volume
+    objects: Objects
+    place: Path
+
+
+class Source(Protocol):
+    """A kind of volume. One module each; see `nodelet.volumes.sources` for the table of them."""
+
+    def set_up(self, request: Request) -> Path:
+        """Have the volume here; the file or folder to mount. Blocks: runs in a thread. Safe to repeat.
+
+        Nothing takes a volume down but what is common to all: unmounting and removing its place.
+
+        Raises: VolumeFault, OSError.
+        """
+        ...

@@ -1,0 +1,19 @@
+"""The table of volume sources: by the name of the field of `Volume` that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nodelet.volumes.empty_dir import EmptyDir
+from nodelet.volumes.protocol import Source
+from podium.v1.core_pb2 import Volume
+
+
+def all_sources() -> Mapping[str, Source]:
+    """Every source."""
+    return {"empty_dir": EmptyDir()}
+
+
+def source_name(volume: Volume) -> str:
+    """The field that says where a volume comes from; a volume has exactly one."""
+    return next((field.name for field, _ in volume.ListFields() if field.name != "name"), "")

@@ -1,0 +1,109 @@
+"""The volumes of this host's pods, below one folder:
+
+    ROOT/UID/NAME       a volume's place: a folder, or a mount point; readable by root only, up to ROOT
+
+What is there says itself whose it is, so that leftovers of any crash are found by the pod's uid. A volume that outlives
+its pod (a folder of the host, a claim) is nowhere below: its source only names a path, which is bound into containers.
+File system work blocks, so it is done in threads; a pod's own steps follow each other, because its worker asks for one
+at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from nodelet.runtime.protocol import Mount, PodIdentity
+from nodelet.volumes.mounts import Mounter
+from nodelet.volumes.protocol import Request, Source, VolumeFault
+from nodelet.volumes.sources import source_name
+from podium.files import make_private_directory
+from podium.objects.references import Objects
+from podium.telemetry.log import get_logger
+from podium.v1.core_pb2 import Container, Pod, Volume
+
+log = get_logger(__name__)
+
+
+class HostVolumes:
+    """Implements `PodVolumes`; see the module."""
+
+    def __init__(self, root: Path, *, sources: Mapping[str, Source], mounter: Mounter) -> None:
+        """Blocks for reading `root`, which is made if need be."""
+        make_private_directory(root)
+        self._root, self._sources, self._mounter = root.resolve(), sources, mounter
+        self._held = {path.name for path in self._root.iterdir()}
+        self._paths: dict[str, dict[str, Path]] = {}
+
+    def holds(self, uid: str) -> bool:
+        """See `PodVolumes`."""
+        return uid in self._held
+
+    async def set_up(self, pod: Pod, objects: Objects) -> None:
+        """See `PodVolumes`."""
+        uid = pod.metadata.uid
+        self._held.add(uid)
+        self._paths[uid] = await asyncio.to_thread(self._set_up_all, pod, objects)
+
+    def _set_up_all(self, pod: Pod, objects: Objects) -> dict[str, Path]:
+        folder = self._folder(pod.metadata.uid)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return {volume.name: self._set_up_one(pod, volume, objects, folder) for volume in pod.spec.volumes}
+
+    def _set_up_one(self, pod: Pod, volume: Volume, objects: Objects, folder: Path) -> Path:
+        request = Request(pod=pod, volume=volume, objects=objects, place=folder / volume.name)
+        try:
+            source = self._sources[source_name(volume)]
+            return source.set_up(request)
+        except KeyError:
+            raise VolumeFault(_failure(volume, "this nodelet is too old for its source")) from None
+        except (OSError, VolumeFault) as error:
+            raise VolumeFault(_failure(volume, str(error))) from error
+
+    async def mounts(self, pod: Pod, container: Container) -> tuple[Mount, ...]:
+        """See `PodVolumes`."""
+        paths = self._paths.get(pod.metadata.uid, {})
+        return tuple(
+            Mount(source=str(paths[mount.name]), target=mount.mount_path, read_only=mount.read_only)
+            for mount in container.volume_mounts
+        )
+
+    # ------------------------------------------------------------ taking down
+
+    async def tear_down(self, pod: PodIdentity) -> None:
+        """See `PodVolumes`."""
+        await self._remove(pod.uid)
+
+    async def retain(self, pods: Collection[str]) -> None:
+        """See `PodVolumes`."""
+        for uid in self._held - set(pods):
+            log.info("removing volumes of a pod that is gone", uid=uid)
+            await self._remove(uid)
+
+    async def _remove(self, uid: str) -> None:
+        try:
+            await asyncio.to_thread(self._remove_tree, self._folder(uid))
+        except OSError as error:
+            raise VolumeFault(f"could not remove the volumes of pod {uid}: {error}") from error
+        self._held.discard(uid)
+        self._paths.pop(uid, None)
+
+    def _remove_tree(self, folder: Path) -> None:
+        for point in self._mounter.mounted_below(folder):
+            self._mounter.unmount(point)
+        if left := self._mounter.mounted_below(folder):
+            raise OSError(f"still mounted: {left[0]}")
+        if os.path.lexists(folder):
+            shutil.rmtree(folder)
+
+    def _folder(self, uid: str) -> Path:
+        if not uid or "/" in uid or uid in (".", ".."):
+            raise VolumeFault(f'"{uid}" is no uid of a pod')
+        return self._root / uid
+
+
+def _failure(volume: Volume, why: str) -> str:
+    return f'MountVolume.SetUp failed for volume "{volume.name}": {why}'

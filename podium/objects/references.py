@@ -1,0 +1,101 @@
+"""Which objects a pod needs on its node, and how an `Assignments` message carries them. Pure.
+
+Master and nodelet ask the same functions: what a node is sent is exactly what it will look for. A further kind is one
+line in `CARRIED`, and one place here that says which of its objects a pod uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+
+from podium.objects.kinds import Key, key_of
+from podium.v1.core_pb2 import ConfigMap, Pod, Secret
+from podium.v1.node_session_pb2 import Assignments
+
+Objects = Mapping[Key, Any]
+"""Objects by their key."""
+
+NONE: frozenset[Key] = frozenset()
+
+
+def references(pod: Pod) -> frozenset[Key]:
+    """Every object that a pod uses, whether it is there or not."""
+    spec = pod.spec
+    if not spec.image_pull_secrets:
+        return NONE
+    namespace = pod.metadata.namespace
+    return frozenset(secret_key(namespace, reference.name) for reference in spec.image_pull_secrets)
+
+
+def volume_references(pod: Pod) -> frozenset[Key]:
+    """The objects that the pod's volumes show or lie in."""
+    return NONE
+
+
+def used(pod: Pod, objects: Objects) -> Objects:
+    """Those of the objects that a pod uses."""
+    return {key: objects[key] for key in references(pod) if key in objects}
+
+
+def volumes_differ(old: Pod, before: Objects, new: Pod, after: Objects) -> bool:
+    """Whether the volumes of a pod should hold something else than before."""
+    if not new.spec.volumes:
+        return False
+    return any(before.get(key) != after.get(key) for key in volume_references(new))
+
+
+def secret_key(namespace: str, name: str) -> Key:
+    """The key of a Secret."""
+    return Key("Secret", namespace, name)
+
+
+def config_map_key(namespace: str, name: str) -> Key:
+    """The key of a ConfigMap."""
+    return Key("ConfigMap", namespace, name)
+
+
+# ---------------------------------------------------------------- on the wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """A kind that goes to nodes: in which field, and in which one the names of those no longer needed."""
+
+    kind: str
+    message: type[Message]
+    field: str
+    removed: str
+
+
+CARRIED: tuple[Carried, ...] = (
+    Carried(kind="Secret", message=Secret, field="secrets", removed="removed_secrets"),
+    Carried(kind="ConfigMap", message=ConfigMap, field="config_maps", removed="removed_config_maps"),
+)
+
+
+def load(message: Assignments, objects: Iterable[Any], removed: Iterable[Key] = ()) -> None:
+    """Put objects, and the keys of those no longer needed, into a message."""
+    by_kind = {carried.message: carried for carried in CARRIED}
+    for obj in objects:
+        getattr(message, by_kind[type(obj)].field).append(obj)
+    names = {carried.kind: carried.removed for carried in CARRIED}
+    for key in removed:
+        getattr(message, names[key.kind]).append(f"{key.namespace}/{key.name}")
+
+
+def loaded(message: Assignments) -> Iterator[tuple[Key, Any]]:
+    """The objects in a message, by key."""
+    for carried in CARRIED:
+        for obj in getattr(message, carried.field):
+            yield key_of(obj), obj
+
+
+def unloaded(message: Assignments) -> Iterator[Key]:
+    """The keys of what a message says is no longer needed."""
+    for carried in CARRIED:
+        for name in getattr(message, carried.removed):
+            yield Key(carried.kind, *name.split("/", 1))
