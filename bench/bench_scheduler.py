@@ -1,10 +1,15 @@
 """How fast pods are placed.
 
     python -m bench.bench_scheduler placement [--nodes 5000] [--pods 50000] [--classes 1]
+    python -m bench.bench_scheduler affinity|anti-affinity|spread [--nodes 5000] [--pods 5000] [--classes 1]
     python -m bench.bench_scheduler e2e       [--nodes 5000] [--pods 50000] [--classes 1]
 
 `placement` is the engine alone: pods and nodes are seen as changes, turns are taken until nothing waits, nothing is
 written. Reading the pods is timed apart from placing them.
+
+`affinity`, `anti-affinity` and `spread` are the same with pods that count for each other, as in kube-scheduler's own
+performance cases: required affinity to their like in a zone, required anti-affinity to their like on a host, and spread
+over three zones with maxSkew 5 (its thresholds there: 35, 60 and 460 pods/s).
 
 `e2e` is everything: a master in a process of its own (SQLite with synchronous=FULL, mutual TLS, controllers running),
 nodes that exist as objects only, and this process as its client, creating pods without owners over `Batch` streams. The
@@ -37,7 +42,7 @@ from podium.v1.meta_pb2 import Condition
 from podium.v1.objects_service_pb2 import BatchRequest, CreateRequest
 from tests.support.master_process import MasterProcess
 
-FLOORS = {"placement": 50_000, "e2e": 2_500}
+FLOORS = {"placement": 50_000, "affinity": 1_000, "anti-affinity": 1_000, "spread": 1_000, "e2e": 2_500}
 
 _STREAMS, _A_CALL = 4, 500
 _LONGEST_SECONDS = 300.0
@@ -82,12 +87,27 @@ def simulated_pod(index: int, classes: int, *, owned: bool) -> Pod:
     return pod
 
 
-def placement(nodes: int, pods: int, classes: int) -> Result:
+def tied(pod: Pod, case: str) -> Pod:
+    """The pod with a constraint on others of its workload."""
+    workload = pod.spec.containers[0].image
+    pod.metadata.labels["app"] = label = workload.rpartition("/")[2].partition(":")[0]
+    if case == "affinity":
+        near = pod.spec.affinity.pod_affinity.required_during_scheduling_ignored_during_execution
+        near.add(topology_key="topology.kubernetes.io/zone").label_selector.match_labels["app"] = label
+    elif case == "anti-affinity":
+        apart = pod.spec.affinity.pod_anti_affinity.required_during_scheduling_ignored_during_execution
+        apart.add(topology_key="kubernetes.io/hostname").label_selector.match_labels["app"] = label
+    return pod
+
+
+def placement(case: str, nodes: int, pods: int, classes: int) -> Result:
     """The engine alone."""
     engine = Engine(default_profile())
     for index in range(nodes):
         engine.see_node(simulated_node(index))
     made = [simulated_pod(index, classes, owned=True) for index in range(pods)]
+    if case != "placement":
+        made = [tied(pod, case) for pod in made]
     began = time.perf_counter()
     for pod in made:
         engine.see_pod(pod, 0.0)
@@ -98,7 +118,7 @@ def placement(nodes: int, pods: int, classes: int) -> Result:
         now = time.perf_counter()
         longest, last = max(longest, now - last), now
     return Result(
-        case="placement",
+        case=case,
         nodes=nodes,
         pods=pods,
         classes=classes,
@@ -207,13 +227,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", choices=sorted(FLOORS))
     parser.add_argument("--nodes", type=int, default=5_000)
-    parser.add_argument("--pods", type=int, default=50_000)
+    parser.add_argument("--pods", type=int, help="default: 50000, and 5000 of such as count for each other")
     parser.add_argument("--classes", type=int, default=1)
     args = parser.parse_args()
     floor = FLOORS[args.case]
     print(f"# Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores; floor: {floor} pods/s")
-    size = (args.nodes, args.pods, args.classes)
-    result = placement(*size) if args.case == "placement" else asyncio.run(e2e(*size))
+    size = (args.nodes, args.pods or (50_000 if args.case in ("placement", "e2e") else 5_000), args.classes)
+    result = asyncio.run(e2e(*size)) if args.case == "e2e" else placement(args.case, *size)
     print(json.dumps(asdict(result)))
 
 

@@ -93,12 +93,16 @@ class Resource:
 
 
 class LabelColumn:
-    """One label key on every node: a code for its value, 0 where the node does not have the label."""
+    """One label key on every node: a code for its value, 0 where the node does not have the label.
 
-    __slots__ = ("_codes_of", "_numbers", "codes")
+    `values` has the value of each code.
+    """
+
+    __slots__ = ("_codes_of", "_numbers", "codes", "values")
 
     def __init__(self, capacity: int) -> None:
         self.codes: Codes = np.zeros(capacity, dtype=np.int32)
+        self.values: list[str] = [""]
         self._codes_of: dict[str, int] = {}
         self._numbers: list[int] = [NOT_A_NUMBER]
 
@@ -109,7 +113,8 @@ class LabelColumn:
     def _code(self, value: str) -> int:
         found = self._codes_of.get(value)
         if found is None:
-            found = self._codes_of[value] = len(self._numbers)
+            found = self._codes_of[value] = len(self.values)
+            self.values.append(value)
             self._numbers.append(_number(value))
         return found
 

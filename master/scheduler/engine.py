@@ -9,9 +9,9 @@ Nothing here waits, reads a clock, or knows of tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 
 import numpy as np
@@ -23,10 +23,13 @@ from master.scheduler.ledger import Entry, Ledger, PodKey, State
 from master.scheduler.place import place
 from master.scheduler.preempt import Eviction
 from master.scheduler.queue import Line, Queue
-from master.scheduler.shape import Shapes
+from master.scheduler.shape import Footprint, Shape, Shapes
 from master.scheduler.snapshot import Cause, Snapshot, facts_of
 from podium.objects import pod as pods
 from podium.v1.core_pb2 import Node, Pod
+
+# Changes of nodes that can open others: their domains count more or less, or no longer.
+_MOVES_DOMAINS = Cause.NODE_ADDED | Cause.LABELS_CHANGED | Cause.TAINTS_CHANGED
 
 # Pods of one line that may make room for themselves in one turn; each costs milliseconds.
 _EVICTIONS_A_TURN = 4
@@ -65,11 +68,14 @@ class Engine:
         self.cluster = Snapshot()
         self.ledger = Ledger(self.cluster)
         self.queue = Queue()
-        self.shapes = Shapes(profile.sign)
+        self.shapes = Shapes(profile.sign, self.cluster.census)
         self._order = count()
         self._joined_parked: list[Entry] = []
         self._changed: set[int] = set()
         self._causes = Cause.NOTHING
+        self._edition = self.shapes.edition
+        self._stirred: dict[int, Footprint] = {}
+        self._upheaval = False
 
     # ------------------------------------------------------------ what is
 
@@ -78,15 +84,21 @@ class Engine:
         facts = facts_of(node)
         cause = self.ledger.set_node(facts)
         self._helped(self.cluster.row(facts.name), cause)
+        self._upheaval |= bool(cause & _MOVES_DOMAINS)
 
     def node_gone(self, name: str) -> None:
         """A node was deleted."""
         row = self.cluster.row(name)
         if row is not None:
             self._changed.discard(row)
+            self._upheaval = True
         for entry in self.ledger.remove_node(name):
             if self.queue.remove(entry):
                 self._wait(entry)
+
+    def see_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
+        """A namespace was added or changed; None: it was deleted."""
+        self._upheaval |= self.cluster.census.set_namespace(name, labels)
 
     def see_pod(self, pod: Pod, now: float) -> None:
         """A pod was added or changed. `now`: seconds of the monotonic clock."""
@@ -113,54 +125,106 @@ class Engine:
         node, terminating = pod.spec.node_name, pods.is_terminating(pod)
         if not node and (terminating or pods.is_gated(pod)):
             return
-        shape = None if node else self.shapes.shape(pod)
+        shape = None if node else self.shape_of(pod)
         entry = Entry(
             key=key,
             uid=pod.metadata.uid,
-            footprint=self.shapes.footprint(pod) if shape is None else shape.footprint,
+            labels=self.shapes.labels(pod),
+            pod=None if node else pod,
+            footprint=self.shapes.footprint(pod, terminating) if shape is None else shape.footprint,
             shape=shape,
             order=next(self._order),
             since=now,
             terminating=terminating,
             started=pod.metadata.creation_timestamp.seconds,
         )
+        self._reread_all()  # the footprint of a bound pod may have terms, too
         self.ledger.entries[key] = entry
         if node:
             self.ledger.bind(entry, node)
+            self._stir(entry)
             return
         if pod.status.nominated_node_name:
             self.ledger.claim(entry, pod.status.nominated_node_name)
         self._wait(entry)
 
     def _update(self, entry: Entry, pod: Pod) -> None:
-        entry.terminating = entry.terminating or pods.is_terminating(pod)
+        entry.labels, entry.terminating = self.shapes.labels(pod), entry.terminating or pods.is_terminating(pod)
         if pod.spec.node_name:
             if entry.state is not State.BOUND:
                 self._bound(entry, pod.spec.node_name)
+            self._recount(entry)
         elif entry.state is State.WAITING and entry.terminating:
             self._forget(entry)
         elif entry.state is State.WAITING:
             self._reshape(entry, pod)
 
+    def shape_of(self, pod: Pod) -> Shape:
+        """The shape of a pod that waits, or might."""
+        shape = self.shapes.shape(pod)
+        self._reread_all()
+        return shape
+
+    def leave(self, entry: Entry, leaving: bool = True) -> None:
+        """A pod that is somewhere is being deleted; or that failed, and it stays."""
+        entry.terminating = leaving
+        self._recount(entry)
+
+    def _recount(self, entry: Entry) -> None:
+        """What terms see of a pod that is somewhere may have changed."""
+        kin = self.shapes.kin(entry.key.namespace, entry.labels, entry.terminating)
+        if kin != entry.footprint.kin:
+            self._stir(entry)
+            self.ledger.count_as(entry, replace(entry.footprint, kin=kin))
+            self._stir(entry)
+
+    def _reread_all(self) -> None:
+        """More labels of pods matter than before: see all of them again."""
+        if self._edition == self.shapes.edition:
+            return
+        self._edition = self.shapes.edition
+        for entry in self.ledger.entries.values():
+            if entry.node:
+                self._recount(entry)
+            if entry.pod is not None and entry.state is State.WAITING:
+                self._take_shape(entry, self.shapes.shape(entry.pod))
+            elif entry.pod is not None:
+                entry.shape = self.shapes.shape(entry.pod)
+
+    def _stir(self, entry: Entry) -> None:
+        """A pod that terms may see came or left."""
+        if entry.footprint.kin is not None:
+            self._stirred[id(entry.footprint)] = entry.footprint
+
     def _bound(self, entry: Entry, node: str) -> None:
         self.queue.remove(entry)
         self._helped(self.ledger.unclaim(entry), Cause.PODS_LEFT)
+        if entry.node != node:
+            self._stir(entry)
         self._helped(self.ledger.bind(entry, node), Cause.PODS_LEFT)
-        entry.shape = None
+        entry.shape = entry.pod = None
 
     def _reshape(self, entry: Entry, pod: Pod) -> None:
-        shape = self.shapes.shape(pod)
+        entry.pod = pod
+        self._take_shape(entry, self.shape_of(pod))
+
+    def _take_shape(self, entry: Entry, shape: Shape) -> None:
+        """A waiting pod is of another shape now; a promise is kept, for it is about the node, and tried first."""
         if shape is entry.shape:
             return
-        waiting = self.queue.remove(entry)
+        waiting, promised = self.queue.remove(entry), entry.claim
         self._helped(self.ledger.unclaim(entry), Cause.PODS_LEFT)
         entry.shape, entry.footprint = shape, shape.footprint
+        if promised:
+            self.ledger.claim(entry, promised)
         if waiting:
             self._wait(entry)
 
     def _forget(self, entry: Entry) -> None:
         self.queue.remove(entry)
         self._helped(self.ledger.unclaim(entry), Cause.PODS_LEFT)
+        if entry.node:
+            self._stir(entry)
         self._helped(self.ledger.free(entry), Cause.PODS_LEFT)
         entry.state = State.GONE
         del self.ledger.entries[entry.key]
@@ -193,6 +257,7 @@ class Engine:
         """The binding of an assumed pod failed; whether it must be placed anew (by `again`, when its back-off ends)."""
         if entry.state is not State.ASSUMED:
             return False
+        self._stir(entry)
         self._helped(self.ledger.free(entry), Cause.PODS_LEFT)
         entry.state = State.WAITING
         entry.failures += 1
@@ -213,20 +278,32 @@ class Engine:
         return self._serve_claimant(line, line.claimant) if line.claimant is not None else self._serve(line, limit)
 
     def _wake(self) -> None:
-        if not self._changed:
+        if self._stirred or self._upheaval:
+            self._causes |= Cause.NEIGHBOURS
+        if not self._causes:
             return
         rows = np.fromiter(self._changed, np.intp, len(self._changed))
         self.queue.wake(self._causes, rows, self._helps, self._waits_for)
         self._changed.clear()
-        self._causes = Cause.NOTHING
+        self._stirred.clear()
+        self._upheaval, self._causes = False, Cause.NOTHING
+
+    def _in_question(self, line: Line, rows: RowArray) -> RowArray:
+        """The nodes that a change on some may have opened to a line: all, when it counts what came or left anywhere."""
+        if line.waits_for & Cause.NEIGHBOURS and (
+            self._upheaval or any(self.profile.stirred(line.shape, self.cluster, by) for by in self._stirred.values())
+        ):
+            return self.cluster.rows()
+        return rows
 
     def _helps(self, line: Line, rows: RowArray) -> bool:
         if line.claimant is not None and self.cluster.row(line.claimant.claim) in rows:
             return True
+        rows = self._in_question(line, rows)
         return bool(self.profile.room(line.shape, self.cluster, rows, evicting=line.shape.preempts).any())
 
     def _waits_for(self, line: Line, rows: RowArray) -> Cause:
-        return self.profile.waits_for(line.shape, self.cluster, rows)
+        return self.profile.waits_for(line.shape, self.cluster, self._in_question(line, rows))
 
     def _told_parked(self) -> tuple[Refused, ...]:
         joined, self._joined_parked = self._joined_parked, []
@@ -256,6 +333,8 @@ class Engine:
         for entry in placed:
             self.queue.remove(entry)
         self.ledger.assume(placed, rows)
+        if placed:
+            self._stir(placed[0])
         return tuple(placed)
 
     def _make_room(self, line: Line) -> tuple[Making, ...]:
@@ -271,7 +350,7 @@ class Engine:
 
     def _promise(self, entry: Entry, eviction: Eviction) -> Making:
         for victim in eviction.victims:
-            victim.terminating = True
+            self.leave(victim)
         line = self._diagnosed(entry, eviction.node)
         entry.told = line.message
         return Making(pod=entry, eviction=eviction)

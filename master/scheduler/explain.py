@@ -13,7 +13,7 @@ from itertools import chain
 
 import numpy as np
 
-from master.scheduler.framework import Profile
+from master.scheduler.framework import Detailed, Profile
 from master.scheduler.preempt import listed
 from master.scheduler.shape import Shape
 from master.scheduler.snapshot import Cause, Snapshot
@@ -72,7 +72,8 @@ def verdicts(profile: Profile, shape: Shape, cluster: Snapshot) -> list[NodeVerd
     reasons: list[list[str]] = [[] for _ in rows]
     for plugin, need, refused in profile.refusals(shape, cluster, rows):
         where = np.flatnonzero(refused)
-        for index, why in zip(where, plugin.explain(need, cluster, rows[where]), strict=True):
+        tell = plugin.detail if isinstance(plugin, Detailed) else plugin.explain
+        for index, why in zip(where, tell(need, cluster, rows[where]), strict=True):
             reasons[index].extend(why)
     scores = profile.scores(shape, cluster, rows)[:, 0] / max(profile.best_score(shape), 1.0) * 100
     found = [

@@ -26,7 +26,7 @@ def explain_pod(engine: Engine, pod: Pod, nodes: bool) -> ExplainPodResponse:
             state=BINDING, message=f"Node {entry.node} was chosen; the binding is being written.", node_name=entry.node,
             total_nodes=len(engine.cluster),
         )  # fmt: skip
-    return _waiting(engine, engine.shapes.shape(pod), entry, nodes)
+    return _waiting(engine, engine.shape_of(pod), entry, nodes)
 
 
 def _settled(pod: Pod) -> ExplainPodResponse | None:
@@ -50,6 +50,7 @@ def _waiting(engine: Engine, shape: Shape, entry: Entry | None, nodes: bool) -> 
             message=str(diagnosis),
             total_nodes=diagnosis.total,
             reasons=explain.reason_counts(diagnosis),
+            constraints=engine.profile.recount(shape, engine.cluster),
             nodes=explain.verdicts(engine.profile, shape, engine.cluster) if nodes else (),
         )
     if entry is not None and entry.claim:

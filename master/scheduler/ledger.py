@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from master.scheduler.crowd import Labels
 from master.scheduler.shape import Footprint, Shape
 from master.scheduler.snapshot import Cause, NodeFacts, Snapshot
+from podium.v1.core_pb2 import Pod
 
 
 class PodKey(NamedTuple):
@@ -49,6 +51,8 @@ class Entry:
         started: When it was created, in seconds since 1970; of pods that must go, the younger go first.
         told: The last reason for not being scheduled that was written to it.
         failures: Bindings that failed in a row.
+        labels: As last seen: they are looked at again when more of them matter.
+        pod: The object, only while it is not bound.
     """
 
     key: PodKey
@@ -64,6 +68,8 @@ class Entry:
     started: int = 0
     told: str = ""
     failures: int = 0
+    labels: Labels = ()
+    pod: Pod | None = None
 
 
 @dataclass(slots=True)
@@ -115,6 +121,14 @@ class Ledger:
         if row is not None:
             self.cluster.release(row, entry.footprint)
         return row
+
+    def count_as(self, entry: Entry, footprint: Footprint) -> None:
+        """What a pod takes, or is seen as, changed: also where it is."""
+        row = self.cluster.row(entry.node) if entry.node else None
+        if row is not None:
+            self.cluster.release(row, entry.footprint)
+            self.cluster.reserve(row, footprint)
+        entry.footprint = footprint
 
     # ------------------------------------------------------------ claims
 

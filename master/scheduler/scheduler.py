@@ -1,4 +1,4 @@
-"""The scheduler's event loop: follows pods and nodes, lets the engine decide, writes what it decided.
+"""The scheduler's event loop: follows pods, nodes and namespaces, lets the engine decide, writes what it decided.
 
     changes ──► Engine ──► turns ──┬─► bindings       groups of up to BATCH pods, several groups in flight
                   ▲                ├─► refusals       the newest for each pod, written in the background
@@ -31,7 +31,7 @@ from podium.aio.clock import Clock
 from podium.errors import NotFound, PodiumError
 from podium.telemetry.log import get_logger
 from podium.v1.cluster_service_pb2 import ExplainPodResponse
-from podium.v1.core_pb2 import Node, Pod
+from podium.v1.core_pb2 import Namespace, Node, Pod
 
 log = get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Scheduler:
     # ------------------------------------------------------------ changes in
 
     async def _follow(self) -> None:
-        async with self._reader.subscribe(Pod, Node) as batches:
+        async with self._reader.subscribe(Pod, Node, Namespace) as batches:
             async for batch in batches:
                 await self._apply(batch if self._synced else _eldest_first(batch))
                 self._synced = True
@@ -114,6 +114,8 @@ class Scheduler:
                 self._engine.node_gone(obj.metadata.name)
             else:
                 self._engine.see_node(obj)
+        elif isinstance(obj, Namespace):
+            self._engine.see_namespace(obj.metadata.name, None if gone else obj.metadata.labels)
 
     # ------------------------------------------------------------ decisions out
 
@@ -199,7 +201,7 @@ class Scheduler:
                 where = making.eviction.node
                 self._events.normal(result, "Preempted", f"Preempted by pod {making.pod.key} on node {where}")
             elif not isinstance(result, NotFound):
-                victim.terminating = False
+                self._engine.leave(victim, leaving=False)
                 log.warning("eviction failed", pod=str(victim.key), error=str(result))
 
     # ------------------------------------------------------------ refusals
@@ -242,5 +244,5 @@ class Scheduler:
 
 
 def _eldest_first(batch: Iterable[Change[Any]]) -> list[Change[Any]]:
-    """What existed at the start: nodes, then pods by age, so that the queue starts in the order it would have had."""
+    """What existed at the start: nodes and namespaces, then pods by age: the queue starts as it would have been."""
     return sorted(batch, key=lambda c: (isinstance(c.new, Pod), c.new.metadata.creation_timestamp.seconds))

@@ -12,10 +12,12 @@ bytes without `nodeName`. Both caches are bounded and forget their oldest entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from master.scheduler.census import Census
+from master.scheduler.crowd import Held, Kin, Labels, mentioned, ties_of
 from podium.objects import pod as pods
 from podium.objects.owners import controller_of
 from podium.objects.pod import CPU, MEMORY, HostPort
@@ -42,6 +44,8 @@ class Footprint:
         ports: Ports of the node's own addresses.
         group: The uid of the pod's controller; empty for a pod of its own.
         priority: Pods of a lower one may be evicted for it.
+        kin: What other pods' terms can see of it; None while there are no such terms.
+        held: Its own terms that concern pods which come after it.
     """
 
     requests: tuple[tuple[str, int], ...]
@@ -49,6 +53,8 @@ class Footprint:
     ports: tuple[HostPort, ...] = ()
     group: str = ""
     priority: int = 0
+    kin: Kin | None = None
+    held: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -71,30 +77,70 @@ class Shape:
         return self.footprint.priority
 
 
+_CacheKey = tuple[bytes, str, Kin | None]
 Sign = Callable[[Pod, Footprint], tuple[Hashable | None, ...]]
 
 
 class Shapes:
-    """Finds the shape and the footprint of pods. `sign` asks every plugin for its need."""
+    """Finds the shape and the footprint of pods.
 
-    def __init__(self, sign: Sign) -> None:
-        self._sign = sign
-        self._shapes: dict[tuple[bytes, str], Shape] = {}
-        self._footprints: dict[tuple[bytes, str], Footprint] = {}
+    Args:
+        sign: Asks every plugin for its need.
+        census: Is told which labels the pods' terms look at, and knows what such terms can see of a pod. `edition`
+            grows when that becomes more than it was: what was read before must be read again then.
+    """
+
+    def __init__(self, sign: Sign, census: Census) -> None:
+        self._sign, self._census = sign, census
+        self._shapes: dict[_CacheKey, Shape] = {}
+        self._footprints: dict[_CacheKey, Footprint] = {}
         self._interned: WeakValueDictionary[Hashable, Shape] = WeakValueDictionary()
         self._scratch = PodSpec()
+        self._labels: dict[Labels, Labels] = {}
+        self.edition = 0
+
+    def labels(self, pod: Pod) -> Labels:
+        """A pod's labels; pods with equal ones share them."""
+        labels = pod.metadata.labels
+        read = tuple(sorted([(key, labels[key]) for key in labels]))
+        found = self._labels.get(read)
+        if found is not None:
+            return found
+        if len(self._labels) >= _REMEMBERED:
+            del self._labels[next(iter(self._labels))]
+        self._labels[read] = read
+        return read
+
+    def kin(self, namespace: str, labels: Labels, leaving: bool = False) -> Kin | None:
+        """What terms can see of a pod."""
+        return self._census.kin(namespace, labels, leaving)
+
+    def _kin(self, pod: Pod, leaving: bool) -> Kin | None:
+        if not self._census.asked:
+            return None
+        return self._census.kin(pod.metadata.namespace, self.labels(pod), leaving)
 
     def shape(self, pod: Pod) -> Shape:
-        """The shape of a pod."""
-        key = (pod.spec.SerializeToString(deterministic=True), group_of(pod))
-        found = self._shapes.get(key)
-        return found if found is not None else _remember(self._shapes, key, self._intern(pod))
+        """The shape of a pod that waits."""
+        spec, group, kin = pod.spec.SerializeToString(deterministic=True), group_of(pod), self._kin(pod, False)
+        found = self._shapes.get((spec, group, kin))
+        if found is not None:
+            return found
+        made = self._intern(pod)
+        return _remember(self._shapes, (spec, group, made.footprint.kin), made)
 
-    def footprint(self, pod: Pod) -> Footprint:
-        """What a pod takes from its node, wherever that is."""
-        key = (self._placeless(pod.spec), group_of(pod))
-        found = self._footprints.get(key)
-        return found if found is not None else _remember(self._footprints, key, measure(pod))
+    def footprint(self, pod: Pod, leaving: bool = False) -> Footprint:
+        """What a pod takes from its node, wherever that is. `leaving`: its deletion was asked for."""
+        spec, group, kin = self._placeless(pod.spec), group_of(pod), self._kin(pod, leaving)
+        found = self._footprints.get((spec, group, kin))
+        if found is not None:
+            return found
+        keys = mentioned(pod)
+        if keys is not None and self._census.mention(keys):
+            self.edition += 1
+        kin = self._kin(pod, leaving)
+        made = replace(measure(pod), kin=kin, held=ties_of(pod).held())
+        return _remember(self._footprints, (spec, group, kin), made)
 
     def _placeless(self, spec: PodSpec) -> bytes:
         if not spec.node_name:
@@ -116,7 +162,7 @@ class Shapes:
 V = TypeVar("V")
 
 
-def _remember(cache: dict[tuple[bytes, str], V], key: tuple[bytes, str], value: V) -> V:
+def _remember(cache: dict[_CacheKey, V], key: _CacheKey, value: V) -> V:
     if len(cache) >= _REMEMBERED:
         del cache[next(iter(cache))]
     cache[key] = value

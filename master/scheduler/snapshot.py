@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from master.scheduler.census import Census
 from master.scheduler.columns import ALL, Bools, Ints, LabelColumn, Resource, RowArray, Rows, grown
 from master.scheduler.shape import PODS, Footprint
 from podium.objects import conditions
@@ -45,6 +46,8 @@ class Cause(Flag):
     LABELS_CHANGED = auto()
     TAINTS_CHANGED = auto()
     PODS_LEFT = auto()
+    NEIGHBOURS = auto()
+    """Pods that others speak of came or left, or nodes moved between topology domains: anywhere, not just here."""
 
 
 class TaintKey(NamedTuple):
@@ -105,6 +108,7 @@ class Snapshot:
         self.labels: dict[str, LabelColumn] = {}
         self.taints: dict[TaintKey, Bools] = {}
         self.topology = 0
+        self.census = Census(_FIRST_ROWS)
         self._resources: dict[str, Resource] = {}
         self._claimed: dict[str, Resource] = {}
         self._ports: dict[HostPort, Ints] = {}
@@ -179,6 +183,7 @@ class Snapshot:
         self.load_cpu[row] = self.load_memory[row] = 0
         self._forget_ports(row)
         self._forget_groups(row)
+        self.census.forget(row)
         self.live[row], self._facts[row] = False, None
         self._free.append(row)
         self.topology += 1
@@ -221,6 +226,11 @@ class Snapshot:
             self.taints[taint][row] = True
         self.topology += 1
 
+    def column(self, key: str) -> LabelColumn:
+        """One label on every node; absent everywhere when no node ever had it."""
+        found = self.labels.get(key)
+        return found if found is not None else LabelColumn(self.capacity)
+
     def _grow(self) -> None:
         old, self.capacity = self.capacity, self.capacity * 2
         self.live = grown(self.live, self.capacity)
@@ -232,6 +242,7 @@ class Snapshot:
             column.grow(self.capacity)
         self.taints = {taint: grown(where, self.capacity) for taint, where in self.taints.items()}
         self._ports = {port: grown(counts, self.capacity) for port, counts in self._ports.items()}
+        self.census.grow(self.capacity)
         self._facts.extend([None] * old)
         self._free.extend(range(self.capacity - 1, old - 1, -1))
 
@@ -282,6 +293,9 @@ class Snapshot:
             self._count_port(port, row, sign)
         if footprint.group:
             self._count_group(footprint.group, row, sign)
+        if footprint.kin is not None:
+            self.census.count(row, footprint.kin, sign)
+            self.census.hold(row, footprint.held, sign)
 
     def reserve_many(self, rows: RowArray, counts: Ints, footprint: Footprint) -> None:
         """Take what `counts[i]` pods take, on each of the distinct `rows[i]`."""
@@ -294,6 +308,9 @@ class Snapshot:
                 self._count_port(port, row, count)
             if footprint.group:
                 self._count_group(footprint.group, row, count)
+            if footprint.kin is not None:
+                self.census.count(row, footprint.kin, count)
+                self.census.hold(row, footprint.held, count)
 
     def _count_port(self, port: HostPort, row: int, change: int) -> None:
         counts = self._ports.get(port)
@@ -324,8 +341,10 @@ class Snapshot:
 
     def group_count(self, group: str, rows: Rows = ALL) -> Ints:
         """How many pods of a controller are on each node."""
-        counts = np.zeros(self.capacity, dtype=np.int64)
         there = self._groups.get(group)
+        if there and not isinstance(rows, slice) and rows.size < len(there):
+            return np.fromiter((there.get(row, 0) for row in rows.tolist()), np.int64, rows.size)
+        counts = np.zeros(self.capacity, dtype=np.int64)
         if there:
             counts[np.fromiter(there.keys(), np.intp, len(there))] = np.fromiter(there.values(), np.int64, len(there))
         found: Ints = counts[rows]

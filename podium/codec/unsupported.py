@@ -64,7 +64,6 @@ _FIELDS: dict[str, frozenset[str]] = {
     "ResourceRequirements": frozenset(("claims",)),
     "LifecycleHandler": frozenset(("tcpSocket",)),
     "Lifecycle": frozenset(("stopSignal",)),
-    "Affinity": frozenset(("podAffinity", "podAntiAffinity")),
     "DeploymentSpec": frozenset(("rollbackTo",)),
     "PersistentVolumeSpec": frozenset((
         "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker",

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpodium/v1/cluster_service.proto\x12\tpodium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\r\n\x0bInfoRequest\"\xa8\x01\n\x0cInfoResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tendpoints\x18\x03 \x03(\t\x12\x19\n\x08pod_cidr\x18\x04 \x01(\tR\x07podCIDR\x12\x18\n\x10resource_version\x18\x05 \x01(\t\x12+\n\x07started\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0f\n\rWhoAmIRequest\".\n\x0eWhoAmIResponse\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\">\n\x12\x43reateTokenRequest\x12\x13\n\x0bttl_seconds\x18\x01 \x01(\x03\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"h\n\tJoinToken\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12+\n\x07\x65xpires\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"\x13\n\x11ListTokensRequest\":\n\x12ListTokensResponse\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.podium.v1.JoinToken\" \n\x12\x44\x65leteTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteTokenResponse\"P\n\x0bJoinRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tnode_name\x18\x02 \x01(\t\x12\x0b\n\x03\x63sr\x18\x03 \x01(\x0c\x12\x12\n\nmachine_id\x18\x04 \x01(\t\"^\n\x1cSignClientCertificateRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x13\n\x0bttl_seconds\x18\x04 \x01(\x03\"I\n\x13\x43\x65rtificateResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x02 \x01(\x0c\x12\x11\n\tendpoints\x18\x03 \x03(\t\"C\n\x11\x45xplainPodRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05nodes\x18\x03 \x01(\x08\"\xc0\x01\n\x12\x45xplainPodResponse\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tnode_name\x18\x03 \x01(\t\x12\x13\n\x0btotal_nodes\x18\x04 \x01(\x05\x12\'\n\x07reasons\x18\x05 \x03(\x0b\x32\x16.podium.v1.ReasonCount\x12%\n\x05nodes\x18\x06 \x03(\x0b\x32\x16.podium.v1.NodeVerdict\x12\x12\n\npreemption\x18\x07 \x01(\t\",\n\x0bReasonCount\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05nodes\x18\x02 \x01(\x05\"I\n\x0bNodeVerdict\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x66its\x18\x02 \x01(\x08\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\r\n\x05score\x18\x04 \x01(\x01\"M\n\x0cUsageRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\x12\n\ncontainers\x18\x03 \x01(\x08\"W\n\rUsageResponse\x12#\n\x05nodes\x18\x01 \x03(\x0b\x32\x14.podium.v1.NodeUsage\x12!\n\x04pods\x18\x02 \x03(\x0b\x32\x13.podium.v1.PodUsage\"\xa3\x02\n\tNodeUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rcpu_nanocores\x18\x03 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12\r\n\x05tasks\x18\x05 \x01(\x03\x12(\n\x07network\x18\x06 \x01(\x0b\x32\x17.podium.v1.NetworkRates\x12\"\n\x04\x64isk\x18\x07 \x01(\x0b\x32\x14.podium.v1.DiskRates\x12\x18\n\x10\x66ilesystem_bytes\x18\x08 \x01(\x03\x12\x1d\n\x15\x66ilesystem_used_bytes\x18\t \x01(\x03\x12\x1b\n\x13window_milliseconds\x18\n \x01(\x03\"\xbb\x01\n\x08PodUsage\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\ncontainers\x18\x04 \x03(\x0b\x32\x19.podium.v1.ContainerUsage\x12\x0b\n\x03uid\x18\x05 \x01(\t\x12(\n\x07network\x18\x06 \x01(\x0b\x32\x17.podium.v1.NetworkRates\"\x9b\x01\n\x0e\x43ontainerUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rcpu_nanocores\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\r\n\x05tasks\x18\x04 \x01(\x03\x12\"\n\x04\x64isk\x18\x05 \x01(\x0b\x32\x14.podium.v1.DiskRates\x12\x1b\n\x13window_milliseconds\x18\x06 \x01(\x03\"S\n\x0cNetworkRates\x12 \n\x18receive_bytes_per_second\x18\x01 \x01(\x03\x12!\n\x19transmit_bytes_per_second\x18\x02 \x01(\x03\"J\n\tDiskRates\x12\x1d\n\x15read_bytes_per_second\x18\x01 \x01(\x03\x12\x1e\n\x16write_bytes_per_second\x18\x02 \x01(\x03\"\x0f\n\rBackupRequest\"\x1b\n\x0b\x42\x61\x63kupChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\x85\x05\n\x07\x43luster\x12\x37\n\x04Info\x12\x16.podium.v1.InfoRequest\x1a\x17.podium.v1.InfoResponse\x12=\n\x06WhoAmI\x12\x18.podium.v1.WhoAmIRequest\x1a\x19.podium.v1.WhoAmIResponse\x12\x42\n\x0b\x43reateToken\x12\x1d.podium.v1.CreateTokenRequest\x1a\x14.podium.v1.JoinToken\x12I\n\nListTokens\x12\x1c.podium.v1.ListTokensRequest\x1a\x1d.podium.v1.ListTokensResponse\x12L\n\x0b\x44\x65leteToken\x12\x1d.podium.v1.DeleteTokenRequest\x1a\x1e.podium.v1.DeleteTokenResponse\x12`\n\x15SignClientCertificate\x12\'.podium.v1.SignClientCertificateRequest\x1a\x1e.podium.v1.CertificateResponse\x12I\n\nExplainPod\x12\x1c.podium.v1.ExplainPodRequest\x1a\x1d.podium.v1.ExplainPodResponse\x12:\n\x05Usage\x12\x17.podium.v1.UsageRequest\x1a\x18.podium.v1.UsageResponse\x12<\n\x06\x42\x61\x63kup\x12\x18.podium.v1.BackupRequest\x1a\x16.podium.v1.BackupChunk0\x01\x32\x46\n\x04Join\x12>\n\x04Join\x12\x16.podium.v1.JoinRequest\x1a\x1e.podium.v1.CertificateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpodium/v1/cluster_service.proto\x12\tpodium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\r\n\x0bInfoRequest\"\xa8\x01\n\x0cInfoResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tendpoints\x18\x03 \x03(\t\x12\x19\n\x08pod_cidr\x18\x04 \x01(\tR\x07podCIDR\x12\x18\n\x10resource_version\x18\x05 \x01(\t\x12+\n\x07started\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0f\n\rWhoAmIRequest\".\n\x0eWhoAmIResponse\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\">\n\x12\x43reateTokenRequest\x12\x13\n\x0bttl_seconds\x18\x01 \x01(\x03\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"h\n\tJoinToken\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12+\n\x07\x65xpires\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"\x13\n\x11ListTokensRequest\":\n\x12ListTokensResponse\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.podium.v1.JoinToken\" \n\x12\x44\x65leteTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteTokenResponse\"P\n\x0bJoinRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tnode_name\x18\x02 \x01(\t\x12\x0b\n\x03\x63sr\x18\x03 \x01(\x0c\x12\x12\n\nmachine_id\x18\x04 \x01(\t\"^\n\x1cSignClientCertificateRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x13\n\x0bttl_seconds\x18\x04 \x01(\x03\"I\n\x13\x43\x65rtificateResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x02 \x01(\x0c\x12\x11\n\tendpoints\x18\x03 \x03(\t\"C\n\x11\x45xplainPodRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05nodes\x18\x03 \x01(\x08\"\xd5\x01\n\x12\x45xplainPodResponse\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tnode_name\x18\x03 \x01(\t\x12\x13\n\x0btotal_nodes\x18\x04 \x01(\x05\x12\'\n\x07reasons\x18\x05 \x03(\x0b\x32\x16.podium.v1.ReasonCount\x12%\n\x05nodes\x18\x06 \x03(\x0b\x32\x16.podium.v1.NodeVerdict\x12\x12\n\npreemption\x18\x07 \x01(\t\x12\x13\n\x0b\x63onstraints\x18\x08 \x03(\t\",\n\x0bReasonCount\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05nodes\x18\x02 \x01(\x05\"I\n\x0bNodeVerdict\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x66its\x18\x02 \x01(\x08\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\r\n\x05score\x18\x04 \x01(\x01\"M\n\x0cUsageRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\x12\n\ncontainers\x18\x03 \x01(\x08\"W\n\rUsageResponse\x12#\n\x05nodes\x18\x01 \x03(\x0b\x32\x14.podium.v1.NodeUsage\x12!\n\x04pods\x18\x02 \x03(\x0b\x32\x13.podium.v1.PodUsage\"\xa3\x02\n\tNodeUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rcpu_nanocores\x18\x03 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12\r\n\x05tasks\x18\x05 \x01(\x03\x12(\n\x07network\x18\x06 \x01(\x0b\x32\x17.podium.v1.NetworkRates\x12\"\n\x04\x64isk\x18\x07 \x01(\x0b\x32\x14.podium.v1.DiskRates\x12\x18\n\x10\x66ilesystem_bytes\x18\x08 \x01(\x03\x12\x1d\n\x15\x66ilesystem_used_bytes\x18\t \x01(\x03\x12\x1b\n\x13window_milliseconds\x18\n \x01(\x03\"\xbb\x01\n\x08PodUsage\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\ncontainers\x18\x04 \x03(\x0b\x32\x19.podium.v1.ContainerUsage\x12\x0b\n\x03uid\x18\x05 \x01(\t\x12(\n\x07network\x18\x06 \x01(\x0b\x32\x17.podium.v1.NetworkRates\"\x9b\x01\n\x0e\x43ontainerUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rcpu_nanocores\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\r\n\x05tasks\x18\x04 \x01(\x03\x12\"\n\x04\x64isk\x18\x05 \x01(\x0b\x32\x14.podium.v1.DiskRates\x12\x1b\n\x13window_milliseconds\x18\x06 \x01(\x03\"S\n\x0cNetworkRates\x12 \n\x18receive_bytes_per_second\x18\x01 \x01(\x03\x12!\n\x19transmit_bytes_per_second\x18\x02 \x01(\x03\"J\n\tDiskRates\x12\x1d\n\x15read_bytes_per_second\x18\x01 \x01(\x03\x12\x1e\n\x16write_bytes_per_second\x18\x02 \x01(\x03\"\x0f\n\rBackupRequest\"\x1b\n\x0b\x42\x61\x63kupChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\x85\x05\n\x07\x43luster\x12\x37\n\x04Info\x12\x16.podium.v1.InfoRequest\x1a\x17.podium.v1.InfoResponse\x12=\n\x06WhoAmI\x12\x18.podium.v1.WhoAmIRequest\x1a\x19.podium.v1.WhoAmIResponse\x12\x42\n\x0b\x43reateToken\x12\x1d.podium.v1.CreateTokenRequest\x1a\x14.podium.v1.JoinToken\x12I\n\nListTokens\x12\x1c.podium.v1.ListTokensRequest\x1a\x1d.podium.v1.ListTokensResponse\x12L\n\x0b\x44\x65leteToken\x12\x1d.podium.v1.DeleteTokenRequest\x1a\x1e.podium.v1.DeleteTokenResponse\x12`\n\x15SignClientCertificate\x12\'.podium.v1.SignClientCertificateRequest\x1a\x1e.podium.v1.CertificateResponse\x12I\n\nExplainPod\x12\x1c.podium.v1.ExplainPodRequest\x1a\x1d.podium.v1.ExplainPodResponse\x12:\n\x05Usage\x12\x17.podium.v1.UsageRequest\x1a\x18.podium.v1.UsageResponse\x12<\n\x06\x42\x61\x63kup\x12\x18.podium.v1.BackupRequest\x1a\x16.podium.v1.BackupChunk0\x01\x32\x46\n\x04Join\x12>\n\x04Join\x12\x16.podium.v1.JoinRequest\x1a\x1e.podium.v1.CertificateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,31 +61,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINPODREQUEST']._serialized_start=891
   _globals['_EXPLAINPODREQUEST']._serialized_end=958
   _globals['_EXPLAINPODRESPONSE']._serialized_start=961
-  _globals['_EXPLAINPODRESPONSE']._serialized_end=1153
-  _globals['_REASONCOUNT']._serialized_start=1155
-  _globals['_REASONCOUNT']._serialized_end=1199
-  _globals['_NODEVERDICT']._serialized_start=1201
-  _globals['_NODEVERDICT']._serialized_end=1274
-  _globals['_USAGEREQUEST']._serialized_start=1276
-  _globals['_USAGEREQUEST']._serialized_end=1353
-  _globals['_USAGERESPONSE']._serialized_start=1355
-  _globals['_USAGERESPONSE']._serialized_end=1442
-  _globals['_NODEUSAGE']._serialized_start=1445
-  _globals['_NODEUSAGE']._serialized_end=1736
-  _globals['_PODUSAGE']._serialized_start=1739
-  _globals['_PODUSAGE']._serialized_end=1926
-  _globals['_CONTAINERUSAGE']._serialized_start=1929
-  _globals['_CONTAINERUSAGE']._serialized_end=2084
-  _globals['_NETWORKRATES']._serialized_start=2086
-  _globals['_NETWORKRATES']._serialized_end=2169
-  _globals['_DISKRATES']._serialized_start=2171
-  _globals['_DISKRATES']._serialized_end=2245
-  _globals['_BACKUPREQUEST']._serialized_start=2247
-  _globals['_BACKUPREQUEST']._serialized_end=2262
-  _globals['_BACKUPCHUNK']._serialized_start=2264
-  _globals['_BACKUPCHUNK']._serialized_end=2291
-  _globals['_CLUSTER']._serialized_start=2294
-  _globals['_CLUSTER']._serialized_end=2939
-  _globals['_JOIN']._serialized_start=2941
-  _globals['_JOIN']._serialized_end=3011
+  _globals['_EXPLAINPODRESPONSE']._serialized_end=1174
+  _globals['_REASONCOUNT']._serialized_start=1176
+  _globals['_REASONCOUNT']._serialized_end=1220
+  _globals['_NODEVERDICT']._serialized_start=1222
+  _globals['_NODEVERDICT']._serialized_end=1295
+  _globals['_USAGEREQUEST']._serialized_start=1297
+  _globals['_USAGEREQUEST']._serialized_end=1374
+  _globals['_USAGERESPONSE']._serialized_start=1376
+  _globals['_USAGERESPONSE']._serialized_end=1463
+  _globals['_NODEUSAGE']._serialized_start=1466
+  _globals['_NODEUSAGE']._serialized_end=1757
+  _globals['_PODUSAGE']._serialized_start=1760
+  _globals['_PODUSAGE']._serialized_end=1947
+  _globals['_CONTAINERUSAGE']._serialized_start=1950
+  _globals['_CONTAINERUSAGE']._serialized_end=2105
+  _globals['_NETWORKRATES']._serialized_start=2107
+  _globals['_NETWORKRATES']._serialized_end=2190
+  _globals['_DISKRATES']._serialized_start=2192
+  _globals['_DISKRATES']._serialized_end=2266
+  _globals['_BACKUPREQUEST']._serialized_start=2268
+  _globals['_BACKUPREQUEST']._serialized_end=2283
+  _globals['_BACKUPCHUNK']._serialized_start=2285
+  _globals['_BACKUPCHUNK']._serialized_end=2312
+  _globals['_CLUSTER']._serialized_start=2315
+  _globals['_CLUSTER']._serialized_end=2960
+  _globals['_JOIN']._serialized_start=2962
+  _globals['_JOIN']._serialized_end=3032
 # @@protoc_insertion_point(module_scope)

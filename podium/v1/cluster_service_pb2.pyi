@@ -357,6 +357,7 @@ class ExplainPodResponse(_message.Message):
     REASONS_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     PREEMPTION_FIELD_NUMBER: _builtins.int
+    CONSTRAINTS_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """Bound, Unschedulable, Queued, Preempting, …"""
     message: _builtins.str
@@ -368,6 +369,10 @@ class ExplainPodResponse(_message.Message):
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReasonCount]: ...
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeVerdict]: ...
+    @_builtins.property
+    def constraints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every constraint on other pods, with the counts that decide: a sentence each."""
+
     def __init__(
         self,
         *,
@@ -378,10 +383,11 @@ class ExplainPodResponse(_message.Message):
         reasons: _abc.Iterable[Global___ReasonCount] | None = ...,
         nodes: _abc.Iterable[Global___NodeVerdict] | None = ...,
         preemption: _builtins.str = ...,
+        constraints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "node_name", b"node_name", "nodes", b"nodes", "preemption", b"preemption", "reasons", b"reasons", "state", b"state", "total_nodes", b"total_nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "message", b"message", "node_name", b"node_name", "nodes", b"nodes", "preemption", b"preemption", "reasons", b"reasons", "state", b"state", "total_nodes", b"total_nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

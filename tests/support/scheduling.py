@@ -55,8 +55,11 @@ def pod(
     phase: str = "Pending",
     created: int = 0,
     gates: Iterable[str] = (),
+    app: str = "",
+    near: tuple[str, str] | None = None,
+    apart: tuple[str, str] | None = None,
 ) -> Pod:
-    """A pod of one container; its uid is `uid-NAME`."""
+    """A pod of one container; its uid is `uid-NAME`. `near`, `apart`: another's `app`, and a label of nodes."""
     made = Pod()
     made.metadata.name, made.metadata.namespace, made.metadata.uid = name, "default", f"uid-{name}"
     made.metadata.creation_timestamp.seconds = created
@@ -75,6 +78,12 @@ def pod(
     made.spec.priority = priority
     made.spec.preemption_policy = "Never" if never else "PreemptLowerPriority"
     made.status.phase = phase
+    if app:
+        made.metadata.labels["app"] = app
+    for wish, affinity in ((near, made.spec.affinity.pod_affinity), (apart, made.spec.affinity.pod_anti_affinity)):
+        if wish is not None:
+            term = affinity.required_during_scheduling_ignored_during_execution.add(topology_key=wish[1])
+            term.label_selector.match_labels["app"] = wish[0]
     for gate in gates:
         made.spec.scheduling_gates.add(name=gate)
     return made
@@ -131,4 +140,5 @@ def state(cluster: Snapshot) -> dict[str, object]:
                     found[f"{kind} {name} at {level}"] = content(used)
     found |= {f"port {port}": content(counts) for port, counts in cluster._ports.items()}
     found |= {f"group {group}": dict(counts) for group, counts in cluster._groups.items()}
+    found |= cluster.census.content()
     return found

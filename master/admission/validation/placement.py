@@ -1,4 +1,4 @@
-"""Rules of what a pod says about its place: scheduling gates, and what of a gated pod's wishes may still change.
+"""Rules of what a pod says about its place: other pods to be near or far, scheduling gates, and what may change.
 
 A gated pod (KEP-3521) has not been considered for any node, so its directives may still be narrowed (KEP-3838): labels
 added to `nodeSelector`, expressions added to each required node affinity term, preferences changed at will. Gates
@@ -12,9 +12,19 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 
 from master.admission.validation import names
-from master.admission.validation.walk import FieldRule, Findings, MessageRule, by_syntax
+from master.admission.validation.walk import FieldRule, Findings, MessageRule, by_syntax, each_by_syntax
 from podium.errors import Violation
-from podium.v1.core_pb2 import NodeAffinity, NodeSelectorTerm, PodSchedulingGate, PodSpec
+from podium.v1.core_pb2 import (
+    NodeAffinity,
+    NodeSelectorTerm,
+    PodAffinityTerm,
+    PodSchedulingGate,
+    PodSpec,
+    PreferredSchedulingTerm,
+    WeightedPodAffinityTerm,
+)
+
+_HEAVIEST = 100
 
 # ---------------------------------------------------------------- scheduling gates
 
@@ -74,8 +84,41 @@ def _only_added(new: Sequence[Message], old: Sequence[Message]) -> bool:
     return all(requirement in new for requirement in old)
 
 
-MESSAGES: dict[type[Message], MessageRule] = {}
+# ---------------------------------------------------------------- other pods
+
+
+def _affinity_term(term: PodAffinityTerm, path: str, findings: Findings) -> None:
+    for name, keys in (("matchLabelKeys", term.match_label_keys), ("mismatchLabelKeys", term.mismatch_label_keys)):
+        label_keys(term, keys, f"{path}.{name}", findings)
+    for index, key in enumerate(term.mismatch_label_keys):
+        if key in term.match_label_keys:
+            findings.append(
+                Violation(f"{path}.mismatchLabelKeys[{index}]", f'must not be in matchLabelKeys as well: "{key}"')
+            )
+
+
+def label_keys(owner: PodAffinityTerm, keys: Sequence[str], path: str, findings: Findings) -> None:
+    """Keys whose values are the pod's own narrow a selector, and need one."""
+    if keys and not owner.HasField("label_selector"):
+        findings.append(Violation(path, "must not be set without a labelSelector"))
+    for index, key in enumerate(keys):
+        if problem := names.qualified_name(key):
+            findings.append(Violation(f"{path}[{index}]", f'"{key}" {problem}'))
+
+
+def _weight(wish: PreferredSchedulingTerm | WeightedPodAffinityTerm, path: str, findings: Findings) -> None:
+    if not 1 <= wish.weight <= _HEAVIEST:
+        findings.append(Violation(f"{path}.weight", f"must be between 1 and {_HEAVIEST}, not {wish.weight}"))
+
+
+MESSAGES: dict[type[Message], MessageRule] = {
+    PodAffinityTerm: _affinity_term,
+    PreferredSchedulingTerm: _weight,
+    WeightedPodAffinityTerm: _weight,
+}
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {
+    (PodAffinityTerm, "topology_key"): by_syntax(names.qualified_name),
+    (PodAffinityTerm, "namespaces"): each_by_syntax(names.dns_label),
     (PodSchedulingGate, "name"): by_syntax(names.qualified_name),
 }

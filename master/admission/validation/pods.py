@@ -29,7 +29,6 @@ from podium.v1.core_pb2 import (
     PodDNSConfig,
     PodSecurityContext,
     PodSpec,
-    PreferredSchedulingTerm,
     Toleration,
 )
 
@@ -269,5 +268,4 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (PodDNSConfig, "nameservers"): each_by_syntax(names.ip_address),
     (PodSecurityContext, "run_as_user"): between(0, _MAX_UID),
     (PodSecurityContext, "run_as_group"): between(0, _MAX_UID),
-    (PreferredSchedulingTerm, "weight"): between(1, 100),
 }

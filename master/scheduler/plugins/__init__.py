@@ -5,6 +5,7 @@ from __future__ import annotations
 from master.scheduler.framework import Profile
 from master.scheduler.plugins.node_name import NodeName
 from master.scheduler.plugins.node_selector import NodeAffinity
+from master.scheduler.plugins.pod_affinity import PodAffinity, PodAntiAffinity, PodPreference
 from master.scheduler.plugins.ports import HostPorts
 from master.scheduler.plugins.resources import Resources
 from master.scheduler.plugins.spread import Spread
@@ -13,4 +14,14 @@ from master.scheduler.plugins.taints import Taints
 
 def default_profile() -> Profile:
     """Every plugin with its default weight."""
-    return Profile((NodeName(), Taints(), NodeAffinity(), HostPorts(), Resources(), Spread()))
+    return Profile((
+        NodeName(),
+        Taints(),
+        NodeAffinity(),
+        HostPorts(),
+        Resources(),
+        PodAffinity(),
+        PodAntiAffinity(),
+        PodPreference(),
+        Spread(),
+    ))  # fmt: skip

@@ -42,6 +42,8 @@ async def _explain_pod(session: Session, name: str, nodes: bool) -> None:
     if answer.reasons:
         rows = [[str(r.nodes), r.reason] for r in answer.reasons]
         click.echo("\n" + table.render(["NODES", "REASON"], rows))
+    if answer.constraints:
+        click.echo("\n" + "\n".join(answer.constraints))
     if answer.preemption:
         click.echo(f"\n{answer.preemption}")
     if nodes and answer.nodes:

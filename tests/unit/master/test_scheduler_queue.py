@@ -165,6 +165,10 @@ KINDS = (
     {"host_port": 80},
     {"cpu": "2", "priority": 10},
     {"cpu": "2", "priority": 10, "never": True},
+    {"app": "web", "near": ("web", "zone")},
+    {"app": "db", "apart": ("db", "zone")},
+    {"app": "db", "apart": ("web", "kubernetes.io/hostname"), "priority": 10},
+    {"app": "api", "near": ("db", "zone")},
 )
 
 
@@ -249,4 +253,4 @@ class Cluster(RuleBasedStateMachine):
 
 
 TestCluster = Cluster.TestCase
-TestCluster.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestCluster.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)

@@ -184,6 +184,20 @@ def _required(*terms: dict[str, Any]) -> dict[str, Any]:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}}
 
 
+def _near(**term: Any) -> dict[str, Any]:
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"} | term]}}
+
+
+def _avoided(weight: int, **term: Any) -> dict[str, Any]:
+    wish = {"weight": weight, "podAffinityTerm": {"topologyKey": "zone"} | term}
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
+
+
+NEAR = "affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]"
+AVOIDED = "affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]"
+APP = {"matchLabels": {"app": "x"}}
+
+
 def _preferred(weight: int) -> dict[str, Any]:
     return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": weight, "preference": {}}]}}
 
@@ -217,6 +231,17 @@ def _preferred(weight: int) -> dict[str, Any]:
         ({"priority": 2_000_000_000}, "priority", "at most 1000000000"),
         ({"priorityClassName": "system-node-critical", "priority": 5}, "priority", "must be 2000001000"),
         ({"preemptionPolicy": "Always"}, "preemptionPolicy", "must be one of"),
+        ({"affinity": _near(topologyKey="")}, f"{NEAR}.topologyKey", "is required"),
+        ({"affinity": _near(topologyKey="a b")}, f"{NEAR}.topologyKey", "must be letters"),
+        ({"affinity": _near(namespaces=["A"])}, f"{NEAR}.namespaces[0]", "must be lower-case"),
+        ({"affinity": _near(labelSelector={"matchLabels": {"a b": "c"}})}, f"{NEAR}.labelSelector.matchLabels", "must be letters"),
+        ({"affinity": _near(namespaceSelector={"matchExpressions": [{"key": "a", "operator": "In"}]})}, f"{NEAR}.namespaceSelector.matchExpressions[0].values", "is required"),
+        ({"affinity": _near(matchLabelKeys=["a"])}, f"{NEAR}.matchLabelKeys", "without a labelSelector"),
+        ({"affinity": _near(labelSelector=APP, matchLabelKeys=["a b"])}, f"{NEAR}.matchLabelKeys[0]", "must be letters"),
+        ({"affinity": _near(labelSelector=APP, matchLabelKeys=["k"], mismatchLabelKeys=["k"])}, f"{NEAR}.mismatchLabelKeys[0]", "must not be in matchLabelKeys"),
+        ({"affinity": _avoided(0)}, f"{AVOIDED}.weight", "between 1 and 100"),
+        ({"affinity": _avoided(101)}, f"{AVOIDED}.weight", "between 1 and 100"),
+        ({"affinity": _avoided(5, topologyKey="")}, f"{AVOIDED}.podAffinityTerm.topologyKey", "is required"),
         ({"schedulingGates": [{}]}, "schedulingGates[0].name", "is required"),
         ({"schedulingGates": [{"name": "a b"}]}, "schedulingGates[0].name", "must be letters"),
         ({"schedulingGates": [{"name": "a"}, {"name": "a"}]}, "schedulingGates[1].name", "must be used once"),
