@@ -1,4 +1,4 @@
-"""What a cluster must have before it serves: its first namespaces, and a way in for its administrator."""
+"""What a cluster must have before it serves: namespaces, storage for claims, and a way in for its administrator."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from podium.aio.clock import Clock
 from podium.client.config import Config, Context, dump, load
 from podium.errors import AlreadyExists, PodiumError
 from podium.files import write_atomic
+from podium.objects import storage
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Namespace
+from podium.v1.storage_pb2 import StorageClass
 
 ADMIN = Principal("admin", frozenset({MASTERS}))
 FIRST_NAMESPACES = ("default", SYSTEM_NAMESPACE)
+FIRST_CLASS, CLASS_MADE = "local", "podium.dev/default-storage-class"
 
 log = get_logger(__name__)
 
@@ -33,6 +36,36 @@ async def ensure_namespaces(reader: Reader, writer: Writer) -> None:
                 await writer.create(namespace, by=component("bootstrap"))
             except AlreadyExists:
                 continue  # of another master, in the meantime
+
+
+async def ensure_storage_class(reader: Reader, writer: Writer) -> None:
+    """Create the default storage class, once in a cluster's life: who deletes it does not want it back."""
+    namespace = reader.get(Namespace, "", SYSTEM_NAMESPACE)
+    if namespace is None or CLASS_MADE in namespace.metadata.annotations:
+        return
+    by = component("bootstrap")
+    try:
+        await writer.create(first_class(), by=by)
+    except AlreadyExists:
+        log.info("a storage class of the default one's name is there already", name=FIRST_CLASS)
+
+    def note(obj: Namespace) -> None:
+        obj.metadata.annotations[CLASS_MADE] = FIRST_CLASS
+
+    await writer.mutate(Namespace, "", SYSTEM_NAMESPACE, note, by=by)
+
+
+def first_class() -> StorageClass:
+    """Folders on the node of the claim's first pod, removed with the claim."""
+    cls = StorageClass(
+        provisioner=storage.LOCAL_PROVISIONER,
+        reclaim_policy=storage.DELETE,
+        volume_binding_mode=storage.FIRST_CONSUMER,
+        allow_volume_expansion=True,
+    )
+    cls.metadata.name = FIRST_CLASS
+    cls.metadata.annotations[storage.DEFAULT_CLASS] = "true"
+    return cls
 
 
 def ensure_admin_config(path: Path, ca: CertificateAuthority, clock: Clock, endpoints: Sequence[str]) -> None:

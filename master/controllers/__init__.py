@@ -13,6 +13,7 @@ from master.controllers.namespace import NamespaceController
 from master.controllers.node_lifecycle import NodeLifecycleController
 from master.controllers.pod_gc import PodGcController
 from master.controllers.replicaset import ReplicaSetController
+from master.controllers.storage import StorageController
 from master.reconcile.protocol import Controller
 from podium.aio.clock import Clock
 from podium.v1.apps_pb2 import ReplicaSet, ReplicationController
@@ -36,6 +37,7 @@ def build(
         NodeLifecycleController(
             reader=reader, writer=writer, events=events, clock=clock, liveness=liveness, settings=fleet
         ),
+        StorageController(reader=reader, writer=writer, events=events, clock=clock),
         PodGcController(reader=reader, writer=writer),
         NamespaceController(reader=reader, writer=writer, clock=clock),
         GarbageController(reader=reader, writer=writer),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from podium.errors import BadRequest
 from podium.objects import quantity
 from podium.objects.selectors import Selector, from_label_selector
-from podium.v1.core_pb2 import NodeSelectorTerm
+from podium.v1.core_pb2 import NodeSelectorTerm, Pod
 from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim, StorageClass, TopologySelectorTerm
 
 STORAGE = "storage"
@@ -160,6 +160,32 @@ def _named(term: NodeSelectorTerm) -> Iterable[str]:
 def is_local_dynamic(volume: PersistentVolume) -> bool:
     """Whether Podium itself made the volume, as a folder of one node."""
     return volume.metadata.annotations.get(PROVISIONED_BY) == LOCAL_PROVISIONER and volume.spec.HasField("local")
+
+
+def is_condemned(volume: PersistentVolume) -> bool:
+    """Whether the volume's node should remove its folder: claim, protection and policy all say so."""
+    finalizers = volume.metadata.finalizers
+    return (
+        volume.metadata.HasField("deletion_timestamp")
+        and is_local_dynamic(volume)
+        and LOCAL_DATA in finalizers
+        and VOLUME_PROTECTION not in finalizers
+        and volume.spec.persistent_volume_reclaim_policy == DELETE
+        and volume.status.phase == RELEASED
+    )
+
+
+def claims_of(pod: Pod) -> tuple[ClaimKey, ...]:
+    """The claims that a pod uses, in order."""
+    volumes = pod.spec.volumes
+    if not volumes:
+        return ()
+    namespace = pod.metadata.namespace
+    return tuple(
+        ClaimKey(namespace, volume.persistent_volume_claim.claim_name)
+        for volume in volumes
+        if volume.HasField("persistent_volume_claim")
+    )
 
 
 def in_topologies(labels: Mapping[str, str], terms: Iterable[TopologySelectorTerm]) -> bool:
