@@ -8,6 +8,8 @@ from master.controllers.deployment import DeploymentController
 from master.controllers.event_ttl import EventTtlController
 from master.controllers.fleet import FleetSettings
 from master.controllers.garbage import GarbageController
+from master.controllers.job import JobController
+from master.controllers.job_ttl import JobTtlController
 from master.controllers.liveness import Liveness
 from master.controllers.namespace import NamespaceController
 from master.controllers.node_lifecycle import NodeLifecycleController
@@ -34,6 +36,8 @@ def build(
         ReplicaSetController(ReplicaSet, reader=reader, writer=writer, events=events, clock=clock),
         ReplicaSetController(ReplicationController, reader=reader, writer=writer, events=events, clock=clock),
         DaemonSetController(reader=reader, writer=writer, events=events, clock=clock),
+        JobController(reader=reader, writer=writer, events=events, clock=clock),
+        JobTtlController(reader=reader, writer=writer, clock=clock),
         NodeLifecycleController(
             reader=reader, writer=writer, events=events, clock=clock, liveness=liveness, settings=fleet
         ),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from podium.errors import BadRequest
-from podium.v1 import apps_pb2, coordination_pb2, core_pb2, policy_pb2, storage_pb2
+from podium.v1 import apps_pb2, batch_pb2, coordination_pb2, core_pb2, policy_pb2, storage_pb2
 from podium.v1.meta_pb2 import ObjectMeta
 
 TYPE_URL_PREFIX = "type.googleapis.com/"
@@ -118,6 +118,7 @@ KINDS: tuple[Kind, ...] = (
          message=apps_pb2.DaemonSet, subresources=_STATUS),
     Kind(name="ControllerRevision", api_version="apps/v1", plural="controllerrevisions",
          message=apps_pb2.ControllerRevision, has_generation=False),
+    Kind(name="Job", api_version="batch/v1", plural="jobs", message=batch_pb2.Job, subresources=_STATUS),
     Kind(name="Lease", api_version="coordination.k8s.io/v1", plural="leases", message=coordination_pb2.Lease,
          has_generation=False),
     Kind(name="LimitRange", api_version="v1", plural="limitranges", short_names=("limits",),

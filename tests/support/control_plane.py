@@ -1,7 +1,8 @@
 """The real doors, cache and controllers over a store in memory, and a kubelet that needs no time.
 
 `ControlPlane` is everything between the API and the nodes. The instant kubelet binds pods and makes them ready as soon
-as they appear; images whose name says so misbehave: `crash` never becomes ready, `slow` waits for `release`.
+as they appear; images whose name says so misbehave: `crash` never becomes ready, `slow` waits for `release`; `exit-N`
+ends with that code as soon as it runs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from podium.objects.conditions import set_condition
 from podium.objects.kinds import key_of
 from podium.objects.meta import is_terminating, timestamp
 from podium.objects.node_affinity import name_required
+from podium.objects.pod import is_terminal
 from podium.v1.apps_pb2 import Deployment, ReplicaSet
 from podium.v1.core_pb2 import Namespace, Node, Pod
 from podium.v1.meta_pb2 import DeleteOptions
@@ -113,7 +115,11 @@ class InstantKubelet:
             self._turn += 1
             node = name_required(pod.spec) or alive[self._turn % len(alive)]
             return [] if node in self.frozen else [Bind(meta.namespace, meta.name, meta.uid, node)]
+        if is_terminal(pod):
+            return []
         image = pod.spec.containers[0].image
+        if image.startswith("exit-"):
+            return [Mutate(key, lambda p: _end(p, int(image.removeprefix("exit-"))), "status")]
         ready = "crash" not in image and ("slow" not in image or self.released)
         if pod.status.phase == "Running" and (_is_ready(pod) or not ready):
             return []
@@ -122,6 +128,13 @@ class InstantKubelet:
 
 def _is_ready(pod: Pod) -> bool:
     return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
+
+
+def _end(pod: Pod, exit_code: int) -> None:
+    pod.status.phase = "Failed" if exit_code else "Succeeded"
+    ended = pod.status.container_statuses.add(name=pod.spec.containers[0].name).state.terminated
+    ended.exit_code = exit_code
+    ended.finished_at.CopyFrom(timestamp(SystemClock().now()))
 
 
 def _run(pod: Pod, ready: bool) -> None:

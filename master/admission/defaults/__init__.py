@@ -11,9 +11,9 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from master.admission.defaults import apps, core, pods, policy, storage
+from master.admission.defaults import apps, batch, core, pods, policy, storage
 from podium.objects.kinds import BY_MESSAGE
-from podium.v1 import apps_pb2, core_pb2, policy_pb2, storage_pb2
+from podium.v1 import apps_pb2, batch_pb2, core_pb2, policy_pb2, storage_pb2
 
 DEFAULT_NAMESPACE = "default"
 
@@ -24,6 +24,7 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     core_pb2.Event: core.event,
     core_pb2.Pod: pods.pod,
     policy_pb2.LimitRange: policy.limit_range,
+    batch_pb2.Job: batch.job,
     apps_pb2.ReplicaSet: apps.replica_set,
     apps_pb2.ReplicationController: apps.replication_controller,
     apps_pb2.Deployment: apps.deployment,

@@ -15,11 +15,23 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from master.admission.validation import apps, config, containers, core, meta, placement, pods, policy, storage, volumes
+from master.admission.validation import (
+    apps,
+    batch,
+    config,
+    containers,
+    core,
+    meta,
+    placement,
+    pods,
+    policy,
+    storage,
+    volumes,
+)
 from master.admission.validation.walk import Findings, Walk
 from podium.errors import Violation
 from podium.objects.kinds import kind_of
-from podium.v1 import apps_pb2, core_pb2, storage_pb2
+from podium.v1 import apps_pb2, batch_pb2, core_pb2, storage_pb2
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """Largest object that is stored, encoded."""
@@ -37,6 +49,7 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
     storage_pb2.StorageClass: storage.update_class,
     apps_pb2.DaemonSet: apps.update_daemon_set,
     apps_pb2.ControllerRevision: apps.update_controller_revision,
+    batch_pb2.Job: batch.update_job,
 }
 
 _RULES = (
@@ -48,6 +61,7 @@ _RULES = (
     pods,
     placement,
     apps,
+    batch,
     policy,
     storage,
 )

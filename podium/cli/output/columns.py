@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podium.cli.output.age import age
+from podium.cli.output.jobs import completions, job_word, lasted
 from podium.cli.output.pods import phase_word, restarts
 from podium.objects import storage
 from podium.objects.conditions import get_condition
@@ -186,6 +187,14 @@ _TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "ReplicaSet": _REPLICATED,
     "ReplicationController": _REPLICATED,
+    "Job": (
+        _NAME,
+        Column("STATUS", lambda o, _: job_word(o)),
+        Column("COMPLETIONS", lambda o, _: completions(o)),
+        Column("DURATION", lasted),
+        _AGE,
+        *_TEMPLATE,
+    ),
     "Namespace": (_NAME, Column("STATUS", lambda o, _: o.status.phase), _AGE),
     "Secret": (_NAME, Column("TYPE", lambda o, _: o.type), Column("DATA", lambda o, _: str(len(o.data))), _AGE),
     "ConfigMap": (_NAME, Column("DATA", lambda o, _: str(len(o.data) + len(o.binary_data))), _AGE),
