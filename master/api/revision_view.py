@@ -11,7 +11,7 @@ from podium.objects.diff import differences
 from podium.objects.history import REVISION_LABEL, before, equal_to, hash_of, in_order
 from podium.objects.pod import is_ready, is_terminating
 from podium.objects.revisions import CHANGE_CAUSE, CHANGED_BY
-from podium.v1.apps_pb2 import ControllerRevision, DaemonSet
+from podium.v1.apps_pb2 import ControllerRevision, DaemonSet, StatefulSet
 from podium.v1.core_pb2 import Event, Pod
 from podium.v1.rollouts_service_pb2 import PodProblem, RolloutRevision, RolloutStatus
 
@@ -33,7 +33,7 @@ def rollout_status(
     """How the rollout of a workload stands.
 
     Args:
-        obj: A DaemonSet.
+        obj: A DaemonSet or StatefulSet.
         revisions: Those that it controls.
         pods: Those that it controls.
         unhealthy: The newest probe failure of a pod, by the pod's uid.
@@ -104,7 +104,28 @@ def _daemon_progress(obj: DaemonSet) -> Progress:
     return Progress(waits, done, desired, updated, status.number_ready, available)
 
 
-_PROGRESS: dict[type[Any], Callable[[Any], Progress]] = {DaemonSet: _daemon_progress}
+def _stateful_progress(obj: StatefulSet) -> Progress:
+    status, desired = obj.status, obj.spec.replicas
+    rolling = obj.spec.update_strategy.rolling_update
+    due = max(0, desired - rolling.partition)
+    waits = ""
+    if status.updated_replicas < due:
+        waits = f"{status.updated_replicas} of {due} pods are of the new revision"
+        if obj.spec.update_strategy.type == "OnDelete":
+            waits += "; an old pod is replaced when it is deleted (OnDelete)"
+    elif status.available_replicas < desired:
+        waits = f"{status.available_replicas} of {desired} pods are available"
+    elif status.replicas > desired:
+        waits = f"{status.replicas - desired} pods are yet to end"
+    done = f'stateful set "{obj.metadata.name}" is rolled out: {desired} of {desired} pods available'
+    if rolling.partition and due < desired:
+        done = (
+            f"{due} of {desired} pods are updated, those from ordinal {obj.spec.ordinals.start + rolling.partition} on"
+        )
+    return Progress(waits, done, desired, status.updated_replicas, status.ready_replicas, status.available_replicas)
+
+
+_PROGRESS: dict[type[Any], Callable[[Any], Progress]] = {DaemonSet: _daemon_progress, StatefulSet: _stateful_progress}
 
 
 def _problems(current: ControllerRevision, pods: Iterable[Pod], unhealthy: Mapping[str, Event]) -> list[PodProblem]:

@@ -42,7 +42,7 @@ from podium.v1.rollouts_service_pb2 import (
     RolloutUndoRequest,
 )
 
-ROLLED = ("Deployment", "DaemonSet")
+ROLLED = ("Deployment", "DaemonSet", "StatefulSet")
 """Kinds that have rollouts."""
 
 LOOK_AGAIN = 1.0

@@ -15,6 +15,7 @@ from master.controllers.namespace import NamespaceController
 from master.controllers.node_lifecycle import NodeLifecycleController
 from master.controllers.pod_gc import PodGcController
 from master.controllers.replicaset import ReplicaSetController
+from master.controllers.statefulset import StatefulSetController
 from master.controllers.storage import StorageController
 from master.reconcile.protocol import Controller
 from podium.aio.clock import Clock
@@ -35,6 +36,7 @@ def build(
         DeploymentController(reader=reader, writer=writer, events=events, clock=clock),
         ReplicaSetController(ReplicaSet, reader=reader, writer=writer, events=events, clock=clock),
         ReplicaSetController(ReplicationController, reader=reader, writer=writer, events=events, clock=clock),
+        StatefulSetController(reader=reader, writer=writer, events=events, clock=clock),
         DaemonSetController(reader=reader, writer=writer, events=events, clock=clock),
         JobController(reader=reader, writer=writer, events=events, clock=clock),
         JobTtlController(reader=reader, writer=writer, clock=clock),

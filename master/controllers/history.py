@@ -10,7 +10,7 @@ told what it was made from.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,13 +49,13 @@ class HistoryPlan:
     drop: Sequence[ControllerRevision]
 
 
-def plan_history(owner: Any, revisions: Sequence[ControllerRevision], live: Collection[str]) -> HistoryPlan:
+def plan_history(owner: Any, revisions: Sequence[ControllerRevision], live: Set[str]) -> HistoryPlan:
     """Compare an owner's template with its revisions.
 
     Args:
         owner: A DaemonSet or StatefulSet.
         revisions: Those that it controls.
-        live: Hashes of revisions that pods are of.
+        live: Hashes or names of revisions that pods are of.
     """
     found = equal_to(data_of(owner.spec.template), revisions)
     newest = next_number(revisions)
@@ -84,9 +84,9 @@ def _authorship(owner: Any) -> dict[str, str]:
 
 
 def _outlived(
-    owner: Any, revisions: Iterable[ControllerRevision], current: ControllerRevision, live: Collection[str]
+    owner: Any, revisions: Iterable[ControllerRevision], current: ControllerRevision, live: Set[str]
 ) -> Sequence[ControllerRevision]:
-    idle = [r for r in in_order(revisions) if r is not current and hash_of(r) not in live]
+    idle = [r for r in in_order(revisions) if r is not current and live.isdisjoint((hash_of(r), r.metadata.name))]
     return idle[: max(0, len(idle) - owner.spec.revision_history_limit)]
 
 
@@ -105,7 +105,7 @@ class Histories:
         owned = self._reader.owned_by(ControllerRevision, owner.metadata.uid)
         return [r for r in owned if is_controlled_by(r, owner)]
 
-    async def settle(self, owner: Any, live: Collection[str]) -> ControllerRevision:
+    async def settle(self, owner: Any, live: Set[str]) -> ControllerRevision:
         """Bring the history in line with the owner's template; returns the revision of that template.
 
         Raises:

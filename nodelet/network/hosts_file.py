@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def name_itself(netns_path: str, address: str) -> None:
-    """Add `ADDRESS NAME` for the sandbox's host name, once. A sandbox that has no such file stays without. Blocks.
+def name_itself(netns_path: str, address: str, full_name: str = "") -> None:
+    """Add `ADDRESS [FULL-NAME] NAME` for the sandbox's host name, once; a sandbox without such a file is left. Blocks.
 
     Raises:
         OSError: The file can't be written.
@@ -19,7 +19,7 @@ def name_itself(netns_path: str, address: str) -> None:
     hosts, hostname = root / "etc/hosts", root / "etc/hostname"
     if not hosts.exists() or not hostname.exists():
         return
-    line = f"{address}\t{hostname.read_text().strip()}"
+    line = "\t".join(filter(None, (address, full_name, hostname.read_text().strip())))
     content = hosts.read_text()
     if line not in content.splitlines():
         with hosts.open("a") as file:

@@ -15,7 +15,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from nodelet.network import beside_docker, hosts_file, ipam, links, nft, record
 from nodelet.network.protocol import NetworkFault
-from nodelet.runtime.protocol import PodIdentity, PortMapping, Sandbox
+from nodelet.runtime.protocol import FULL_NAME, PodIdentity, PortMapping, Sandbox
 from podium.telemetry.log import get_logger
 
 log = get_logger(__name__)
@@ -87,7 +87,8 @@ class LinuxPodNetwork:
                 links.wire, uid=sandbox.pod.uid, netns=sandbox.netns_path, bridge=self._bridge, address=address,
                 prefix=ipaddress.ip_network(cidr).prefixlen, gateway=ipam.gateway_of(cidr),
             )  # fmt: skip
-            await asyncio.to_thread(hosts_file.name_itself, sandbox.netns_path, address)
+            full_name = sandbox.labels.get(FULL_NAME, "")
+            await asyncio.to_thread(hosts_file.name_itself, sandbox.netns_path, address, full_name)
         except (OSError, NetlinkError) as error:
             raise NetworkFault(f"the sandbox cannot be wired: {error}") from None
         async with self._lock:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nodelet.pods.blueprint import Blueprint, Unit
-from nodelet.runtime.protocol import ContainerSpec, Mount, PodIdentity, PortMapping, SandboxSpec
+from nodelet.runtime.protocol import FULL_NAME, ContainerSpec, Mount, PodIdentity, PortMapping, SandboxSpec
 from podium.objects.pod import BEST_EFFORT, CPU, GUARANTEED, MEMORY, amount, host_ports, qos_class
 from podium.v1.core_pb2 import Container, Pod, PodSecurityContext, PodSpec, SecurityContext
 
@@ -65,7 +65,14 @@ def sandbox_spec(pod: Pod, attempt: int, node: NodeFacts) -> SandboxSpec:
         dns_servers=servers,
         dns_searches=searches,
         dns_options=options,
+        labels={FULL_NAME: full_name(pod, node.cluster_domain)} if pod.spec.subdomain else {},
     )
+
+
+def full_name(pod: Pod, cluster_domain: str) -> str:
+    """The name that a pod with a subdomain has in the cluster's domain."""
+    meta, spec = pod.metadata, pod.spec
+    return f"{spec.hostname or meta.name}.{spec.subdomain}.{meta.namespace}.svc.{cluster_domain}"
 
 
 def port_mappings(spec: PodSpec) -> list[PortMapping]:

@@ -56,6 +56,10 @@ class PortMapping:
     host_ip: str = ""
 
 
+FULL_NAME = "podium.dev/full-name"
+"""Label of a sandbox: the pod's name in the cluster's domain, if it has one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
     """What a sandbox needs. Its network, unless the host's, is wired by the nodelet afterwards (`netns_path`)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from podium.errors import BadRequest
 from podium.objects.kinds import Kind, lookup
 
-ALL = ("pods", "replicationcontrollers", "replicasets", "deployments", "daemonsets")
+ALL = ("pods", "replicationcontrollers", "replicasets", "deployments", "statefulsets", "daemonsets")
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,8 @@ KINDS: tuple[Kind, ...] = (
          message=storage_pb2.StorageClass, namespaced=False, has_generation=False),
     Kind(name="DaemonSet", api_version="apps/v1", plural="daemonsets", short_names=("ds",),
          message=apps_pb2.DaemonSet, subresources=_STATUS),
+    Kind(name="StatefulSet", api_version="apps/v1", plural="statefulsets", short_names=("sts",),
+         message=apps_pb2.StatefulSet, subresources=frozenset({"status", "scale"})),
     Kind(name="ControllerRevision", api_version="apps/v1", plural="controllerrevisions",
          message=apps_pb2.ControllerRevision, has_generation=False),
     Kind(name="Job", api_version="batch/v1", plural="jobs", message=batch_pb2.Job, subresources=_STATUS),

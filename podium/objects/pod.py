@@ -54,6 +54,15 @@ def is_ready(pod: Pod) -> bool:
     return conditions.is_true(pod.status.conditions, READY)
 
 
+_ON_ITS_WAY = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+def is_failing(pod: Pod) -> bool:
+    """Whether a container cannot start, or crashes again and again: what it waits for is no ordinary step."""
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    return any(s.state.HasField("waiting") and s.state.waiting.reason not in _ON_ITS_WAY for s in statuses)
+
+
 def ready_since(pod: Pod) -> datetime.datetime | None:
     """When Ready became True, or None when it is not."""
     ready = conditions.get_condition(pod.status.conditions, READY)

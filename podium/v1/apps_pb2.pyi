@@ -546,6 +546,215 @@ class DaemonSetStatus(_message.Message):
 Global___DaemonSetStatus: _TypeAlias = DaemonSetStatus  # noqa: Y015
 
 @_typing.final
+class StatefulSet(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _meta_pb2.ObjectMeta: ...
+    @_builtins.property
+    def spec(self) -> Global___StatefulSetSpec: ...
+    @_builtins.property
+    def status(self) -> Global___StatefulSetStatus: ...
+    def __init__(
+        self,
+        *,
+        metadata: _meta_pb2.ObjectMeta | None = ...,
+        spec: Global___StatefulSetSpec | None = ...,
+        status: Global___StatefulSetStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatefulSet: _TypeAlias = StatefulSet  # noqa: Y015
+
+@_typing.final
+class StatefulSetSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    SELECTOR_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    POD_MANAGEMENT_POLICY_FIELD_NUMBER: _builtins.int
+    UPDATE_STRATEGY_FIELD_NUMBER: _builtins.int
+    REVISION_HISTORY_LIMIT_FIELD_NUMBER: _builtins.int
+    MIN_READY_SECONDS_FIELD_NUMBER: _builtins.int
+    ORDINALS_FIELD_NUMBER: _builtins.int
+    replicas: _builtins.int
+    service_name: _builtins.str
+    """The pods' subdomain. Default none."""
+    pod_management_policy: _builtins.str
+    revision_history_limit: _builtins.int
+    """Old revisions (ControllerRevisions) that are kept to return to, default 10."""
+    min_ready_seconds: _builtins.int
+    @_builtins.property
+    def selector(self) -> _meta_pb2.LabelSelector: ...
+    @_builtins.property
+    def template(self) -> _core_pb2.PodTemplateSpec: ...
+    @_builtins.property
+    def update_strategy(self) -> Global___StatefulSetUpdateStrategy: ...
+    @_builtins.property
+    def ordinals(self) -> Global___StatefulSetOrdinals: ...
+    def __init__(
+        self,
+        *,
+        replicas: _builtins.int | None = ...,
+        selector: _meta_pb2.LabelSelector | None = ...,
+        template: _core_pb2.PodTemplateSpec | None = ...,
+        service_name: _builtins.str = ...,
+        pod_management_policy: _builtins.str = ...,
+        update_strategy: Global___StatefulSetUpdateStrategy | None = ...,
+        revision_history_limit: _builtins.int | None = ...,
+        min_ready_seconds: _builtins.int = ...,
+        ordinals: Global___StatefulSetOrdinals | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "ordinals", b"ordinals", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "min_ready_seconds", b"min_ready_seconds", "ordinals", b"ordinals", "pod_management_policy", b"pod_management_policy", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "service_name", b"service_name", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
+    _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
+    _WhichOneofReturnType__revision_history_limit: _TypeAlias = _typing.Literal["revision_history_limit"]  # noqa: Y015
+    _WhichOneofArgType__revision_history_limit: _TypeAlias = _typing.Literal["_revision_history_limit", b"_revision_history_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision_history_limit) -> _WhichOneofReturnType__revision_history_limit | None: ...
+
+Global___StatefulSetSpec: _TypeAlias = StatefulSetSpec  # noqa: Y015
+
+@_typing.final
+class StatefulSetUpdateStrategy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    ROLLING_UPDATE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    @_builtins.property
+    def rolling_update(self) -> Global___RollingUpdateStatefulSetStrategy: ...
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        rolling_update: Global___RollingUpdateStatefulSetStrategy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rolling_update", b"rolling_update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rolling_update", b"rolling_update", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatefulSetUpdateStrategy: _TypeAlias = StatefulSetUpdateStrategy  # noqa: Y015
+
+@_typing.final
+class RollingUpdateStatefulSetStrategy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITION_FIELD_NUMBER: _builtins.int
+    MAX_UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    partition: _builtins.int
+    """So many pods, those with the lowest ordinals, stay at (or are made again of) the revision before; default 0."""
+    @_builtins.property
+    def max_unavailable(self) -> _meta_pb2.IntOrString:
+        """Pods that may be unavailable for the sake of the update, default 1. A percentage of the replicas rounds down."""
+
+    def __init__(
+        self,
+        *,
+        partition: _builtins.int | None = ...,
+        max_unavailable: _meta_pb2.IntOrString | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_partition", b"_partition", "max_unavailable", b"max_unavailable", "partition", b"partition"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_partition", b"_partition", "max_unavailable", b"max_unavailable", "partition", b"partition"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__partition: _TypeAlias = _typing.Literal["partition"]  # noqa: Y015
+    _WhichOneofArgType__partition: _TypeAlias = _typing.Literal["_partition", b"_partition"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition) -> _WhichOneofReturnType__partition | None: ...
+
+Global___RollingUpdateStatefulSetStrategy: _TypeAlias = RollingUpdateStatefulSetStrategy  # noqa: Y015
+
+@_typing.final
+class StatefulSetOrdinals(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    start: _builtins.int
+    """Number of the first pod, default 0."""
+    def __init__(
+        self,
+        *,
+        start: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatefulSetOrdinals: _TypeAlias = StatefulSetOrdinals  # noqa: Y015
+
+@_typing.final
+class StatefulSetStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBSERVED_GENERATION_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    READY_REPLICAS_FIELD_NUMBER: _builtins.int
+    CURRENT_REPLICAS_FIELD_NUMBER: _builtins.int
+    UPDATED_REPLICAS_FIELD_NUMBER: _builtins.int
+    CURRENT_REVISION_FIELD_NUMBER: _builtins.int
+    UPDATE_REVISION_FIELD_NUMBER: _builtins.int
+    COLLISION_COUNT_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    AVAILABLE_REPLICAS_FIELD_NUMBER: _builtins.int
+    observed_generation: _builtins.int
+    replicas: _builtins.int
+    ready_replicas: _builtins.int
+    current_replicas: _builtins.int
+    """Pods of `currentRevision`."""
+    updated_replicas: _builtins.int
+    """Pods of `updateRevision`."""
+    current_revision: _builtins.str
+    """The ControllerRevision that all pods were of last."""
+    update_revision: _builtins.str
+    """The ControllerRevision of the newest template."""
+    collision_count: _builtins.int
+    """Counts hash collisions of ControllerRevision names."""
+    available_replicas: _builtins.int
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_meta_pb2.Condition]: ...
+    def __init__(
+        self,
+        *,
+        observed_generation: _builtins.int = ...,
+        replicas: _builtins.int = ...,
+        ready_replicas: _builtins.int = ...,
+        current_replicas: _builtins.int = ...,
+        updated_replicas: _builtins.int = ...,
+        current_revision: _builtins.str = ...,
+        update_revision: _builtins.str = ...,
+        collision_count: _builtins.int | None = ...,
+        conditions: _abc.Iterable[_meta_pb2.Condition] | None = ...,
+        available_replicas: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "collision_count", b"collision_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "available_replicas", b"available_replicas", "collision_count", b"collision_count", "conditions", b"conditions", "current_replicas", b"current_replicas", "current_revision", b"current_revision", "observed_generation", b"observed_generation", "ready_replicas", b"ready_replicas", "replicas", b"replicas", "update_revision", b"update_revision", "updated_replicas", b"updated_replicas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__collision_count: _TypeAlias = _typing.Literal["collision_count"]  # noqa: Y015
+    _WhichOneofArgType__collision_count: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__collision_count) -> _WhichOneofReturnType__collision_count | None: ...
+
+Global___StatefulSetStatus: _TypeAlias = StatefulSetStatus  # noqa: Y015
+
+@_typing.final
 class ControllerRevision(_message.Message):
     """A revision of a DaemonSet or StatefulSet: the pod template that it had. Immutable but for its number."""
 

@@ -442,6 +442,7 @@ class PodSpec(_message.Message):
     SECURITY_CONTEXT_FIELD_NUMBER: _builtins.int
     IMAGE_PULL_SECRETS_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
+    SUBDOMAIN_FIELD_NUMBER: _builtins.int
     AFFINITY_FIELD_NUMBER: _builtins.int
     TOLERATIONS_FIELD_NUMBER: _builtins.int
     PRIORITY_CLASS_NAME_FIELD_NUMBER: _builtins.int
@@ -457,6 +458,8 @@ class PodSpec(_message.Message):
     node_name: _builtins.str
     host_network: _builtins.bool
     hostname: _builtins.str
+    subdomain: _builtins.str
+    """The pod's full name is HOSTNAME.SUBDOMAIN.NAMESPACE.svc.CLUSTER-DOMAIN; its own /etc/hosts has it."""
     priority_class_name: _builtins.str
     """`system-cluster-critical` or `system-node-critical`; sets priority."""
     priority: _builtins.int
@@ -504,6 +507,7 @@ class PodSpec(_message.Message):
         security_context: Global___PodSecurityContext | None = ...,
         image_pull_secrets: _abc.Iterable[Global___LocalObjectReference] | None = ...,
         hostname: _builtins.str = ...,
+        subdomain: _builtins.str = ...,
         affinity: Global___Affinity | None = ...,
         tolerations: _abc.Iterable[Global___Toleration] | None = ...,
         priority_class_name: _builtins.str = ...,
@@ -516,7 +520,7 @@ class PodSpec(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline_seconds", b"_active_deadline_seconds", "_priority", b"_priority", "_termination_grace_period_seconds", b"_termination_grace_period_seconds", "active_deadline_seconds", b"active_deadline_seconds", "affinity", b"affinity", "crash_loop_back_off", b"crash_loop_back_off", "dns_config", b"dns_config", "priority", b"priority", "security_context", b"security_context", "termination_grace_period_seconds", b"termination_grace_period_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline_seconds", b"_active_deadline_seconds", "_priority", b"_priority", "_termination_grace_period_seconds", b"_termination_grace_period_seconds", "active_deadline_seconds", b"active_deadline_seconds", "affinity", b"affinity", "containers", b"containers", "crash_loop_back_off", b"crash_loop_back_off", "dns_config", b"dns_config", "dns_policy", b"dns_policy", "host_network", b"host_network", "hostname", b"hostname", "image_pull_secrets", b"image_pull_secrets", "init_containers", b"init_containers", "node_name", b"node_name", "node_selector", b"node_selector", "preemption_policy", b"preemption_policy", "priority", b"priority", "priority_class_name", b"priority_class_name", "restart_policy", b"restart_policy", "scheduling_gates", b"scheduling_gates", "security_context", b"security_context", "termination_grace_period_seconds", b"termination_grace_period_seconds", "tolerations", b"tolerations", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline_seconds", b"_active_deadline_seconds", "_priority", b"_priority", "_termination_grace_period_seconds", b"_termination_grace_period_seconds", "active_deadline_seconds", b"active_deadline_seconds", "affinity", b"affinity", "containers", b"containers", "crash_loop_back_off", b"crash_loop_back_off", "dns_config", b"dns_config", "dns_policy", b"dns_policy", "host_network", b"host_network", "hostname", b"hostname", "image_pull_secrets", b"image_pull_secrets", "init_containers", b"init_containers", "node_name", b"node_name", "node_selector", b"node_selector", "preemption_policy", b"preemption_policy", "priority", b"priority", "priority_class_name", b"priority_class_name", "restart_policy", b"restart_policy", "scheduling_gates", b"scheduling_gates", "security_context", b"security_context", "subdomain", b"subdomain", "termination_grace_period_seconds", b"termination_grace_period_seconds", "tolerations", b"tolerations", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active_deadline_seconds: _TypeAlias = _typing.Literal["active_deadline_seconds"]  # noqa: Y015
     _WhichOneofArgType__active_deadline_seconds: _TypeAlias = _typing.Literal["_active_deadline_seconds", b"_active_deadline_seconds"]  # noqa: Y015

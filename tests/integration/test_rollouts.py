@@ -15,7 +15,7 @@ from master.auth.ca import CertificateAuthority
 from podium.aio.clock import SystemClock
 from podium.errors import BadRequest, Conflict, Forbidden, NotFound
 from podium.objects.revisions import RESTARTED_AT, REVISION
-from podium.v1.apps_pb2 import DaemonSet, Deployment
+from podium.v1.apps_pb2 import DaemonSet, Deployment, StatefulSet
 from podium.v1.objects_service_pb2 import ObjectKey, ObjectResponse
 from podium.v1.rollouts_service_pb2 import (
     RolloutHistoryRequest,
@@ -26,7 +26,7 @@ from podium.v1.rollouts_service_pb2 import (
 )
 from tests.support.control_plane import ME, ControlPlane, control_plane
 from tests.support.waiting import until
-from tests.support.workloads import daemon_set, deployment
+from tests.support.workloads import daemon_set, deployment, stateful_set
 
 KEY = ObjectKey(kind="Deployment", namespace="default", name="web")
 
@@ -176,7 +176,28 @@ async def test_a_daemon_set_is_followed_told_undone_and_restarted(plane: Control
         await rollouts.Pause(RolloutRequest(key=key), ada)
 
 
-def _break(obj: DaemonSet) -> None:
+async def test_a_stateful_set_is_followed_undone_and_restarted(plane: ControlPlane, ada: _Caller) -> None:
+    rollouts, key = _rollouts(plane), ObjectKey(kind="sts", namespace="default", name="db")
+    await plane.writer.create(stateful_set(), by=ME)
+
+    async def told() -> RolloutStatus:
+        return [s async for s in rollouts.Status(RolloutStatusRequest(key=key, watch=True), ada)][-1]
+
+    assert (await told()).phase == RolloutStatus.COMPLETE
+    await plane.writer.mutate(StatefulSet, "default", "db", _break, by=ME)
+    async with aclosing(rollouts.Status(RolloutStatusRequest(key=key, watch=True), ada)) as statuses:
+        stuck = [s async for s in _until_problem(statuses)][-1]
+    assert (stuck.revision, stuck.problems[0].pod) == (2, "db-2")
+    await rollouts.Undo(RolloutUndoRequest(key=key), ada)
+    last = await told()
+    assert (last.phase, last.revision, last.available) == (RolloutStatus.COMPLETE, 3, 3)
+    before = {p.metadata.uid for p in plane.pods()}
+    await rollouts.Restart(RolloutRequest(key=key), ada)
+    assert (await told()).revision == 4
+    assert len(before - {p.metadata.uid for p in plane.pods()}) == 3
+
+
+def _break(obj: DaemonSet | StatefulSet) -> None:
     obj.spec.template.spec.containers[0].image = "crash"
 
 

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from podium.objects.kinds import Key
+from master.access.protocol import ChangeType
+from master.access.subresources import scale_of
+from master.access.writes import Rescale
+from podium.objects.kinds import Key, key_of
 from podium.objects.pod import is_ready
-from podium.v1.apps_pb2 import ControllerRevision, DaemonSet, ReplicationController
+from podium.v1.apps_pb2 import ControllerRevision, DaemonSet, ReplicationController, Scale, StatefulSet
 from podium.v1.core_pb2 import Event, Node, Pod, Taint
 from podium.v1.meta_pb2 import DeleteOptions
 from tests.support.control_plane import ME, ControlPlane, control_plane
 from tests.support.waiting import until
-from tests.support.workloads import daemon_set, node, pod, replica_set, replication_controller
+from tests.support.workloads import daemon_set, node, pod, replica_set, replication_controller, stateful_set
 
 
 @pytest.fixture
@@ -152,3 +155,115 @@ async def test_its_pods_go_with_a_daemon_set(plane: ControlPlane) -> None:
     await until(lambda: _is_out(plane, 3))
     await plane.writer.delete(Key("DaemonSet", "default", "agent"), by=ME)
     await until(lambda: not plane.reader.list(Pod) and not plane.reader.list(ControllerRevision))
+
+
+# ---------------------------------------------------------------- StatefulSet
+
+
+def _stateful(plane: ControlPlane, name: str = "db") -> StatefulSet:
+    found = plane.reader.get(StatefulSet, "default", name)
+    assert found is not None
+    return found
+
+
+def _has(plane: ControlPlane, *names: str) -> bool:
+    """Whether exactly these pods exist and are available, and the status says so."""
+    made = _stateful(plane)
+    status = made.status
+    return (
+        status.observed_generation == made.metadata.generation
+        and status.replicas == status.available_replicas == len(names)
+        and [p.metadata.name for p in plane.reader.list(Pod, "default")] == sorted(names)
+    )
+
+
+def _is_updated(plane: ControlPlane) -> bool:
+    status = _stateful(plane).status
+    return status.current_revision == status.update_revision and status.updated_replicas == status.replicas
+
+
+async def test_a_stateful_set_grows_and_shrinks_in_order(plane: ControlPlane) -> None:
+    born: list[str] = []
+    async with plane.reader.subscribe(Pod, StatefulSet) as changes, asyncio.timeout(10):
+        await plane.writer.create(stateful_set(replicas=3), by=ME)
+        async for batch in changes:
+            born += [c.new.metadata.name for c in batch if isinstance(c.new, Pod) and c.type is ChangeType.ADDED]
+            assert sum(not is_ready(p) for p in plane.pods()) <= 1
+            if plane.reader.list(StatefulSet) and _has(plane, "db-0", "db-1", "db-2"):
+                break
+    assert born == ["db-0", "db-1", "db-2"]
+    (first, *_) = plane.pods()
+    assert (first.spec.hostname, first.spec.subdomain) == ("db-0", "dbs")
+    await plane.writer.mutate(StatefulSet, "default", "db", lambda s: _scale(s, 1), by=ME)
+    await until(lambda: _has(plane, "db-0"))
+
+
+def _scale(obj: StatefulSet, replicas: int) -> None:
+    obj.spec.replicas = replicas
+
+
+async def test_a_lost_pod_comes_back_under_its_name_once_the_old_one_has_ended(plane: ControlPlane) -> None:
+    await plane.writer.create(stateful_set(replicas=2, parallel=True), by=ME)
+    await until(lambda: _has(plane, "db-0", "db-1"))
+    victim = plane.reader.get(Pod, "default", "db-1")
+    assert victim is not None
+    plane.kubelet.frozen.add(victim.spec.node_name)
+    await plane.writer.delete(key_of(victim), by=ME)
+    await until(lambda: plane.runtime.idle)
+    there = plane.reader.get(Pod, "default", "db-1")
+    assert there is not None
+    assert there.metadata.uid == victim.metadata.uid
+    plane.kubelet.frozen.clear()
+    await plane.kubelet.nudge()
+    await until(lambda: _uid(plane, "db-1") not in ("", victim.metadata.uid) and _has(plane, "db-0", "db-1"))
+
+
+def _uid(plane: ControlPlane, name: str) -> str:
+    found = plane.reader.get(Pod, "default", name)
+    return found.metadata.uid if found is not None else ""
+
+
+async def test_a_stateful_set_rolls_from_the_top_to_its_partition_and_on(plane: ControlPlane) -> None:
+    await plane.writer.create(stateful_set(replicas=3, partition=1), by=ME)
+    await until(lambda: _has(plane, "db-0", "db-1", "db-2") and _is_updated(plane))
+    await _set_image(plane, StatefulSet, "db", "busybox:2")
+    await until(lambda: _has(plane, "db-0", "db-1", "db-2") and _stateful(plane).status.updated_replicas == 2)
+    assert [p.metadata.name for p in plane.pods("busybox")] == ["db-0"]
+    (before,) = plane.pods("busybox")
+    await plane.writer.delete(key_of(before), by=ME)
+    await until(lambda: _uid(plane, "db-0") not in ("", before.metadata.uid) and _has(plane, "db-0", "db-1", "db-2"))
+    assert [p.metadata.name for p in plane.pods("busybox")] == ["db-0"], "made again of the revision before"
+
+    def release(obj: StatefulSet) -> None:
+        obj.spec.update_strategy.rolling_update.partition = 0
+
+    await plane.writer.mutate(StatefulSet, "default", "db", release, by=ME)
+    await until(lambda: _is_updated(plane) and len(plane.pods("busybox:2")) == 3)
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_a_broken_template_is_taken_back_without_help(plane: ControlPlane, parallel: bool) -> None:
+    await plane.writer.create(stateful_set(replicas=3, parallel=parallel), by=ME)
+    await until(lambda: _has(plane, "db-0", "db-1", "db-2") and _is_updated(plane))
+    await _set_image(plane, StatefulSet, "db", "crash")
+    await until(lambda: [p.metadata.name for p in plane.pods("crash")] == ["db-2"] and plane.runtime.idle)
+    assert len(plane.pods("busybox")) == 2
+    await _set_image(plane, StatefulSet, "db", "busybox")
+    await until(lambda: _has(plane, "db-0", "db-1", "db-2") and len(plane.pods("busybox")) == 3)
+
+
+async def test_a_template_that_never_worked_is_mended_by_the_next(plane: ControlPlane) -> None:
+    await plane.writer.create(stateful_set(replicas=2, image="crash"), by=ME)
+    await until(lambda: [p.metadata.name for p in plane.pods("crash")] == ["db-0"] and plane.runtime.idle)
+    await _set_image(plane, StatefulSet, "db", "busybox")
+    await until(lambda: _has(plane, "db-0", "db-1") and _is_updated(plane))
+
+
+async def test_a_stateful_set_is_scaled_by_its_sub_resource(plane: ControlPlane) -> None:
+    await plane.writer.create(stateful_set(replicas=1), by=ME)
+    await until(lambda: _has(plane, "db-0"))
+    scale = Scale()
+    scale.spec.replicas = 2
+    await plane.writer.write(Rescale(key=Key("StatefulSet", "default", "db"), scale=scale), by=ME)
+    await until(lambda: _has(plane, "db-0", "db-1"))
+    assert scale_of(_stateful(plane)).status.selector == "app=web"

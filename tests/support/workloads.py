@@ -11,7 +11,7 @@ from podium.objects.meta import timestamp
 from podium.objects.owners import owner_reference
 from podium.objects.revisions import REVISION
 from podium.objects.template import HASH_LABEL
-from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController
+from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
 from podium.v1.core_pb2 import ContainerStatus, Node, Pod, Taint, Toleration
 from podium.v1.meta_pb2 import Condition
 
@@ -154,6 +154,36 @@ def daemon_set(
     if not on_delete:
         made.spec.update_strategy.rolling_update.max_unavailable.int_value = unavailable
         made.spec.update_strategy.rolling_update.max_surge.int_value = surge
+    return made
+
+
+def stateful_set(
+    name: str = "db",
+    *,
+    replicas: int = 3,
+    image: str = "busybox",
+    parallel: bool = False,
+    partition: int = 0,
+    unavailable: int = 1,
+    start: int = 0,
+    on_delete: bool = False,
+) -> StatefulSet:
+    """A StatefulSet of `app=web` with its defaults written out."""
+    made = StatefulSet()
+    made.metadata.name, made.metadata.namespace, made.metadata.uid = name, "default", uid()
+    made.metadata.generation = 1
+    made.spec.replicas = replicas
+    made.spec.selector.match_labels["app"] = "web"
+    made.spec.template.metadata.labels["app"] = "web"
+    made.spec.template.spec.containers.add(name="c", image=image)
+    made.spec.service_name = "dbs"
+    made.spec.pod_management_policy = "Parallel" if parallel else "OrderedReady"
+    made.spec.revision_history_limit = 10
+    made.spec.ordinals.start = start
+    made.spec.update_strategy.type = "OnDelete" if on_delete else "RollingUpdate"
+    if not on_delete:
+        made.spec.update_strategy.rolling_update.partition = partition
+        made.spec.update_strategy.rolling_update.max_unavailable.int_value = unavailable
     return made
 
 

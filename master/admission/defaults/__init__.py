@@ -32,6 +32,7 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     storage_pb2.PersistentVolumeClaim: storage.claim,
     storage_pb2.StorageClass: storage.storage_class,
     apps_pb2.DaemonSet: apps.daemon_set,
+    apps_pb2.StatefulSet: apps.stateful_set,
 }
 
 

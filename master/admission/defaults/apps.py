@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from master.admission.defaults.pods import pod_spec
-from podium.v1.apps_pb2 import DaemonSet, Deployment, DeploymentStrategy, ReplicaSet, ReplicationController
+from podium.v1.apps_pb2 import DaemonSet, Deployment, DeploymentStrategy, ReplicaSet, ReplicationController, StatefulSet
 
 _REPLICAS = 1
 _REVISION_HISTORY_LIMIT = 10
@@ -57,6 +57,23 @@ def daemon_set(obj: DaemonSet) -> None:
             rolling.max_unavailable.int_value = 1
         if not rolling.HasField("max_surge"):
             rolling.max_surge.int_value = 0
+    pod_spec(spec.template.spec)
+
+
+def stateful_set(obj: StatefulSet) -> None:
+    """One replica, pods in order, rolled over one at a time, ten old revisions kept."""
+    spec = obj.spec
+    if not spec.HasField("replicas"):
+        spec.replicas = _REPLICAS
+    if not spec.pod_management_policy:
+        spec.pod_management_policy = "OrderedReady"
+    if not spec.HasField("revision_history_limit"):
+        spec.revision_history_limit = _REVISION_HISTORY_LIMIT
+    if not spec.update_strategy.type:
+        spec.update_strategy.type = "RollingUpdate"
+    rolling = spec.update_strategy.rolling_update
+    if spec.update_strategy.type == "RollingUpdate" and not rolling.HasField("partition"):
+        rolling.partition = 0
     pod_spec(spec.template.spec)
 
 

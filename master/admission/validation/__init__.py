@@ -48,6 +48,7 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
     storage_pb2.PersistentVolumeClaim: storage.update_claim,
     storage_pb2.StorageClass: storage.update_class,
     apps_pb2.DaemonSet: apps.update_daemon_set,
+    apps_pb2.StatefulSet: apps.update_stateful_set,
     apps_pb2.ControllerRevision: apps.update_controller_revision,
     batch_pb2.Job: batch.update_job,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from master.admission.validation import meta, names
-from master.admission.validation.walk import FieldRule, Findings, MessageRule, between
+from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax
 from podium.errors import BadRequest, Violation
 from podium.objects.selectors import Selector, from_label_selector, from_labels
 from podium.v1.apps_pb2 import (
@@ -21,6 +21,11 @@ from podium.v1.apps_pb2 import (
     ReplicationControllerSpec,
     RollingUpdateDaemonSet,
     RollingUpdateDeployment,
+    RollingUpdateStatefulSetStrategy,
+    StatefulSet,
+    StatefulSetOrdinals,
+    StatefulSetSpec,
+    StatefulSetUpdateStrategy,
 )
 from podium.v1.core_pb2 import PodTemplateSpec
 from podium.v1.meta_pb2 import IntOrString, LabelSelector
@@ -82,6 +87,33 @@ def update_daemon_set(new: DaemonSet, old: DaemonSet, findings: Findings) -> Non
     _same_selector(new.spec.selector, old.spec.selector, findings)
 
 
+_LONGEST_STATEFUL_NAME = 52
+"""The name of a revision is a label of its pods: eleven characters more."""
+_SETTLED = ("selector", "service_name", "pod_management_policy")
+
+
+def _stateful_set(obj: StatefulSet, path: str, findings: Findings) -> None:
+    name = obj.metadata.name
+    problem = names.dns_label(name)
+    if not problem and len(name) > _LONGEST_STATEFUL_NAME:
+        problem = f"must be at most {_LONGEST_STATEFUL_NAME} characters"
+    if name and problem:
+        findings.append(Violation(f"{path}.metadata.name", f'"{name}" {problem}', "it begins its pods' host names"))
+
+
+def _stateful_set_spec(spec: StatefulSetSpec, path: str, findings: Findings) -> None:
+    if spec.HasField("selector") and spec.HasField("template"):
+        _workload(_selector(spec.selector), spec.template, path, findings)
+
+
+def update_stateful_set(new: StatefulSet, old: StatefulSet, findings: Findings) -> None:
+    """What gives pods their identity stays."""
+    for name in _SETTLED:
+        if getattr(new.spec, name) != getattr(old.spec, name):
+            json = StatefulSetSpec.DESCRIPTOR.fields_by_name[name].json_name
+            findings.append(Violation(f".spec.{json}", "is immutable", "delete the object and create it anew"))
+
+
 def update_controller_revision(new: ControllerRevision, old: ControllerRevision, findings: Findings) -> None:
     """Only the number changes."""
     if new.data != old.data:
@@ -133,6 +165,16 @@ def _rolling_daemons(rolling: RollingUpdateDaemonSet, path: str, findings: Findi
         findings.append(Violation(f"{path}.maxSurge", f"must be 0 when maxUnavailable is {unavailable}", hint))
 
 
+def _stateful_strategy(strategy: StatefulSetUpdateStrategy, path: str, findings: Findings) -> None:
+    if strategy.type == "OnDelete" and strategy.HasField("rolling_update"):
+        findings.append(Violation(f"{path}.rollingUpdate", 'must not be set when type is "OnDelete"'))
+
+
+def _rolling_stateful(rolling: RollingUpdateStatefulSetStrategy, path: str, findings: Findings) -> None:
+    if rolling.HasField("max_unavailable") and _share(rolling.max_unavailable, f"{path}.maxUnavailable", findings) == 0:
+        findings.append(Violation(f"{path}.maxUnavailable", "must not be 0: nothing could move"))
+
+
 def _share(value: IntOrString, path: str, findings: Findings) -> int | None:
     """A number, or a percentage of at most 100; None when it is neither."""
     found = _amount(value, path, findings)
@@ -162,6 +204,10 @@ MESSAGES: dict[type[Message], MessageRule] = {
     DaemonSetSpec: _daemon_set,
     DaemonSetUpdateStrategy: _daemon_strategy,
     RollingUpdateDaemonSet: _rolling_daemons,
+    StatefulSet: _stateful_set,
+    StatefulSetSpec: _stateful_set_spec,
+    StatefulSetUpdateStrategy: _stateful_strategy,
+    RollingUpdateStatefulSetStrategy: _rolling_stateful,
     DeploymentStrategy: _strategy,
     RollingUpdateDeployment: _rolling_update,
 }
@@ -175,6 +221,12 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (DaemonSetSpec, "min_ready_seconds"): between(0),
     (DaemonSetSpec, "revision_history_limit"): between(0),
     (ControllerRevision, "revision"): between(0),
+    (StatefulSetSpec, "replicas"): between(0),
+    (StatefulSetSpec, "min_ready_seconds"): between(0),
+    (StatefulSetSpec, "revision_history_limit"): between(0),
+    (StatefulSetSpec, "service_name"): by_syntax(names.dns_label),
+    (StatefulSetOrdinals, "start"): between(0),
+    (RollingUpdateStatefulSetStrategy, "partition"): between(0),
     (DeploymentSpec, "replicas"): between(0),
     (DeploymentSpec, "min_ready_seconds"): between(0),
     (DeploymentSpec, "revision_history_limit"): between(0),

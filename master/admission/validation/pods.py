@@ -263,6 +263,7 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (PodSpec, "node_selector"): labels,
     (PodSpec, "node_name"): by_syntax(names.dns_subdomain),
     (PodSpec, "hostname"): by_syntax(names.dns_label),
+    (PodSpec, "subdomain"): by_syntax(names.dns_label),
     (PodSpec, "termination_grace_period_seconds"): between(0),
     (PodSpec, "active_deadline_seconds"): between(1, 2**31 - 1),
     (PodDNSConfig, "nameservers"): each_by_syntax(names.ip_address),

@@ -25,7 +25,7 @@ from podium.objects.pod import is_ready
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_ROLLED_OUT = ("Deployment", "DaemonSet")
+_ROLLED_OUT = ("Deployment", "DaemonSet", "StatefulSet")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from podium.cli.describe import batch, pods, policy
 from podium.cli.describe.page import Page, conditions, header
 from podium.objects.kinds import kind_of
 from podium.objects.selectors import workload_selector
-from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController
+from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
 from podium.v1.core_pb2 import Namespace, Node, Secret
 
 Describer = Callable[[Page, Any, datetime.datetime], None]
@@ -72,6 +72,30 @@ def _daemonset(page: Page, obj: DaemonSet, now: datetime.datetime) -> None:
     conditions(page, status.conditions, now)
 
 
+def _statefulset(page: Page, obj: StatefulSet, now: datetime.datetime) -> None:
+    header(page, obj)
+    status, strategy = obj.status, obj.spec.update_strategy
+    page.field("Selector", workload_selector(obj))
+    page.field(
+        "Replicas",
+        f"{obj.spec.replicas} desired | {status.replicas} total | {status.updated_replicas} updated | "
+        f"{status.available_replicas} available",
+    )
+    page.field("Ordinals", f"from {obj.spec.ordinals.start}" if obj.spec.ordinals.start else "")
+    page.field("Subdomain", obj.spec.service_name)
+    page.field("Pod Management", obj.spec.pod_management_policy)
+    page.field("Strategy", strategy.type)
+    if strategy.HasField("rolling_update"):
+        update = strategy.rolling_update
+        most = _amount(update.max_unavailable) if update.HasField("max_unavailable") else "1"
+        page.field("RollingUpdate", f"partition {update.partition}, {most} max unavailable")
+    page.field("MinReadySeconds", obj.spec.min_ready_seconds)
+    page.field("Current Revision", status.current_revision)
+    page.field("Update Revision", status.update_revision)
+    pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
+    conditions(page, status.conditions, now)
+
+
 def _node(page: Page, obj: Node, now: datetime.datetime) -> None:
     header(page, obj)
     page.field("Taints", "\n".join(f"{t.key}{'=' + t.value if t.value else ''}:{t.effect}" for t in obj.spec.taints))
@@ -123,6 +147,7 @@ _DESCRIBERS: dict[str, Describer] = {
     "Pod": pods.describe,
     "Deployment": _deployment,
     "DaemonSet": _daemonset,
+    "StatefulSet": _statefulset,
     "ReplicaSet": _replicated,
     "ReplicationController": _replicated,
     "Job": batch.job,

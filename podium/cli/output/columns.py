@@ -179,6 +179,12 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         _AGE,
         *_TEMPLATE,
     ),
+    "StatefulSet": (
+        _NAME,
+        Column("READY", lambda o, _: f"{o.status.ready_replicas}/{o.spec.replicas}"),
+        _AGE,
+        *_TEMPLATE,
+    ),
     "ControllerRevision": (
         _NAME,
         Column("CONTROLLER", _controller),

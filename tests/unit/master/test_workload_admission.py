@@ -118,6 +118,53 @@ def test_a_daemon_sets_selector_stays() -> None:
     assert "is immutable" in refusals(daemon_set(**other), daemon_set())["spec.selector"]
 
 
+# ---------------------------------------------------------------- StatefulSet
+
+
+def stateful_set(**spec: Any) -> Any:
+    return workload("StatefulSet", **({"selector": {"matchLabels": LABELS}} | spec))
+
+
+def test_a_stateful_set_goes_in_order() -> None:
+    made = stateful_set()
+    strategy = made.spec.update_strategy
+    assert (made.spec.replicas, made.spec.pod_management_policy) == (1, "OrderedReady")
+    assert (strategy.type, strategy.rolling_update.HasField("partition")) == ("RollingUpdate", True)
+    assert made.spec.revision_history_limit == 10
+    assert refusals(made) == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "words"),
+    [
+        ({"selector": None}, "spec.selector", "is required"),
+        ({"template": template(restartPolicy="OnFailure")}, "spec.template.spec.restartPolicy", 'must be "Always"'),
+        ({"replicas": -1}, "spec.replicas", "at least 0"),
+        ({"serviceName": "A b"}, "spec.serviceName", "must be lower-case"),
+        ({"podManagementPolicy": "Random"}, "spec.podManagementPolicy", "OrderedReady"),
+        ({"ordinals": {"start": -1}}, "spec.ordinals.start", "at least 0"),
+        ({"updateStrategy": {"type": "OnDelete", "rollingUpdate": {}}}, "spec.updateStrategy.rollingUpdate", "must"),
+        (rolling(partition=-1), "spec.updateStrategy.rollingUpdate.partition", "at least 0"),
+        (rolling(maxUnavailable=0), "spec.updateStrategy.rollingUpdate.maxUnavailable", "must not be 0"),
+        (rolling(maxUnavailable="200%"), "spec.updateStrategy.rollingUpdate.maxUnavailable", "at most 100%"),
+    ],
+)
+def test_stateful_sets_that_are_refused(spec: dict[str, Any], field: str, words: str) -> None:
+    assert words in refusals(stateful_set(**spec))[field]
+
+
+@pytest.mark.parametrize("name", ["a.b", "x" * 53])
+def test_a_stateful_sets_name_begins_host_names(name: str) -> None:
+    made = stateful_set()
+    made.metadata.name = name
+    assert list(refusals(made)) == ["metadata.name"]
+
+
+def test_what_gives_pods_their_identity_stays() -> None:
+    new = stateful_set(serviceName="other", podManagementPolicy="Parallel", replicas=5, minReadySeconds=3)
+    assert sorted(refusals(new, stateful_set())) == ["spec.podManagementPolicy", "spec.serviceName"]
+
+
 def test_the_content_of_a_revision_stays() -> None:
     made = {
         "apiVersion": "apps/v1",

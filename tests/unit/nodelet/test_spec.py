@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from nodelet.network.hosts_file import name_itself
 from nodelet.pods.backoff import CrashLoop, crash_loop, next_level
 from nodelet.pods.blueprint import Restart, Role, blueprint, config_hash
 from nodelet.pods.spec import (
@@ -18,7 +21,7 @@ from nodelet.pods.spec import (
     port_mappings,
     sandbox_spec,
 )
-from nodelet.runtime.protocol import ContainerSpec
+from nodelet.runtime.protocol import FULL_NAME, ContainerSpec
 from podium.v1.core_pb2 import (
     Capabilities,
     Container,
@@ -223,3 +226,25 @@ def test_crash_loop_bounds(initial: str, maximum: str, expected: CrashLoop) -> N
     spec = PodSpec()
     spec.crash_loop_back_off.initial_delay, spec.crash_loop_back_off.max_delay = initial, maximum
     assert crash_loop(spec) == expected
+
+
+def test_a_pod_with_a_subdomain_has_a_full_name() -> None:
+    pod = Pod()
+    pod.metadata.name, pod.metadata.namespace = "db-0", "shop"
+    facts = NodeFacts(name="n1", ip="10.0.0.1", cluster_domain="example.org")
+    assert FULL_NAME not in sandbox_spec(pod, 1, facts).labels
+    pod.spec.hostname, pod.spec.subdomain = "zero", "dbs"
+    assert sandbox_spec(pod, 1, facts).labels[FULL_NAME] == "zero.dbs.shop.svc.example.org"
+
+
+def test_a_pod_finds_its_own_names(tmp_path: Path) -> None:
+    etc = tmp_path / "proc/7/root/etc"
+    etc.mkdir(parents=True)
+    (etc / "hosts").write_text("127.0.0.1\tlocalhost")
+    (etc / "hostname").write_text("db-0\n")
+    for _ in range(2):
+        name_itself(str(tmp_path / "proc/7/ns/net"), "10.64.0.9", "db-0.dbs.shop.svc.cluster.local")
+    assert (etc / "hosts").read_text().splitlines() == [
+        "127.0.0.1\tlocalhost",
+        "10.64.0.9\tdb-0.dbs.shop.svc.cluster.local\tdb-0",
+    ]

@@ -37,7 +37,7 @@ def test_targets() -> None:
     assert _targets("pod", "a", "b") == [("Pod", ("a", "b"))]
     assert _targets("deploy/web", "po/x") == [("Deployment", ("web",)), ("Pod", ("x",))]
     assert _targets("no,ns") == [("Node", ()), ("Namespace", ())]
-    assert {"Pod", "ReplicationController", "ReplicaSet", "Deployment", "DaemonSet"} <= {
+    assert {"Pod", "ReplicationController", "ReplicaSet", "Deployment", "DaemonSet", "StatefulSet"} <= {
         kind for kind, _ in _targets("all")
     }
 

@@ -1,0 +1,167 @@
+"""StatefulSet: pods with identities, each made, updated and taken away in order.
+
+`stateful_plan` decides; `history` keeps the revisions. A pod's name is its ordinal's, so the store itself refuses a
+second one; what could still run twice is a pod whose *object* is gone while its containers are not. Objects of pods go
+when their nodelet says that nothing is left, when their Node object is deleted (its host is then said to be gone), or
+when the node is silent for so long that it has stopped them by itself (`docs/workloads.md`, fencing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
+from master.controllers.history import Histories
+from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.controllers.patience import Patience
+from master.controllers.pod_writes import PodWrites
+from master.controllers.pods import matters
+from master.controllers.stateful_plan import (
+    Revisions,
+    plan_stateful,
+    revision_of,
+    stateful_pod,
+    stateful_status,
+    wanted_revision,
+    worked,
+)
+from master.reconcile.protocol import After, Done, Outcome, Trigger
+from podium.aio.clock import Clock
+from podium.codec.revisions import template_of
+from podium.objects.kinds import Key, key_of
+from podium.objects.owners import controller_of, is_controlled_by
+from podium.objects.pod import is_failing, is_terminal
+from podium.objects.revisions import SUCCEEDED
+from podium.objects.selectors import workload_selector
+from podium.objects.stateful import ordinal_in
+from podium.v1.apps_pb2 import ControllerRevision, StatefulSet
+from podium.v1.core_pb2 import Pod
+
+_BY = component("controller:statefulset")
+
+
+class StatefulSetController:
+    """See the module."""
+
+    name = "statefulset"
+    workers = 3
+
+    def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
+        self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
+        self._pods = PodWrites(writer=writer, events=events, by=_BY)
+        self._histories = Histories(StatefulSet, reader=reader, writer=writer, by=_BY)
+        self._orphans = Orphans(Pod)
+        self._patience = Patience(clock)
+        self.triggers = (
+            Trigger(StatefulSet, lambda change: [key_of(change.new)]),
+            Trigger(ControllerRevision, self._histories.keys),
+            Trigger(Pod, self._keys_of_pod),
+        )
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Take the next steps of one StatefulSet, and bring its status up to date."""
+        stateful_set = self._reader.get(StatefulSet, key.namespace, key.name)
+        if stateful_set is None:
+            return Done("is gone")
+        pods = await self._claim(stateful_set)
+        revisions = await self._revisions(stateful_set, pods)
+        uid = stateful_set.metadata.uid
+        plan = plan_stateful(
+            stateful_set, pods, revisions, now=self._clock.now(), patience=lambda n: self._patience.left((uid, n))
+        )
+        self._tell_failures(stateful_set, plan.failed)
+        await self._pods.delete(stateful_set, plan.delete)
+        failure = await self._pods.create(stateful_set, self._made(stateful_set, plan.create, revisions))
+        wait = await self._write_status(stateful_set, revisions)
+        if failure is not None:
+            raise failure
+        waits = [w for w in (plan.recheck, wait) if w is not None]
+        return After(min(waits), plan.because) if waits else Done(plan.because)
+
+    # ------------------------------------------------------------ pods
+
+    async def _claim(self, stateful_set: StatefulSet) -> list[Pod]:
+        controlled = self._controlled(stateful_set)
+        orphans = self._orphans.of(stateful_set.metadata.namespace, self._reader)
+        members = (p for p in orphans if ordinal_in(stateful_set, p) is not None and not is_terminal(p))
+        claims = plan_claims(stateful_set, workload_selector(stateful_set), controlled, members)
+        if not claims.adopt and not claims.release:
+            return controlled
+        await carry_out(claims, stateful_set, self._writer, _BY)
+        return self._controlled(stateful_set)
+
+    def _controlled(self, stateful_set: StatefulSet) -> list[Pod]:
+        owned = self._reader.owned_by(Pod, stateful_set.metadata.uid)
+        return [pod for pod in owned if is_controlled_by(pod, stateful_set)]
+
+    def _made(self, stateful_set: StatefulSet, wanted: Sequence[int], revisions: Revisions) -> Iterable[Pod]:
+        templates = {revisions.update: stateful_set.spec.template}
+        for ordinal in wanted:
+            revision = wanted_revision(stateful_set, ordinal, revisions)
+            if revision not in templates:
+                found = self._reader.get(ControllerRevision, stateful_set.metadata.namespace, revision)
+                assert found is not None, "the current revision was there a moment ago"
+                templates[revision] = template_of(found)
+            yield stateful_pod(stateful_set, templates[revision], revision, ordinal)
+
+    def _tell_failures(self, stateful_set: StatefulSet, failed: Sequence[Pod]) -> None:
+        for pod in failed:
+            self._patience.lose((stateful_set.metadata.uid, ordinal_in(stateful_set, pod)))
+            over = f"pod {pod.metadata.name} is over ({pod.status.phase}): it is made again"
+            self._events.warning(stateful_set, "RecreatingFailedPod", over)
+
+    # ------------------------------------------------------------ revisions
+
+    async def _revisions(self, stateful_set: StatefulSet, pods: Iterable[Pod]) -> Revisions:
+        current = stateful_set.status.current_revision
+        live = {revision_of(pod) for pod in pods} | {current}
+        update = (await self._histories.settle(stateful_set, live)).metadata.name
+        known = {r.metadata.name: r for r in self._histories.of(stateful_set)}
+        return Revisions(
+            current=current if current in known else update,
+            update=update,
+            worked=[name for name, revision in known.items() if SUCCEEDED in revision.metadata.annotations],
+        )
+
+    async def _note_success(self, stateful_set: StatefulSet, revisions: Revisions) -> None:
+        if revisions.update in revisions.worked:
+            return
+
+        def change(obj: ControllerRevision) -> None:
+            obj.metadata.annotations[SUCCEEDED] = "true"
+
+        await self._writer.mutate(ControllerRevision, stateful_set.metadata.namespace, revisions.update, change, by=_BY)
+
+    async def _write_status(self, seen: StatefulSet, revisions: Revisions) -> float | None:
+        stateful_set = self._reader.get(StatefulSet, seen.metadata.namespace, seen.metadata.name)
+        if stateful_set is None or stateful_set.metadata.uid != seen.metadata.uid:
+            return None
+        status, wait = stateful_status(seen, self._controlled(seen), revisions, now=self._clock.now())
+        if worked(seen, status):
+            await self._note_success(seen, revisions)
+        if status == stateful_set.status:
+            return wait
+
+        def change(obj: StatefulSet) -> None:
+            if obj.metadata.uid == seen.metadata.uid:
+                obj.status.CopyFrom(status)
+
+        meta = seen.metadata
+        await self._writer.mutate(StatefulSet, meta.namespace, meta.name, change, by=_BY, subresource="status")
+        return wait
+
+    # ------------------------------------------------------------ triggers
+
+    def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
+        old, new = change.old, change.new
+        if change.type is ChangeType.MODIFIED and old is not None and not _matters(old, new):
+            return ()
+        self._orphans.note(change)
+        keys = {controller_key(pod, StatefulSet) for pod in (old, new) if pod is not None}
+        if change.type is not ChangeType.DELETED and controller_of(new) is None:
+            keys.update(selecting(self._reader.list(StatefulSet, new.metadata.namespace), new))
+        return [key for key in keys if key is not None]
+
+
+def _matters(old: Pod, new: Pod) -> bool:
+    return matters(old, new) or is_failing(old) != is_failing(new)
