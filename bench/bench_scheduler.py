@@ -97,6 +97,10 @@ def tied(pod: Pod, case: str) -> Pod:
     elif case == "anti-affinity":
         apart = pod.spec.affinity.pod_anti_affinity.required_during_scheduling_ignored_during_execution
         apart.add(topology_key="kubernetes.io/hostname").label_selector.match_labels["app"] = label
+    elif case == "spread":
+        even = pod.spec.topology_spread_constraints.add(max_skew=5, topology_key="topology.kubernetes.io/zone")
+        even.when_unsatisfiable = "DoNotSchedule"
+        even.label_selector.match_labels["app"] = label
     return pod
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from podium.objects.selectors import Operator, Requirement, Selector, from_label_selector
-from podium.v1.core_pb2 import Pod, PodAffinityTerm, WeightedPodAffinityTerm
+from podium.v1.core_pb2 import Pod, PodAffinityTerm, TopologySpreadConstraint, WeightedPodAffinityTerm
 from podium.v1.meta_pb2 import LabelSelector
 
 # How much an existing pod attracts the pods that its required affinity names (kube-scheduler's hardPodAffinityWeight).
@@ -158,10 +158,12 @@ def with_keys(selector: Selector, keys: Iterable[str], labels: Mapping[str, str]
 def mentioned(pod: Pod) -> frozenset[str] | None:
     """The label keys of pods that this one's terms look at; None when it has no terms."""
     keys: set[str] = set()
-    terms = list(_terms(pod))
+    terms: list[PodAffinityTerm | TopologySpreadConstraint] = [*_terms(pod), *pod.spec.topology_spread_constraints]
     for term in terms:
         keys.update(requirement.key for requirement in selector_of(term.label_selector).requirements)
-        keys.update(term.match_label_keys, term.mismatch_label_keys)
+        keys.update(term.match_label_keys)
+        if isinstance(term, PodAffinityTerm):
+            keys.update(term.mismatch_label_keys)
     return frozenset(keys) if terms else None
 
 

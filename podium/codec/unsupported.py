@@ -47,7 +47,7 @@ _FIELDS: dict[str, frozenset[str]] = {
         "activeDeadlineSeconds", "automountServiceAccountToken", "enableServiceLinks", "ephemeralContainers",
         "hostAliases", "hostIPC", "hostPID", "hostUsers", "hostnameOverride", "os", "overhead", "readinessGates",
         "resourceClaims", "resources", "runtimeClassName", "schedulerName", "serviceAccount",
-        "serviceAccountName", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain", "topologySpreadConstraints",
+        "serviceAccountName", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain",
     )),
     "PodSecurityContext": frozenset((
         "appArmorProfile", "fsGroup", "fsGroupChangePolicy", "seLinuxChangePolicy", "seLinuxOptions", "seccompProfile",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from podium.objects.selectors import from_label_selector
-from podium.v1.core_pb2 import Node, Pod, PodAffinityTerm
+from podium.v1.core_pb2 import Node, Pod, PodAffinityTerm, TopologySpreadConstraint
 
 
 @dataclass
@@ -25,7 +25,14 @@ class World:
         return {name for name in self.nodes if self._fits(pod, self.nodes[name])}
 
     def _fits(self, pod: Pod, node: Node) -> bool:
-        return self._near(pod, node) and self._apart(pod, node) and self._welcome(pod, node)
+        return (
+            _selects(pod, node)
+            and _tolerates(pod, node)
+            and self._near(pod, node)
+            and self._apart(pod, node)
+            and self._welcome(pod, node)
+            and self._even(pod, node)
+        )
 
     # ------------------------------------------------------------ affinity
 
@@ -72,6 +79,27 @@ class World:
             return False
         return from_label_selector(term.namespace_selector).matches(self.namespaces.get(namespace, {}))
 
+    # ------------------------------------------------------------ spread
+
+    def _even(self, pod: Pod, node: Node) -> bool:
+        hard = [c for c in pod.spec.topology_spread_constraints if c.when_unsatisfiable == "DoNotSchedule"]
+        if not all(self._has(c.topology_key, node) for c in hard):
+            return False
+        return all(self._within(c, hard, pod, node) for c in hard)
+
+    def _within(
+        self, constraint: TopologySpreadConstraint, hard: list[TopologySpreadConstraint], pod: Pod, node: Node
+    ) -> bool:
+        counted: dict[str, int] = {}
+        for name, there in self.nodes.items():
+            if all(self._has(c.topology_key, there) for c in hard) and _counts(constraint, pod, there):
+                domain = there.metadata.labels[constraint.topology_key]
+                matching = sum(_counted(constraint, pod, other) for other, on in self.placed if on == name)
+                counted[domain] = counted.get(domain, 0) + matching
+        fewest = min(counted.values(), default=0) if len(counted) >= (constraint.min_domains or 1) else 0
+        here = counted.get(node.metadata.labels[constraint.topology_key], 0)
+        return here + _counted(constraint, pod, pod) - fewest <= constraint.max_skew
+
     # ------------------------------------------------------------ domains
 
     def _same(self, key: str, node: Node, other: str) -> bool:
@@ -87,3 +115,29 @@ class World:
 
 def _values(owner: Pod, keys: Iterable[str]) -> Sequence[tuple[str, str]]:
     return [(key, owner.metadata.labels[key]) for key in keys if key in owner.metadata.labels]
+
+
+def _counted(constraint: TopologySpreadConstraint, owner: Pod, other: Pod) -> bool:
+    if not constraint.HasField("label_selector") or other.metadata.namespace != owner.metadata.namespace:
+        return False
+    if other.metadata.HasField("deletion_timestamp"):
+        return False
+    labels = other.metadata.labels
+    return from_label_selector(constraint.label_selector).matches(labels) and all(
+        labels.get(k) == v for k, v in _values(owner, constraint.match_label_keys)
+    )
+
+
+def _counts(constraint: TopologySpreadConstraint, pod: Pod, node: Node) -> bool:
+    if constraint.node_affinity_policy != "Ignore" and not _selects(pod, node):
+        return False
+    return constraint.node_taints_policy != "Honor" or _tolerates(pod, node)
+
+
+def _selects(pod: Pod, node: Node) -> bool:
+    return all(node.metadata.labels.get(k) == v for k, v in pod.spec.node_selector.items())
+
+
+def _tolerates(pod: Pod, node: Node) -> bool:
+    keys = {toleration.key for toleration in pod.spec.tolerations}
+    return all(taint.key in keys for taint in node.spec.taints if taint.effect in ("NoSchedule", "NoExecute"))

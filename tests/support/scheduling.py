@@ -58,8 +58,12 @@ def pod(
     app: str = "",
     near: tuple[str, str] | None = None,
     apart: tuple[str, str] | None = None,
+    spread: str = "",
 ) -> Pod:
-    """A pod of one container; its uid is `uid-NAME`. `near`, `apart`: another's `app`, and a label of nodes."""
+    """A pod of one container; its uid is `uid-NAME`. `near`, `apart`: another's `app`, and a label of nodes.
+
+    `spread`: a label of nodes over whose values pods with its `app` are spread, with maxSkew 1.
+    """
     made = Pod()
     made.metadata.name, made.metadata.namespace, made.metadata.uid = name, "default", f"uid-{name}"
     made.metadata.creation_timestamp.seconds = created
@@ -84,6 +88,10 @@ def pod(
         if wish is not None:
             term = affinity.required_during_scheduling_ignored_during_execution.add(topology_key=wish[1])
             term.label_selector.match_labels["app"] = wish[0]
+    if spread:
+        even = made.spec.topology_spread_constraints.add(max_skew=1, topology_key=spread)
+        even.when_unsatisfiable = "DoNotSchedule"
+        even.label_selector.match_labels["app"] = app
     for gate in gates:
         made.spec.scheduling_gates.add(name=gate)
     return made

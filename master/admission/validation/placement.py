@@ -21,6 +21,7 @@ from podium.v1.core_pb2 import (
     PodSchedulingGate,
     PodSpec,
     PreferredSchedulingTerm,
+    TopologySpreadConstraint,
     WeightedPodAffinityTerm,
 )
 
@@ -97,7 +98,37 @@ def _affinity_term(term: PodAffinityTerm, path: str, findings: Findings) -> None
             )
 
 
-def label_keys(owner: PodAffinityTerm, keys: Sequence[str], path: str, findings: Findings) -> None:
+def _spread(constraint: TopologySpreadConstraint, path: str, findings: Findings) -> None:
+    if constraint.max_skew < 0:
+        findings.append(Violation(f"{path}.maxSkew", f"must be greater than 0, not {constraint.max_skew}"))
+    if constraint.HasField("min_domains"):
+        if constraint.min_domains < 1:
+            findings.append(Violation(f"{path}.minDomains", f"must be greater than 0, not {constraint.min_domains}"))
+        if constraint.when_unsatisfiable != "DoNotSchedule":
+            findings.append(Violation(f"{path}.minDomains", "must only be set with whenUnsatisfiable: DoNotSchedule"))
+    label_keys(constraint, constraint.match_label_keys, f"{path}.matchLabelKeys", findings)
+    selector = constraint.label_selector
+    taken = {*selector.match_labels, *(expression.key for expression in selector.match_expressions)}
+    for index, key in enumerate(constraint.match_label_keys):
+        if key in taken:
+            where = f"{path}.matchLabelKeys[{index}]"
+            findings.append(Violation(where, f'must not be in labelSelector as well: "{key}"'))
+
+
+def spreads(spec: PodSpec, path: str, findings: Findings) -> None:
+    """One constraint for a topology and what to do when it cannot be met."""
+    seen: set[tuple[str, str]] = set()
+    for index, constraint in enumerate(spec.topology_spread_constraints):
+        pair = (constraint.topology_key, constraint.when_unsatisfiable)
+        if pair in seen:
+            where = f"{path}.topologySpreadConstraints[{index}]"
+            findings.append(Violation(where, f"must be the only one with topologyKey {pair[0]} and {pair[1]}"))
+        seen.add(pair)
+
+
+def label_keys(
+    owner: PodAffinityTerm | TopologySpreadConstraint, keys: Sequence[str], path: str, findings: Findings
+) -> None:
     """Keys whose values are the pod's own narrow a selector, and need one."""
     if keys and not owner.HasField("label_selector"):
         findings.append(Violation(path, "must not be set without a labelSelector"))
@@ -115,9 +146,11 @@ MESSAGES: dict[type[Message], MessageRule] = {
     PodAffinityTerm: _affinity_term,
     PreferredSchedulingTerm: _weight,
     WeightedPodAffinityTerm: _weight,
+    TopologySpreadConstraint: _spread,
 }
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {
+    (TopologySpreadConstraint, "topology_key"): by_syntax(names.qualified_name),
     (PodAffinityTerm, "topology_key"): by_syntax(names.qualified_name),
     (PodAffinityTerm, "namespaces"): each_by_syntax(names.dns_label),
     (PodSchedulingGate, "name"): by_syntax(names.qualified_name),

@@ -51,6 +51,7 @@ def pod_spec(spec: PodSpec, path: str, findings: Findings) -> None:
     _host_ports(spec, path, findings)
     _priority(spec, path, findings)
     placement.gates(spec, path, findings)
+    placement.spreads(spec, path, findings)
     if spec.dns_policy == "None" and not spec.dns_config.nameservers:
         findings.append(Violation(f"{path}.dnsConfig.nameservers", 'is required when dnsPolicy is "None"'))
 

@@ -10,6 +10,7 @@ from master.scheduler.plugins.ports import HostPorts
 from master.scheduler.plugins.resources import Resources
 from master.scheduler.plugins.spread import Spread
 from master.scheduler.plugins.taints import Taints
+from master.scheduler.plugins.topology_spread import TopologyLabels, TopologyPreference, TopologySpread
 
 
 def default_profile() -> Profile:
@@ -20,6 +21,9 @@ def default_profile() -> Profile:
         NodeAffinity(),
         HostPorts(),
         Resources(),
+        TopologyLabels(),
+        TopologySpread(),
+        TopologyPreference(),
         PodAffinity(),
         PodAntiAffinity(),
         PodPreference(),

@@ -284,6 +284,8 @@ class PodPreference:
         return Liking(ties.preferred, ties.near, footprint.kin)
 
     def score(self, need: Liking, cluster: Snapshot, rows: RowArray, depth: int) -> Floats:
+        if not need.preferred and not any(held.pull for held, _ in cluster.census.held_against(need.kin)):
+            return np.full((rows.size, 1), 100.0)
         return _scaled(_attraction(need, cluster), cluster.live)[rows][:, np.newaxis]
 
     def pursue(self, need: Liking, cluster: Snapshot) -> Pull | None:

@@ -169,6 +169,8 @@ KINDS = (
     {"app": "db", "apart": ("db", "zone")},
     {"app": "db", "apart": ("web", "kubernetes.io/hostname"), "priority": 10},
     {"app": "api", "near": ("db", "zone")},
+    {"app": "even", "spread": "zone"},
+    {"app": "even", "spread": "kubernetes.io/hostname", "priority": 10},
 )
 
 
@@ -203,6 +205,17 @@ class Cluster(RuleBasedStateMachine):
             self.count += 1
             self.pods[name] = kind
             see(self.engine, pod(name, **kind))  # type: ignore[arg-type]
+
+    @rule(data=st.data())
+    def begin_to_remove_pod(self, data: st.DataObject) -> None:
+        """Its deletion is asked for; it goes on using what it uses."""
+        placed = sorted(e.key.name for e in self.engine.ledger.entries.values() if e.state is State.BOUND)
+        if placed:
+            name = data.draw(st.sampled_from(placed))
+            on = self.engine.ledger.entries[PodKey("default", name)].node
+            leaving = pod(name, on=on, **self.pods[name])  # type: ignore[arg-type]
+            leaving.metadata.deletion_timestamp.seconds = 1
+            see(self.engine, leaving)
 
     @rule(data=st.data())
     def remove_pod(self, data: st.DataObject) -> None:

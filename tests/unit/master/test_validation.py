@@ -193,6 +193,12 @@ def _avoided(weight: int, **term: Any) -> dict[str, Any]:
     return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
 
 
+def _spread(**constraint: Any) -> dict[str, Any]:
+    made = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"} | constraint
+    return {"topologySpreadConstraints": [made]}
+
+
+SPREAD = "topologySpreadConstraints[0]"
 NEAR = "affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]"
 AVOIDED = "affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]"
 APP = {"matchLabels": {"app": "x"}}
@@ -242,6 +248,19 @@ def _preferred(weight: int) -> dict[str, Any]:
         ({"affinity": _avoided(0)}, f"{AVOIDED}.weight", "between 1 and 100"),
         ({"affinity": _avoided(101)}, f"{AVOIDED}.weight", "between 1 and 100"),
         ({"affinity": _avoided(5, topologyKey="")}, f"{AVOIDED}.podAffinityTerm.topologyKey", "is required"),
+        (_spread(maxSkew=0), f"{SPREAD}.maxSkew", "is required"),
+        (_spread(maxSkew=-1), f"{SPREAD}.maxSkew", "must be greater than 0"),
+        (_spread(topologyKey=""), f"{SPREAD}.topologyKey", "is required"),
+        (_spread(topologyKey="a b"), f"{SPREAD}.topologyKey", "must be letters"),
+        (_spread(whenUnsatisfiable=""), f"{SPREAD}.whenUnsatisfiable", "is required"),
+        (_spread(whenUnsatisfiable="Never"), f"{SPREAD}.whenUnsatisfiable", "must be one of DoNotSchedule, ScheduleAnyway"),
+        (_spread(minDomains=0), f"{SPREAD}.minDomains", "must be greater than 0"),
+        (_spread(minDomains=1, whenUnsatisfiable="ScheduleAnyway"), f"{SPREAD}.minDomains", "only be set with"),
+        (_spread(nodeAffinityPolicy="Maybe"), f"{SPREAD}.nodeAffinityPolicy", "must be one of Honor, Ignore"),
+        (_spread(nodeTaintsPolicy="Maybe"), f"{SPREAD}.nodeTaintsPolicy", "must be one of Honor, Ignore"),
+        (_spread(matchLabelKeys=["a"]), f"{SPREAD}.matchLabelKeys", "without a labelSelector"),
+        (_spread(labelSelector=APP, matchLabelKeys=["app"]), f"{SPREAD}.matchLabelKeys[0]", "must not be in labelSelector"),
+        ({"topologySpreadConstraints": _spread()["topologySpreadConstraints"] * 2}, "topologySpreadConstraints[1]", "must be the only one"),
         ({"schedulingGates": [{}]}, "schedulingGates[0].name", "is required"),
         ({"schedulingGates": [{"name": "a b"}]}, "schedulingGates[0].name", "must be letters"),
         ({"schedulingGates": [{"name": "a"}, {"name": "a"}]}, "schedulingGates[1].name", "must be used once"),
