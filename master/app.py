@@ -298,6 +298,7 @@ def _parts(master: Master) -> Mapping[str, Callable[[], Awaitable[None]]]:
         events=master.events,
         clock=clock,
         liveness=master.dispatcher.sessions,
+        prometheus=ground.prometheus,
         fleet=FleetSettings(lease=settings.lease),
     )
     parts: dict[str, Callable[[], Awaitable[None]]] = {

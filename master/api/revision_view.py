@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from master.api.rollout_view import MOST_PROBLEMS, pod_problems
+from master.api.rollout_view import MOST_PROBLEMS
 from podium.codec.revisions import data_of, template_of
 from podium.objects.diff import differences
 from podium.objects.history import REVISION_LABEL, before, equal_to, hash_of, in_order
 from podium.objects.pod import is_ready, is_terminating
+from podium.objects.problems import pod_problems
 from podium.objects.revisions import CHANGE_CAUSE, CHANGED_BY
 from podium.v1.apps_pb2 import ControllerRevision, DaemonSet, StatefulSet
 from podium.v1.core_pb2 import Event, Pod

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from podium.objects.conditions import FALSE, TRUE, get_condition
+from master.api.rollout_strategies import add_strategy, has_state, waiting_for_strategy, waits_for_a_person
+from podium.objects.conditions import TRUE, get_condition, is_true
 from podium.objects.diff import template_changes
-from podium.objects.pod import FAILED, READY, SCHEDULED, is_active, is_ready, is_terminating
-from podium.objects.revisions import CHANGE_CAUSE, CHANGED_BY, bare_template, current_of, last_good, revision_of
+from podium.objects.pod import is_ready, is_terminating
+from podium.objects.problems import pod_problems
+from podium.objects.revisions import (
+    CHANGE_CAUSE,
+    CHANGED_BY,
+    bare_template,
+    current_of,
+    is_held,
+    last_good,
+    revision_of,
+    worked,
+)
+from podium.objects.revisions import FAILED as FAILED_REVISION
 from podium.v1.apps_pb2 import Deployment, ReplicaSet
-from podium.v1.core_pb2 import ContainerStatus, Event, Pod
+from podium.v1.core_pb2 import Event, Pod
 from podium.v1.rollouts_service_pb2 import PodProblem, RolloutRevision, RolloutStatus
 
 TIMED_OUT = "ProgressDeadlineExceeded"
 MOST_PROBLEMS = 10
-
-# A container that waits for one of these is on its way.
-_PATIENT = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 def rollout_status(
@@ -31,7 +40,7 @@ def rollout_status(
         unhealthy: The newest probe failure of a pod, by the pod's uid.
     """
     current = current_of(deployment, replica_sets)
-    phase, message = _phase(deployment)
+    phase, message = _phase(deployment, replica_sets)
     observed = deployment.status
     status = RolloutStatus(
         phase=phase,
@@ -43,6 +52,7 @@ def rollout_status(
         available=observed.available_replicas,
         old=max(0, observed.replicas - observed.updated_replicas),
     )
+    add_strategy(status, deployment, replica_sets)
     if phase != RolloutStatus.COMPLETE:
         failed = phase == RolloutStatus.FAILED
         status.problems.extend(_problems(current, pods, unhealthy, impatient=failed))
@@ -52,20 +62,38 @@ def rollout_status(
     return status
 
 
-def _phase(deployment: Deployment) -> tuple[RolloutStatus.Phase.ValueType, str]:
+def _phase(deployment: Deployment, replica_sets: Sequence[ReplicaSet]) -> tuple[RolloutStatus.Phase.ValueType, str]:
     name, wanted, observed = deployment.metadata.name, deployment.spec.replicas, deployment.status
     if observed.observed_generation < deployment.metadata.generation:
         return RolloutStatus.PROGRESSING, f'waiting for the change of deployment "{name}" to be observed'
+    if is_held(deployment, replica_sets):
+        return _held(deployment)
     progressing = get_condition(observed.conditions, "Progressing")
     if progressing is not None and progressing.reason == TIMED_OUT:
         seconds = deployment.spec.progress_deadline_seconds
         return RolloutStatus.FAILED, f'deployment "{name}" made no progress for {seconds} s (its progress deadline)'
-    waits = _waiting_for(deployment)
+    if progressing is not None and progressing.reason == "AnalysisFailed":
+        return RolloutStatus.FAILED, f'deployment "{name}" goes no further: {progressing.message}'
+    waits = waiting_for_strategy(deployment) if has_state(deployment) else _waiting_for(deployment)
     if waits and deployment.spec.paused:
         return RolloutStatus.PAUSED, f'deployment "{name}" is paused: {waits}; `podium rollout resume` goes on'
+    if waits and waits_for_a_person(deployment):
+        return RolloutStatus.PAUSED, waits
     if waits:
         return RolloutStatus.PROGRESSING, waits
     return RolloutStatus.COMPLETE, f'deployment "{name}" is rolled out: {wanted} of {wanted} replicas available'
+
+
+def _held(deployment: Deployment) -> tuple[RolloutStatus.Phase.ValueType, str]:
+    aborted = deployment.status.aborted
+    back = f"revision {aborted.returned_to_revision}"
+    if not is_true(deployment.status.conditions, "RolledBack"):
+        return RolloutStatus.PROGRESSING, f"returning to {back}: {aborted.message}"
+    return (
+        RolloutStatus.FAILED,
+        f'deployment "{deployment.metadata.name}" is back at {back}: {aborted.message}; '
+        f"revision {aborted.revision} is held back until the template changes, or `podium rollout retry`",
+    )
 
 
 def _waiting_for(deployment: Deployment) -> str:
@@ -97,72 +125,6 @@ def _problems(
     return found[:MOST_PROBLEMS]
 
 
-def pod_problems(pod: Pod, unhealthy: Event | None = None, *, impatient: bool = False) -> list[PodProblem]:
-    """What keeps a pod from being ready, as far as its status tells.
-
-    Args:
-        pod: The pod.
-        unhealthy: Its newest event about a failed probe.
-        impatient: Also name containers that merely have not become ready yet.
-    """
-    scheduled = get_condition(pod.status.conditions, SCHEDULED)
-    if scheduled is not None and scheduled.status == FALSE:
-        return [_problem(pod, "", scheduled.reason or "Unschedulable", scheduled.message)]
-    if pod.status.phase == FAILED and pod.status.reason:
-        return [_problem(pod, "", pod.status.reason, pod.status.message)]
-    statuses = [*pod.status.init_container_statuses, *pod.status.container_statuses]
-    found = [problem for status in statuses if (problem := _container_problem(pod, status)) is not None]
-    return found or list(_not_ready(pod, unhealthy, impatient))
-
-
-def _container_problem(pod: Pod, status: ContainerStatus) -> PodProblem | None:
-    state, last = status.state, status.last_state
-    if state.HasField("terminated"):
-        ended = state.terminated
-        if ended.exit_code == 0 and not ended.signal:
-            return None
-        problem = _problem(pod, status.name, ended.reason or "Error", ended.message)
-        problem.exit_code = ended.exit_code
-    elif state.HasField("waiting") and state.waiting.reason not in _PATIENT:
-        waiting = state.waiting
-        ended = last.terminated
-        out_of_memory = last.HasField("terminated") and ended.reason == "OOMKilled"
-        reason = "OOMKilled" if out_of_memory else waiting.reason
-        message = "; ".join(filter(None, (ended.message, waiting.message)))
-        problem = _problem(pod, status.name, reason, message)
-        if last.HasField("terminated"):
-            problem.exit_code = ended.exit_code
-    else:
-        return None
-    problem.restart_count = status.restart_count
-    return problem
-
-
-def _not_ready(pod: Pod, unhealthy: Event | None, impatient: bool) -> Iterator[PodProblem]:
-    unready = [s for s in pod.status.container_statuses if s.state.HasField("running") and not s.ready]
-    if unhealthy is not None:
-        name = unready[0].name if len(unready) == 1 else ""
-        yield _problem(pod, name, "Unhealthy", unhealthy.message, sum(s.restart_count for s in unready))
-    elif impatient and unready:
-        for status in unready:
-            yield _problem(pod, status.name, "Unhealthy", "runs, and has not become ready", status.restart_count)
-    elif impatient and is_active(pod):
-        ready = get_condition(pod.status.conditions, READY)
-        why = ready.message if ready is not None and ready.message else f"is {pod.status.phase or 'Pending'}"
-        yield _problem(pod, "", "NotReady", why)
-
-
-def _problem(pod: Pod, container: str, reason: str, message: str, restarts: int = 0) -> PodProblem:
-    return PodProblem(
-        pod=pod.metadata.name,
-        container=container,
-        reason=reason,
-        message=message,
-        restart_count=restarts,
-        node=pod.spec.node_name,
-    )
-
-
 # ---------------------------------------------------------------- history
 
 
@@ -182,6 +144,12 @@ def history(deployment: Deployment, replica_sets: Sequence[ReplicaSet]) -> list[
                 template=bare_template(rs),
                 changes=template_changes(before, rs) if before is not None else (),
                 current=rs is current,
+                verdict=_verdict(rs),
             )
         )
     return told
+
+
+def _verdict(rs: ReplicaSet) -> str:
+    failed = rs.metadata.annotations.get(FAILED_REVISION, "")
+    return f"failed: {failed}" if failed else "worked" if worked(rs) else ""

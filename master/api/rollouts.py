@@ -17,6 +17,7 @@ from podium.aio.clock import Clock, SystemClock
 from podium.aio.tasks import TaskScope
 from podium.codec.revisions import template_of
 from podium.errors import BadRequest, Conflict, NotFound
+from podium.objects import promotion
 from podium.objects.kinds import Kind, kind_of, lookup
 from podium.objects.meta import to_datetime
 from podium.objects.owners import is_controlled_by
@@ -36,6 +37,7 @@ from podium.v1.objects_service_pb2 import ObjectKey, ObjectResponse
 from podium.v1.rollouts_service_pb2 import (
     RolloutHistoryRequest,
     RolloutHistoryResponse,
+    RolloutPromoteRequest,
     RolloutRequest,
     RolloutStatus,
     RolloutStatusRequest,
@@ -129,6 +131,43 @@ class RolloutsServicer(rollouts_service_pb2_grpc.RolloutsServicer):
             obj.spec.template.metadata.annotations[RESTARTED_AT] = now
 
         return await self._change(self._readable(request.key, context), change, context)
+
+    async def Promote(self, request: RolloutPromoteRequest, context: Any) -> ObjectResponse:
+        """Let a rollout that waits go on; `full` past all further steps."""
+        key = self._readable(request.key, context)
+
+        def change(obj: Deployment) -> None:
+            _refuse_paused(obj, "promote")
+            promotion.promote(obj, self._replica_sets(obj), full=request.full, now=self._clock.now())
+
+        return await self._say(key, change, context)
+
+    async def Abort(self, request: RolloutRequest, context: Any) -> ObjectResponse:
+        """Return to the last revision that worked."""
+        user = caller(context).user
+
+        def change(obj: Deployment) -> None:
+            promotion.abort(obj, self._replica_sets(obj), user=user, now=self._clock.now())
+
+        return await self._say(self._readable(request.key, context), change, context)
+
+    async def Retry(self, request: RolloutRequest, context: Any) -> ObjectResponse:
+        """Try a template again that was given up."""
+
+        def change(obj: Deployment) -> None:
+            promotion.retry(obj, self._replica_sets(obj))
+
+        return await self._say(self._readable(request.key, context), change, context)
+
+    async def _say(self, key: ObjectKey, change: Callable[[Deployment], None], context: Any) -> ObjectResponse:
+        """Change a rollout's state, which is in the status. Whoever may change the Deployment may do that."""
+        if (kind := _kind(key).name) != "Deployment":
+            raise BadRequest(f"a {kind} has no strategy that waits, is aborted or tried again: only a Deployment has")
+        by = caller(context)
+        self._authorizer.check(by, "update", "Deployment", key.namespace, key.name)
+        writer, where = self._writer, (key.namespace, key.name)
+        changed = await writer.mutate(Deployment, *where, change, by=by, subresource="status")
+        return _answer(changed)
 
     async def _change(self, key: ObjectKey, change: Callable[[Any], None], context: Any) -> ObjectResponse:
         kind = _kind(key).message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from master.access.protocol import EventRecorder, Reader, Writer
+from master.controllers.analysis import AnalysisController
 from master.controllers.daemonset import DaemonSetController
 from master.controllers.deployment import DeploymentController
 from master.controllers.event_ttl import EventTtlController
@@ -18,6 +19,7 @@ from master.controllers.replicaset import ReplicaSetController
 from master.controllers.statefulset import StatefulSetController
 from master.controllers.storage import StorageController
 from master.reconcile.protocol import Controller
+from master.signals.prometheus import Queries
 from podium.aio.clock import Clock
 from podium.v1.apps_pb2 import ReplicaSet, ReplicationController
 
@@ -29,11 +31,13 @@ def build(
     events: EventRecorder,
     clock: Clock,
     liveness: Liveness,
+    prometheus: Queries,
     fleet: FleetSettings | None = None,
 ) -> list[Controller]:
     """Every controller, for `master.reconcile.runtime.ControllerRuntime.run`."""
     return [
         DeploymentController(reader=reader, writer=writer, events=events, clock=clock),
+        AnalysisController(reader=reader, writer=writer, clock=clock, prometheus=prometheus),
         ReplicaSetController(ReplicaSet, reader=reader, writer=writer, events=events, clock=clock),
         ReplicaSetController(ReplicationController, reader=reader, writer=writer, events=events, clock=clock),
         StatefulSetController(reader=reader, writer=writer, events=events, clock=clock),

@@ -11,7 +11,7 @@ is nothing left to change. What it says of itself comes from `deployment_status`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
 from master.access.protocol import (
@@ -26,28 +26,23 @@ from master.access.protocol import (
     Writer,
     component,
 )
-from master.controllers.deployment_plan import (
-    RECREATE,
-    CreateSet,
-    DeploymentPlan,
-    DropSet,
-    EditSet,
-    Step,
-    limits_of,
-    plan_deployment,
-)
+from master.controllers.deployment_plan import plan_deployment, plan_labels
 from master.controllers.deployment_status import deployment_status
+from master.controllers.deployment_story import story
 from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.controllers.strategies.sets import RECREATE, Sets
+from master.controllers.strategies.steps import CreateSet, DeploymentPlan, DropSet, EditSet, LabelPod, Step
 from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
 from podium.errors import AlreadyExists, Conflict, NotFound, PodiumError
 from podium.objects.kinds import Key, key_of
 from podium.objects.owners import controller_of, is_controlled_by
 from podium.objects.pod import is_terminal
-from podium.objects.revisions import REVISION, current_of, revision_of
+from podium.objects.problems import told_problems
+from podium.objects.revisions import REVISION, ROLE, current_of, revision_of
 from podium.objects.selectors import from_label_selector
 from podium.objects.template import same_template
-from podium.v1.apps_pb2 import Deployment, ReplicaSet
+from podium.v1.apps_pb2 import Deployment, DeploymentStatus, ReplicaSet
 from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import DeleteOptions, Preconditions
 
@@ -77,6 +72,7 @@ class DeploymentController:
         sets = await self._claim(deployment)
         plan = plan_deployment(deployment, sets, old_pods_exist=self._old_pods_exist(deployment, sets))
         await self._carry_out(deployment, plan)
+        await self._label(deployment)
         await self._note_revision(deployment, plan.revision)
         wait = await self._write_status(deployment)
         return Done(plan.because) if wait is None else After(wait, plan.because)
@@ -97,7 +93,7 @@ class DeploymentController:
     def _old_pods_exist(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> bool:
         if deployment.spec.strategy.type != RECREATE:
             return False
-        old = (rs for rs in sets if not same_template(rs.spec.template, deployment.spec.template))
+        old = Sets.of(deployment, sets).others
         pods = (pod for rs in old for pod in self._reader.owned_by(Pod, rs.metadata.uid))
         return any(not is_terminal(pod) for pod in pods)
 
@@ -154,25 +150,47 @@ class DeploymentController:
         meta = deployment.metadata
         await self._writer.mutate(Deployment, meta.namespace, meta.name, change, by=_BY)
 
+    async def _label(self, deployment: Deployment) -> None:
+        """Give pods their ReplicaSet's role, all in one batch."""
+        labels = plan_labels(deployment, self._controlled(deployment), self._pods_of)
+        if labels:
+            results = await self._writer.write_many([_relabel(label) for label in labels], by=_BY)
+            for result in results:
+                if isinstance(result, PodiumError) and not isinstance(result, NotFound):
+                    raise result
+
+    def _pods_of(self, replica_set: ReplicaSet) -> list[Pod]:
+        return [p for p in self._reader.owned_by(Pod, replica_set.metadata.uid) if is_controlled_by(p, replica_set)]
+
     async def _write_status(self, seen: Deployment) -> float | None:
+        """Take the strategy's state on, from the status as it is when it is written: users write there too."""
         deployment = self._reader.get(Deployment, seen.metadata.namespace, seen.metadata.name)
         if deployment is None or deployment.metadata.uid != seen.metadata.uid:
             return None
-        sets = self._controlled(deployment)
-        current = current_of(deployment, sets)
-        old = [rs for rs in sets if rs is not current]
-        status, wait = deployment_status(
-            deployment, current, old, least_available=limits_of(deployment).least_available, now=self._clock.now()
-        )
+        status, wait = self._status(deployment)
         if status == deployment.status:
             return wait
 
         def change(obj: Deployment) -> None:
+            if obj.status != deployment.status or obj.spec != deployment.spec:
+                raise Conflict(f"{obj.metadata.name} was changed while its status was being made; looking again")
             obj.status.CopyFrom(status)
 
         meta = deployment.metadata
-        await self._writer.mutate(Deployment, meta.namespace, meta.name, change, by=_BY, subresource="status")
+        written = await self._writer.mutate(Deployment, meta.namespace, meta.name, change, by=_BY, subresource="status")
+        for type_, reason, message in story(deployment, status):
+            tell = self._events.warning if type_ == "Warning" else self._events.normal
+            tell(written, reason, message)
         return wait
+
+    def _status(self, deployment: Deployment) -> tuple[DeploymentStatus, float | None]:
+        sets = self._controlled(deployment)
+        status, wait = deployment_status(deployment, sets, now=self._clock.now())
+        newest = current_of(deployment, sets)
+        if status.HasField("aborted") and newest is not None and not deployment.status.HasField("aborted"):
+            # Soon its pods are gone, and with them what they suffered from.
+            status.aborted.problems.extend(told_problems(self._pods_of(newest)))
+        return status, wait
 
     def _keys_of_set(self, change: Change[ReplicaSet]) -> Iterable[Key]:
         self._orphans.note(change)
@@ -182,14 +200,23 @@ class DeploymentController:
         return [key for key in keys if key is not None]
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
-        """A pod that ends may be the last that a Recreate waits for."""
-        if change.type is not ChangeType.DELETED and not is_terminal(change.new):
-            return ()
-        owner = controller_key(change.new, ReplicaSet)
+        """One that ends may be the last that a Recreate waits for; one of another role than its set's is relabelled."""
+        if change.type is ChangeType.DELETED or is_terminal(change.new):
+            return self._keys_of(change.new, lambda deployment, _: deployment.spec.strategy.type == RECREATE)
+        if change.type is ChangeType.ADDED:
+            return self._keys_of(
+                change.new, lambda _, rs: rs.metadata.labels.get(ROLE) != change.new.metadata.labels.get(ROLE)
+            )
+        return ()
+
+    def _keys_of(self, pod: Pod, concerns: Callable[[Deployment, ReplicaSet], bool]) -> Iterable[Key]:
+        owner = controller_key(pod, ReplicaSet)
         replica_set = self._reader.get(ReplicaSet, owner.namespace, owner.name) if owner is not None else None
         key = controller_key(replica_set, Deployment) if replica_set is not None else None
         deployment = self._reader.get(Deployment, key.namespace, key.name) if key is not None else None
-        return [key] if key and deployment is not None and deployment.spec.strategy.type == RECREATE else ()
+        if key is None or replica_set is None or deployment is None or not concerns(deployment, replica_set):
+            return ()
+        return [key]
 
 
 def _write(step: Step) -> Write:
@@ -210,4 +237,27 @@ def _apply(edit: EditSet, obj: ReplicaSet) -> None:
     if edit.replicas is not None:
         obj.spec.replicas = edit.replicas
     obj.spec.min_ready_seconds = edit.min_ready_seconds
-    obj.metadata.annotations.update(edit.annotations)
+    if edit.role is not None:
+        _set_role(obj, edit.role)
+    for name, text in edit.annotations.items():
+        if text:
+            obj.metadata.annotations[name] = text
+        else:
+            obj.metadata.annotations.pop(name, None)
+
+
+def _relabel(label: LabelPod) -> Write:
+    uid = label.pod.metadata.uid
+
+    def change(obj: Pod) -> None:
+        if obj.metadata.uid == uid:
+            _set_role(obj, label.role)
+
+    return Mutate(key_of(label.pod), change)
+
+
+def _set_role(obj: ReplicaSet | Pod, role: str) -> None:
+    if role:
+        obj.metadata.labels[ROLE] = role
+    else:
+        obj.metadata.labels.pop(ROLE, None)

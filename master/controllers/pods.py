@@ -6,6 +6,7 @@ from typing import Any
 
 from podium.objects.owners import owner_reference
 from podium.objects.pod import is_ready
+from podium.objects.revisions import ROLE
 from podium.v1.core_pb2 import Pod, PodTemplateSpec
 
 
@@ -15,6 +16,8 @@ def pod_from(template: PodTemplateSpec, owner: Any) -> Pod:
     pod.metadata.namespace = owner.metadata.namespace
     pod.metadata.generate_name = f"{owner.metadata.name}-"
     pod.metadata.labels.update(template.metadata.labels)
+    if role := owner.metadata.labels.get(ROLE):
+        pod.metadata.labels[ROLE] = role
     pod.metadata.annotations.update(template.metadata.annotations)
     pod.metadata.finalizers.extend(template.metadata.finalizers)
     pod.metadata.owner_references.append(owner_reference(owner))

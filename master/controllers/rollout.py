@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from podium.errors import BadRequest
 from podium.v1.meta_pb2 import IntOrString
 
+_TO_NOTHING: Mapping[str, int] = {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -101,19 +103,45 @@ def shrink_old(new: Size, old: Sequence[Size], limits: Limits) -> dict[str, int]
     return {s.name: sizes[s.name].wanted for s in old if sizes[s.name].wanted != s.wanted}
 
 
-def _drop_unavailable(sizes: Mapping[str, Size], spare: int) -> dict[str, Size]:
+def toward(sets: Sequence[Size], goals: Mapping[str, int], limits: Limits) -> dict[str, int]:
+    """The next sizes of those sets that change now, on their way to any sizes that are wanted of them.
+
+    Args:
+        sets: In the order in which they grow, and shrink.
+        goals: By name; a set without one goes to 0.
+        limits: What the way there may cost.
+    """
+    room = limits.most - sum(s.wanted for s in sets)
+    growing = [s for s in sets if s.wanted <= goals.get(s.name, 0)]
+    shrinking = {s.name: s for s in sets if s.wanted > goals.get(s.name, 0)}
+    sizes: dict[str, int] = {}
+    for size in growing:
+        more = min(max(room, 0), goals.get(size.name, 0) - size.wanted)
+        sizes[size.name], room = size.wanted + more, room - more
+    staying = sum(s.surely_available for s in growing)
+    # As in `shrink_old`: assume what shrinks to be available, and what grows and is not to stay so.
+    spare = sum(s.wanted for s in shrinking.values()) + staying - limits.least_available
+    if spare > 0:
+        left = _drop_unavailable(shrinking, spare, goals)
+        available = staying + sum(s.surely_available for s in left.values())
+        left = _drop(left, available - limits.least_available, goals)
+        sizes |= {name: size.wanted for name, size in left.items()}
+    return {s.name: sizes[s.name] for s in sets if s.name in sizes and sizes[s.name] != s.wanted}
+
+
+def _drop_unavailable(sizes: Mapping[str, Size], spare: int, goals: Mapping[str, int] = _TO_NOTHING) -> dict[str, Size]:
     left = dict(sizes)
     for name, size in sizes.items():
-        gone = min(spare, size.wanted - size.surely_available)
+        gone = min(spare, size.wanted - size.surely_available, size.wanted - goals.get(name, 0))
         left[name] = replace(size, wanted=size.wanted - gone)
         spare -= gone
     return left
 
 
-def _drop(sizes: Mapping[str, Size], spare: int) -> dict[str, Size]:
+def _drop(sizes: Mapping[str, Size], spare: int, goals: Mapping[str, int] = _TO_NOTHING) -> dict[str, Size]:
     left = dict(sizes)
     for name, size in sizes.items():
-        gone = min(max(spare, 0), size.wanted)
+        gone = min(max(spare, 0), size.wanted - goals.get(name, 0))
         left[name] = replace(size, wanted=size.wanted - gone)
         # What was unavailable of it went first, and cost nothing of what is spare.
         spare -= max(0, size.surely_available - left[name].wanted)

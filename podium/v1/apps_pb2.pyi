@@ -6,6 +6,7 @@ Workloads: the apps group (apiVersion `apps/v1`), its elder v1's ReplicationCont
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from podium.v1 import core_pb2 as _core_pb2
 from podium.v1 import meta_pb2 as _meta_pb2
@@ -289,22 +290,339 @@ class DeploymentStrategy(_message.Message):
 
     TYPE_FIELD_NUMBER: _builtins.int
     ROLLING_UPDATE_FIELD_NUMBER: _builtins.int
+    BLUE_GREEN_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     @_builtins.property
     def rolling_update(self) -> Global___RollingUpdateDeployment: ...
+    @_builtins.property
+    def blue_green(self) -> Global___BlueGreenDeployment:
+        """Only with type BlueGreen."""
+
+    @_builtins.property
+    def canary(self) -> Global___CanaryDeployment:
+        """Only with type Canary."""
+
+    @_builtins.property
+    def rollback(self) -> Global___RollbackPolicy: ...
     def __init__(
         self,
         *,
         type: _builtins.str = ...,
         rolling_update: Global___RollingUpdateDeployment | None = ...,
+        blue_green: Global___BlueGreenDeployment | None = ...,
+        canary: Global___CanaryDeployment | None = ...,
+        rollback: Global___RollbackPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rolling_update", b"rolling_update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blue_green", b"blue_green", "canary", b"canary", "rollback", b"rollback", "rolling_update", b"rolling_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rolling_update", b"rolling_update", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blue_green", b"blue_green", "canary", b"canary", "rollback", b"rollback", "rolling_update", b"rolling_update", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeploymentStrategy: _TypeAlias = DeploymentStrategy  # noqa: Y015
+
+@_typing.final
+class RollbackPolicy(_message.Message):
+    """What becomes of a rollout that has failed: its progress deadline passed, or its analysis said no."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
+    on_failure: _builtins.str
+    """Never (default): it is left where it is. Automatic: the last revision that worked runs again; the failed template
+    stays in the spec, is held back, and is not tried again until the spec changes (or `podium rollout retry`).
+    """
+    def __init__(
+        self,
+        *,
+        on_failure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["on_failure", b"on_failure"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackPolicy: _TypeAlias = RollbackPolicy  # noqa: Y015
+
+@_typing.final
+class BlueGreenDeployment(_message.Message):
+    """A whole new ReplicaSet beside the old one; which of both serves is switched at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIEW_REPLICAS_FIELD_NUMBER: _builtins.int
+    AUTO_PROMOTION_FIELD_NUMBER: _builtins.int
+    AUTO_PROMOTION_SECONDS_FIELD_NUMBER: _builtins.int
+    SCALE_DOWN_DELAY_SECONDS_FIELD_NUMBER: _builtins.int
+    ANALYSIS_FIELD_NUMBER: _builtins.int
+    preview_replicas: _builtins.int
+    """Replicas of the preview until it is promoted; absent: as many as the Deployment has."""
+    auto_promotion: _builtins.bool
+    """Promote by itself when every preview replica is available (and the analysis has passed); default true."""
+    auto_promotion_seconds: _builtins.int
+    """How long the preview must have been available before it is promoted by itself."""
+    scale_down_delay_seconds: _builtins.int
+    """How long the revision that served before is kept at full size, for an instant return; default 30."""
+    @_builtins.property
+    def analysis(self) -> Global___RolloutAnalysis:
+        """Judges the preview before it is promoted by itself."""
+
+    def __init__(
+        self,
+        *,
+        preview_replicas: _builtins.int | None = ...,
+        auto_promotion: _builtins.bool | None = ...,
+        auto_promotion_seconds: _builtins.int = ...,
+        scale_down_delay_seconds: _builtins.int | None = ...,
+        analysis: Global___RolloutAnalysis | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_promotion", b"_auto_promotion", "_preview_replicas", b"_preview_replicas", "_scale_down_delay_seconds", b"_scale_down_delay_seconds", "analysis", b"analysis", "auto_promotion", b"auto_promotion", "preview_replicas", b"preview_replicas", "scale_down_delay_seconds", b"scale_down_delay_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_promotion", b"_auto_promotion", "_preview_replicas", b"_preview_replicas", "_scale_down_delay_seconds", b"_scale_down_delay_seconds", "analysis", b"analysis", "auto_promotion", b"auto_promotion", "auto_promotion_seconds", b"auto_promotion_seconds", "preview_replicas", b"preview_replicas", "scale_down_delay_seconds", b"scale_down_delay_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__auto_promotion: _TypeAlias = _typing.Literal["auto_promotion"]  # noqa: Y015
+    _WhichOneofArgType__auto_promotion: _TypeAlias = _typing.Literal["_auto_promotion", b"_auto_promotion"]  # noqa: Y015
+    _WhichOneofReturnType__preview_replicas: _TypeAlias = _typing.Literal["preview_replicas"]  # noqa: Y015
+    _WhichOneofArgType__preview_replicas: _TypeAlias = _typing.Literal["_preview_replicas", b"_preview_replicas"]  # noqa: Y015
+    _WhichOneofReturnType__scale_down_delay_seconds: _TypeAlias = _typing.Literal["scale_down_delay_seconds"]  # noqa: Y015
+    _WhichOneofArgType__scale_down_delay_seconds: _TypeAlias = _typing.Literal["_scale_down_delay_seconds", b"_scale_down_delay_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_promotion) -> _WhichOneofReturnType__auto_promotion | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preview_replicas) -> _WhichOneofReturnType__preview_replicas | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scale_down_delay_seconds) -> _WhichOneofReturnType__scale_down_delay_seconds | None: ...
+
+Global___BlueGreenDeployment: _TypeAlias = BlueGreenDeployment  # noqa: Y015
+
+@_typing.final
+class CanaryDeployment(_message.Message):
+    """A share of the replicas moves to the new revision, step by step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    MAX_UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    MAX_SURGE_FIELD_NUMBER: _builtins.int
+    ANALYSIS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CanaryStep]:
+        """In order; after the last everything moves. None: it moves at once, as in a rolling update."""
+
+    @_builtins.property
+    def max_unavailable(self) -> _meta_pb2.IntOrString: ...
+    @_builtins.property
+    def max_surge(self) -> _meta_pb2.IntOrString: ...
+    @_builtins.property
+    def analysis(self) -> Global___RolloutAnalysis:
+        """Judges the new revision all through the rollout, beside the steps."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[Global___CanaryStep] | None = ...,
+        max_unavailable: _meta_pb2.IntOrString | None = ...,
+        max_surge: _meta_pb2.IntOrString | None = ...,
+        analysis: Global___RolloutAnalysis | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "max_surge", b"max_surge", "max_unavailable", b"max_unavailable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "max_surge", b"max_surge", "max_unavailable", b"max_unavailable", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CanaryDeployment: _TypeAlias = CanaryDeployment  # noqa: Y015
+
+@_typing.final
+class CanaryStep(_message.Message):
+    """Exactly one of its fields is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_WEIGHT_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    ANALYSIS_FIELD_NUMBER: _builtins.int
+    set_weight: _builtins.int
+    """Percent of the replicas that are of the new revision."""
+    @_builtins.property
+    def pause(self) -> Global___CanaryPause: ...
+    @_builtins.property
+    def analysis(self) -> Global___RolloutAnalysis: ...
+    def __init__(
+        self,
+        *,
+        set_weight: _builtins.int | None = ...,
+        pause: Global___CanaryPause | None = ...,
+        analysis: Global___RolloutAnalysis | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_set_weight", b"_set_weight", "analysis", b"analysis", "pause", b"pause", "set_weight", b"set_weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_set_weight", b"_set_weight", "analysis", b"analysis", "pause", b"pause", "set_weight", b"set_weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__set_weight: _TypeAlias = _typing.Literal["set_weight"]  # noqa: Y015
+    _WhichOneofArgType__set_weight: _TypeAlias = _typing.Literal["_set_weight", b"_set_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__set_weight) -> _WhichOneofReturnType__set_weight | None: ...
+
+Global___CanaryStep: _TypeAlias = CanaryStep  # noqa: Y015
+
+@_typing.final
+class CanaryPause(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DURATION_FIELD_NUMBER: _builtins.int
+    duration: _builtins.str
+    """Absent: until `podium rollout promote`."""
+    def __init__(
+        self,
+        *,
+        duration: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CanaryPause: _TypeAlias = CanaryPause  # noqa: Y015
+
+@_typing.final
+class RolloutAnalysis(_message.Message):
+    """Passes when every metric has passed, fails when one has failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRICS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnalysisMetric]: ...
+    def __init__(
+        self,
+        *,
+        metrics: _abc.Iterable[Global___AnalysisMetric] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutAnalysis: _TypeAlias = RolloutAnalysis  # noqa: Y015
+
+@_typing.final
+class AnalysisMetric(_message.Message):
+    """One figure, measured again and again. Where it comes from: exactly one of `prometheus` and `pods`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    INITIAL_DELAY_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    FAILURE_LIMIT_FIELD_NUMBER: _builtins.int
+    INCONCLUSIVE_LIMIT_FIELD_NUMBER: _builtins.int
+    SUCCESS_CONDITION_FIELD_NUMBER: _builtins.int
+    FAILURE_CONDITION_FIELD_NUMBER: _builtins.int
+    PROMETHEUS_FIELD_NUMBER: _builtins.int
+    PODS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    interval: _builtins.str
+    """Between measurements; default 10s."""
+    initial_delay: _builtins.str
+    """Before the first measurement, from when the analysis begins."""
+    count: _builtins.int
+    """Measurements with a verdict until the metric has passed; default 1, and for the analysis beside the steps of a
+    canary: until the rollout ends.
+    """
+    failure_limit: _builtins.int
+    """Failed measurements that are tolerated; default 0."""
+    inconclusive_limit: _builtins.int
+    """Measurements in a row that may tell nothing (an error, no data, between both conditions); default 4."""
+    success_condition: _builtins.str
+    """A comparison such as `>= 0.99`. Alone: what does not satisfy it has failed."""
+    failure_condition: _builtins.str
+    """A comparison such as `> 0.5`. Alone: what does not satisfy it has succeeded."""
+    @_builtins.property
+    def prometheus(self) -> Global___PrometheusMetric: ...
+    @_builtins.property
+    def pods(self) -> Global___PodsMetric: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        interval: _builtins.str = ...,
+        initial_delay: _builtins.str = ...,
+        count: _builtins.int | None = ...,
+        failure_limit: _builtins.int = ...,
+        inconclusive_limit: _builtins.int | None = ...,
+        success_condition: _builtins.str = ...,
+        failure_condition: _builtins.str = ...,
+        prometheus: Global___PrometheusMetric | None = ...,
+        pods: Global___PodsMetric | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_inconclusive_limit", b"_inconclusive_limit", "count", b"count", "inconclusive_limit", b"inconclusive_limit", "pods", b"pods", "prometheus", b"prometheus"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_inconclusive_limit", b"_inconclusive_limit", "count", b"count", "failure_condition", b"failure_condition", "failure_limit", b"failure_limit", "inconclusive_limit", b"inconclusive_limit", "initial_delay", b"initial_delay", "interval", b"interval", "name", b"name", "pods", b"pods", "prometheus", b"prometheus", "success_condition", b"success_condition"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__count: _TypeAlias = _typing.Literal["count"]  # noqa: Y015
+    _WhichOneofArgType__count: _TypeAlias = _typing.Literal["_count", b"_count"]  # noqa: Y015
+    _WhichOneofReturnType__inconclusive_limit: _TypeAlias = _typing.Literal["inconclusive_limit"]  # noqa: Y015
+    _WhichOneofArgType__inconclusive_limit: _TypeAlias = _typing.Literal["_inconclusive_limit", b"_inconclusive_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__count) -> _WhichOneofReturnType__count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inconclusive_limit) -> _WhichOneofReturnType__inconclusive_limit | None: ...
+
+Global___AnalysisMetric: _TypeAlias = AnalysisMetric  # noqa: Y015
+
+@_typing.final
+class PrometheusMetric(_message.Message):
+    """The only sample of an instant query to the Prometheus that the master knows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """PromQL. $(HASH), $(STABLE_HASH): the pod-template-hash of the new revision and of the one that worked;
+    $(NAMESPACE), $(NAME): of the Deployment.
+    """
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrometheusMetric: _TypeAlias = PrometheusMetric  # noqa: Y015
+
+@_typing.final
+class PodsMetric(_message.Message):
+    """What Podium itself knows of the new revision's pods. Without a condition, anything above 0 is a failure."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACT_FIELD_NUMBER: _builtins.int
+    fact: _builtins.str
+    """Restarts: of all their containers. BackOff: containers that wait in CrashLoopBackOff, ImagePullBackOff or the
+    like. NotReady: pods that are not ready.
+    """
+    def __init__(
+        self,
+        *,
+        fact: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PodsMetric: _TypeAlias = PodsMetric  # noqa: Y015
 
 @_typing.final
 class RollingUpdateDeployment(_message.Message):
@@ -342,6 +660,9 @@ class DeploymentStatus(_message.Message):
     UNAVAILABLE_REPLICAS_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     COLLISION_COUNT_FIELD_NUMBER: _builtins.int
+    BLUE_GREEN_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    ABORTED_FIELD_NUMBER: _builtins.int
     observed_generation: _builtins.int
     replicas: _builtins.int
     updated_replicas: _builtins.int
@@ -352,6 +673,14 @@ class DeploymentStatus(_message.Message):
     """Counts hash collisions of ReplicaSet names, to make a new name (apps/v1 collisionCount)."""
     @_builtins.property
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_meta_pb2.Condition]: ...
+    @_builtins.property
+    def blue_green(self) -> Global___BlueGreenStatus: ...
+    @_builtins.property
+    def canary(self) -> Global___CanaryStatus: ...
+    @_builtins.property
+    def aborted(self) -> Global___RolloutAbort:
+        """The template of the spec is held back, and an earlier revision runs."""
+
     def __init__(
         self,
         *,
@@ -363,16 +692,252 @@ class DeploymentStatus(_message.Message):
         unavailable_replicas: _builtins.int = ...,
         conditions: _abc.Iterable[_meta_pb2.Condition] | None = ...,
         collision_count: _builtins.int | None = ...,
+        blue_green: Global___BlueGreenStatus | None = ...,
+        canary: Global___CanaryStatus | None = ...,
+        aborted: Global___RolloutAbort | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "collision_count", b"collision_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "aborted", b"aborted", "blue_green", b"blue_green", "canary", b"canary", "collision_count", b"collision_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "available_replicas", b"available_replicas", "collision_count", b"collision_count", "conditions", b"conditions", "observed_generation", b"observed_generation", "ready_replicas", b"ready_replicas", "replicas", b"replicas", "unavailable_replicas", b"unavailable_replicas", "updated_replicas", b"updated_replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "aborted", b"aborted", "available_replicas", b"available_replicas", "blue_green", b"blue_green", "canary", b"canary", "collision_count", b"collision_count", "conditions", b"conditions", "observed_generation", b"observed_generation", "ready_replicas", b"ready_replicas", "replicas", b"replicas", "unavailable_replicas", b"unavailable_replicas", "updated_replicas", b"updated_replicas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__collision_count: _TypeAlias = _typing.Literal["collision_count"]  # noqa: Y015
     _WhichOneofArgType__collision_count: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__collision_count) -> _WhichOneofReturnType__collision_count | None: ...
 
 Global___DeploymentStatus: _TypeAlias = DeploymentStatus  # noqa: Y015
+
+@_typing.final
+class BlueGreenStatus(_message.Message):
+    """Hashes are the values of label `pod-template-hash` on ReplicaSets and pods."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVE_HASH_FIELD_NUMBER: _builtins.int
+    ACTIVE_REVISION_FIELD_NUMBER: _builtins.int
+    PREVIEW_HASH_FIELD_NUMBER: _builtins.int
+    PREVIEW_REVISION_FIELD_NUMBER: _builtins.int
+    PREVIEW_AVAILABLE_TIME_FIELD_NUMBER: _builtins.int
+    PROMOTED_FIELD_NUMBER: _builtins.int
+    PREVIOUS_HASH_FIELD_NUMBER: _builtins.int
+    PREVIOUS_REVISION_FIELD_NUMBER: _builtins.int
+    PROMOTED_TIME_FIELD_NUMBER: _builtins.int
+    ANALYSIS_FIELD_NUMBER: _builtins.int
+    active_hash: _builtins.str
+    """The revision that serves. Whoever routes by it switches with this one field."""
+    active_revision: _builtins.int
+    preview_hash: _builtins.str
+    """The revision that waits to be promoted; empty when none does."""
+    preview_revision: _builtins.int
+    promoted: _builtins.bool
+    """The preview is to become active as soon as all its replicas are available."""
+    previous_hash: _builtins.str
+    """The revision that served before, while it is kept for an instant return."""
+    previous_revision: _builtins.int
+    @_builtins.property
+    def preview_available_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when every preview replica is available."""
+
+    @_builtins.property
+    def promoted_time(self) -> _timestamp_pb2.Timestamp:
+        """When the active revision became so."""
+
+    @_builtins.property
+    def analysis(self) -> Global___AnalysisStatus: ...
+    def __init__(
+        self,
+        *,
+        active_hash: _builtins.str = ...,
+        active_revision: _builtins.int = ...,
+        preview_hash: _builtins.str = ...,
+        preview_revision: _builtins.int = ...,
+        preview_available_time: _timestamp_pb2.Timestamp | None = ...,
+        promoted: _builtins.bool = ...,
+        previous_hash: _builtins.str = ...,
+        previous_revision: _builtins.int = ...,
+        promoted_time: _timestamp_pb2.Timestamp | None = ...,
+        analysis: Global___AnalysisStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "preview_available_time", b"preview_available_time", "promoted_time", b"promoted_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_hash", b"active_hash", "active_revision", b"active_revision", "analysis", b"analysis", "preview_available_time", b"preview_available_time", "preview_hash", b"preview_hash", "preview_revision", b"preview_revision", "previous_hash", b"previous_hash", "previous_revision", b"previous_revision", "promoted", b"promoted", "promoted_time", b"promoted_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlueGreenStatus: _TypeAlias = BlueGreenStatus  # noqa: Y015
+
+@_typing.final
+class CanaryStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STABLE_HASH_FIELD_NUMBER: _builtins.int
+    STABLE_REVISION_FIELD_NUMBER: _builtins.int
+    CANARY_HASH_FIELD_NUMBER: _builtins.int
+    CANARY_REVISION_FIELD_NUMBER: _builtins.int
+    CURRENT_STEP_INDEX_FIELD_NUMBER: _builtins.int
+    STEP_STARTED_TIME_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    ANALYSIS_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
+    stable_hash: _builtins.str
+    """The revision that worked, and gets what the new one does not."""
+    stable_revision: _builtins.int
+    canary_hash: _builtins.str
+    """The new revision; empty when no rollout is under way."""
+    canary_revision: _builtins.int
+    current_step_index: _builtins.int
+    """Index of the step under way; as many as there are steps when all are done."""
+    weight: _builtins.int
+    """Percent meant for the new revision, exactly; replicas only come near it."""
+    @_builtins.property
+    def step_started_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def analysis(self) -> Global___AnalysisStatus:
+        """Of the step under way."""
+
+    @_builtins.property
+    def background(self) -> Global___AnalysisStatus:
+        """Of the analysis beside the steps."""
+
+    def __init__(
+        self,
+        *,
+        stable_hash: _builtins.str = ...,
+        stable_revision: _builtins.int = ...,
+        canary_hash: _builtins.str = ...,
+        canary_revision: _builtins.int = ...,
+        current_step_index: _builtins.int = ...,
+        step_started_time: _timestamp_pb2.Timestamp | None = ...,
+        weight: _builtins.int = ...,
+        analysis: Global___AnalysisStatus | None = ...,
+        background: Global___AnalysisStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "background", b"background", "step_started_time", b"step_started_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "background", b"background", "canary_hash", b"canary_hash", "canary_revision", b"canary_revision", "current_step_index", b"current_step_index", "stable_hash", b"stable_hash", "stable_revision", b"stable_revision", "step_started_time", b"step_started_time", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CanaryStatus: _TypeAlias = CanaryStatus  # noqa: Y015
+
+@_typing.final
+class AnalysisStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    STARTED_TIME_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    phase: _builtins.str
+    """Running, Passed, Failed."""
+    message: _builtins.str
+    @_builtins.property
+    def started_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnalysisMetricStatus]: ...
+    def __init__(
+        self,
+        *,
+        phase: _builtins.str = ...,
+        message: _builtins.str = ...,
+        started_time: _timestamp_pb2.Timestamp | None = ...,
+        metrics: _abc.Iterable[Global___AnalysisMetricStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["started_time", b"started_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "metrics", b"metrics", "phase", b"phase", "started_time", b"started_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnalysisStatus: _TypeAlias = AnalysisStatus  # noqa: Y015
+
+@_typing.final
+class AnalysisMetricStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    INCONCLUSIVE_FIELD_NUMBER: _builtins.int
+    LAST_VALUE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    LAST_MEASURED_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    phase: _builtins.str
+    passed: _builtins.int
+    failed: _builtins.int
+    inconclusive: _builtins.int
+    """In a row, up to now."""
+    last_value: _builtins.str
+    message: _builtins.str
+    @_builtins.property
+    def last_measured_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        passed: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        inconclusive: _builtins.int = ...,
+        last_value: _builtins.str = ...,
+        message: _builtins.str = ...,
+        last_measured_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_measured_time", b"last_measured_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "inconclusive", b"inconclusive", "last_measured_time", b"last_measured_time", "last_value", b"last_value", "message", b"message", "name", b"name", "passed", b"passed", "phase", b"phase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnalysisMetricStatus: _TypeAlias = AnalysisMetricStatus  # noqa: Y015
+
+@_typing.final
+class RolloutAbort(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HASH_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    RETURNED_TO_HASH_FIELD_NUMBER: _builtins.int
+    RETURNED_TO_REVISION_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    hash: _builtins.str
+    """What is held back."""
+    revision: _builtins.int
+    reason: _builtins.str
+    """RolloutAborted (by a user), ProgressDeadlineExceeded, AnalysisFailed."""
+    message: _builtins.str
+    returned_to_hash: _builtins.str
+    """What runs instead."""
+    returned_to_revision: _builtins.int
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What its pods suffered from, a line each."""
+
+    def __init__(
+        self,
+        *,
+        hash: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        returned_to_hash: _builtins.str = ...,
+        returned_to_revision: _builtins.int = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "message", b"message", "problems", b"problems", "reason", b"reason", "returned_to_hash", b"returned_to_hash", "returned_to_revision", b"returned_to_revision", "revision", b"revision", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutAbort: _TypeAlias = RolloutAbort  # noqa: Y015
 
 @_typing.final
 class DaemonSet(_message.Message):

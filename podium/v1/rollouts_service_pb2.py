@@ -27,7 +27,7 @@ from podium.v1 import core_pb2 as podium_dot_v1_dot_core__pb2
 from podium.v1 import objects_service_pb2 as podium_dot_v1_dot_objects__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n podium/v1/rollouts_service.proto\x12\tpodium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14podium/v1/core.proto\x1a\x1fpodium/v1/objects_service.proto\"3\n\x0eRolloutRequest\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.podium.v1.ObjectKey\"H\n\x14RolloutStatusRequest\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.podium.v1.ObjectKey\x12\r\n\x05watch\x18\x02 \x01(\x08\"\xc3\x02\n\rRolloutStatus\x12-\n\x05phase\x18\x01 \x01(\x0e\x32\x1e.podium.v1.RolloutStatus.Phase\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0f\n\x07\x64\x65sired\x18\x04 \x01(\x05\x12\x0f\n\x07updated\x18\x05 \x01(\x05\x12\r\n\x05ready\x18\x06 \x01(\x05\x12\x11\n\tavailable\x18\x07 \x01(\x05\x12\x0b\n\x03old\x18\x08 \x01(\x05\x12\'\n\x08problems\x18\t \x03(\x0b\x32\x15.podium.v1.PodProblem\x12\x0f\n\x07\x63hanges\x18\n \x03(\t\"U\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPROGRESSING\x10\x01\x12\x0c\n\x08\x43OMPLETE\x10\x02\x12\n\n\x06PAUSED\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\"\x98\x01\n\nPodProblem\x12\x0b\n\x03pod\x18\x01 \x01(\t\x12\x11\n\tcontainer\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x16\n\texit_code\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rrestart_count\x18\x06 \x01(\x05\x12\x0c\n\x04node\x18\x07 \x01(\tB\x0c\n\n_exit_code\"L\n\x15RolloutHistoryRequest\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.podium.v1.ObjectKey\x12\x10\n\x08revision\x18\x02 \x01(\x03\"G\n\x16RolloutHistoryResponse\x12-\n\trevisions\x18\x01 \x03(\x0b\x32\x1a.podium.v1.RolloutRevision\"\xc4\x01\n\x0fRolloutRevision\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x14\n\x0c\x63hange_cause\x18\x04 \x01(\t\x12,\n\x08template\x18\x05 \x01(\x0b\x32\x1a.podium.v1.PodTemplateSpec\x12\x0f\n\x07\x63hanges\x18\x06 \x03(\t\x12\x0f\n\x07\x63urrent\x18\x07 \x01(\x08\"]\n\x12RolloutUndoRequest\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.podium.v1.ObjectKey\x12\x13\n\x0bto_revision\x18\x02 \x01(\x03\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x32\xa3\x03\n\x08Rollouts\x12\x45\n\x06Status\x12\x1f.podium.v1.RolloutStatusRequest\x1a\x18.podium.v1.RolloutStatus0\x01\x12N\n\x07History\x12 .podium.v1.RolloutHistoryRequest\x1a!.podium.v1.RolloutHistoryResponse\x12@\n\x04Undo\x12\x1d.podium.v1.RolloutUndoRequest\x1a\x19.podium.v1.ObjectResponse\x12=\n\x05Pause\x12\x19.podium.v1.RolloutRequest\x1a\x19.podium.v1.ObjectResponse\x12>\n\x06Resume\x12\x19.podium.v1.RolloutRequest\x1a\x19.podium.v1.ObjectResponse\x12?\n\x07Restart\x12\x19.podium.v1.RolloutRequest\x1a\x19.podium.v1.ObjectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n podium/v1/rollouts_service.proto\x12\tpodium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14podium/v1/core.proto\x1a\x1fpodium/v1/objects_service.proto\"3\n\x0eRolloutRequest\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.podium.v1.ObjectKey\"H\n\x15RolloutPromoteRequest\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.podium.v1.ObjectKey\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\"H\n\x14RolloutStatusRequest\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.podium.v1.ObjectKey\x12\r\n\x05watch\x18\x02 \x01(\x08\"\xfd\x03\n\rRolloutStatus\x12-\n\x05phase\x18\x01 \x01(\x0e\x32\x1e.podium.v1.RolloutStatus.Phase\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0f\n\x07\x64\x65sired\x18\x04 \x01(\x05\x12\x0f\n\x07updated\x18\x05 \x01(\x05\x12\r\n\x05ready\x18\x06 \x01(\x05\x12\x11\n\tavailable\x18\x07 \x01(\x05\x12\x0b\n\x03old\x18\x08 \x01(\x05\x12\'\n\x08problems\x18\t \x03(\x0b\x32\x15.podium.v1.PodProblem\x12\x0f\n\x07\x63hanges\x18\n \x03(\t\x12%\n\x05steps\x18\x0b \x03(\x0b\x32\x16.podium.v1.RolloutStep\x12\x13\n\x06weight\x18\x0c \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\ractual_weight\x18\r \x01(\x05H\x01\x88\x01\x01\x12)\n\x07metrics\x18\x0e \x03(\x0b\x32\x18.podium.v1.RolloutMetric\x12\x18\n\x10serving_revision\x18\x0f \x01(\x03\"U\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPROGRESSING\x10\x01\x12\x0c\n\x08\x43OMPLETE\x10\x02\x12\n\n\x06PAUSED\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x42\t\n\x07_weightB\x10\n\x0e_actual_weight\"\x89\x01\n\x0bRolloutStep\x12\x0c\n\x04text\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.podium.v1.RolloutStep.State\"?\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x08\n\x04TODO\x10\x01\x12\x0b\n\x07\x43URRENT\x10\x02\x12\x08\n\x04\x44ONE\x10\x03\"=\n\rRolloutMetric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x98\x01\n\nPodProblem\x12\x0b\n\x03pod\x18\x01 \x01(\t\x12\x11\n\tcontainer\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x16\n\texit_code\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rrestart_count\x18\x06 \x01(\x05\x12\x0c\n\x04node\x18\x07 \x01(\tB\x0c\n\n_exit_code\"L\n\x15RolloutHistoryRequest\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.podium.v1.ObjectKey\x12\x10\n\x08revision\x18\x02 \x01(\x03\"G\n\x16RolloutHistoryResponse\x12-\n\trevisions\x18\x01 \x03(\x0b\x32\x1a.podium.v1.RolloutRevision\"\xd5\x01\n\x0fRolloutRevision\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x14\n\x0c\x63hange_cause\x18\x04 \x01(\t\x12,\n\x08template\x18\x05 \x01(\x0b\x32\x1a.podium.v1.PodTemplateSpec\x12\x0f\n\x07\x63hanges\x18\x06 \x03(\t\x12\x0f\n\x07\x63urrent\x18\x07 \x01(\x08\x12\x0f\n\x07verdict\x18\x08 \x01(\t\"]\n\x12RolloutUndoRequest\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.podium.v1.ObjectKey\x12\x13\n\x0bto_revision\x18\x02 \x01(\x03\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x32\xe9\x04\n\x08Rollouts\x12\x45\n\x06Status\x12\x1f.podium.v1.RolloutStatusRequest\x1a\x18.podium.v1.RolloutStatus0\x01\x12N\n\x07History\x12 .podium.v1.RolloutHistoryRequest\x1a!.podium.v1.RolloutHistoryResponse\x12@\n\x04Undo\x12\x1d.podium.v1.RolloutUndoRequest\x1a\x19.podium.v1.ObjectResponse\x12=\n\x05Pause\x12\x19.podium.v1.RolloutRequest\x1a\x19.podium.v1.ObjectResponse\x12>\n\x06Resume\x12\x19.podium.v1.RolloutRequest\x1a\x19.podium.v1.ObjectResponse\x12?\n\x07Restart\x12\x19.podium.v1.RolloutRequest\x1a\x19.podium.v1.ObjectResponse\x12\x46\n\x07Promote\x12 .podium.v1.RolloutPromoteRequest\x1a\x19.podium.v1.ObjectResponse\x12=\n\x05\x41\x62ort\x12\x19.podium.v1.RolloutRequest\x1a\x19.podium.v1.ObjectResponse\x12=\n\x05Retry\x12\x19.podium.v1.RolloutRequest\x1a\x19.podium.v1.ObjectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,22 +36,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ROLLOUTREQUEST']._serialized_start=135
   _globals['_ROLLOUTREQUEST']._serialized_end=186
-  _globals['_ROLLOUTSTATUSREQUEST']._serialized_start=188
-  _globals['_ROLLOUTSTATUSREQUEST']._serialized_end=260
-  _globals['_ROLLOUTSTATUS']._serialized_start=263
-  _globals['_ROLLOUTSTATUS']._serialized_end=586
-  _globals['_ROLLOUTSTATUS_PHASE']._serialized_start=501
-  _globals['_ROLLOUTSTATUS_PHASE']._serialized_end=586
-  _globals['_PODPROBLEM']._serialized_start=589
-  _globals['_PODPROBLEM']._serialized_end=741
-  _globals['_ROLLOUTHISTORYREQUEST']._serialized_start=743
-  _globals['_ROLLOUTHISTORYREQUEST']._serialized_end=819
-  _globals['_ROLLOUTHISTORYRESPONSE']._serialized_start=821
-  _globals['_ROLLOUTHISTORYRESPONSE']._serialized_end=892
-  _globals['_ROLLOUTREVISION']._serialized_start=895
-  _globals['_ROLLOUTREVISION']._serialized_end=1091
-  _globals['_ROLLOUTUNDOREQUEST']._serialized_start=1093
-  _globals['_ROLLOUTUNDOREQUEST']._serialized_end=1186
-  _globals['_ROLLOUTS']._serialized_start=1189
-  _globals['_ROLLOUTS']._serialized_end=1608
+  _globals['_ROLLOUTPROMOTEREQUEST']._serialized_start=188
+  _globals['_ROLLOUTPROMOTEREQUEST']._serialized_end=260
+  _globals['_ROLLOUTSTATUSREQUEST']._serialized_start=262
+  _globals['_ROLLOUTSTATUSREQUEST']._serialized_end=334
+  _globals['_ROLLOUTSTATUS']._serialized_start=337
+  _globals['_ROLLOUTSTATUS']._serialized_end=846
+  _globals['_ROLLOUTSTATUS_PHASE']._serialized_start=732
+  _globals['_ROLLOUTSTATUS_PHASE']._serialized_end=817
+  _globals['_ROLLOUTSTEP']._serialized_start=849
+  _globals['_ROLLOUTSTEP']._serialized_end=986
+  _globals['_ROLLOUTSTEP_STATE']._serialized_start=923
+  _globals['_ROLLOUTSTEP_STATE']._serialized_end=986
+  _globals['_ROLLOUTMETRIC']._serialized_start=988
+  _globals['_ROLLOUTMETRIC']._serialized_end=1049
+  _globals['_PODPROBLEM']._serialized_start=1052
+  _globals['_PODPROBLEM']._serialized_end=1204
+  _globals['_ROLLOUTHISTORYREQUEST']._serialized_start=1206
+  _globals['_ROLLOUTHISTORYREQUEST']._serialized_end=1282
+  _globals['_ROLLOUTHISTORYRESPONSE']._serialized_start=1284
+  _globals['_ROLLOUTHISTORYRESPONSE']._serialized_end=1355
+  _globals['_ROLLOUTREVISION']._serialized_start=1358
+  _globals['_ROLLOUTREVISION']._serialized_end=1571
+  _globals['_ROLLOUTUNDOREQUEST']._serialized_start=1573
+  _globals['_ROLLOUTUNDOREQUEST']._serialized_end=1666
+  _globals['_ROLLOUTS']._serialized_start=1669
+  _globals['_ROLLOUTS']._serialized_end=2286
 # @@protoc_insertion_point(module_scope)

@@ -43,6 +43,30 @@ class RolloutRequest(_message.Message):
 Global___RolloutRequest: _TypeAlias = RolloutRequest  # noqa: Y015
 
 @_typing.final
+class RolloutPromoteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    full: _builtins.bool
+    """Skip all further steps."""
+    @_builtins.property
+    def key(self) -> _objects_service_pb2.ObjectKey: ...
+    def __init__(
+        self,
+        *,
+        key: _objects_service_pb2.ObjectKey | None = ...,
+        full: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutPromoteRequest: _TypeAlias = RolloutPromoteRequest  # noqa: Y015
+
+@_typing.final
 class RolloutStatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -98,6 +122,11 @@ class RolloutStatus(_message.Message):
     OLD_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    ACTUAL_WEIGHT_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    SERVING_REVISION_FIELD_NUMBER: _builtins.int
     phase: Global___RolloutStatus.Phase.ValueType
     message: _builtins.str
     """One sentence for a person."""
@@ -107,6 +136,11 @@ class RolloutStatus(_message.Message):
     ready: _builtins.int
     available: _builtins.int
     old: _builtins.int
+    weight: _builtins.int
+    """Canary: percent meant for the new revision, and what its replicas make of it."""
+    actual_weight: _builtins.int
+    serving_revision: _builtins.int
+    """The revision that serves (BlueGreen), that gets what the new one does not (Canary), or was returned to."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PodProblem]:
         """When FAILED, or stuck so far: what the newest revision's pods suffer from."""
@@ -114,6 +148,14 @@ class RolloutStatus(_message.Message):
     @_builtins.property
     def changes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What changed in the pod template against the last revision that worked, a line each."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutStep]:
+        """Canary: its steps, in order."""
+
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutMetric]:
+        """Figures that judge the new revision."""
 
     def __init__(
         self,
@@ -128,14 +170,93 @@ class RolloutStatus(_message.Message):
         old: _builtins.int = ...,
         problems: _abc.Iterable[Global___PodProblem] | None = ...,
         changes: _abc.Iterable[_builtins.str] | None = ...,
+        steps: _abc.Iterable[Global___RolloutStep] | None = ...,
+        weight: _builtins.int | None = ...,
+        actual_weight: _builtins.int | None = ...,
+        metrics: _abc.Iterable[Global___RolloutMetric] | None = ...,
+        serving_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_weight", b"_actual_weight", "_weight", b"_weight", "actual_weight", b"actual_weight", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_weight", b"_actual_weight", "_weight", b"_weight", "actual_weight", b"actual_weight", "available", b"available", "changes", b"changes", "desired", b"desired", "message", b"message", "metrics", b"metrics", "old", b"old", "phase", b"phase", "problems", b"problems", "ready", b"ready", "revision", b"revision", "serving_revision", b"serving_revision", "steps", b"steps", "updated", b"updated", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__actual_weight: _TypeAlias = _typing.Literal["actual_weight"]  # noqa: Y015
+    _WhichOneofArgType__actual_weight: _TypeAlias = _typing.Literal["_actual_weight", b"_actual_weight"]  # noqa: Y015
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__actual_weight) -> _WhichOneofReturnType__actual_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___RolloutStatus: _TypeAlias = RolloutStatus  # noqa: Y015
+
+@_typing.final
+class RolloutStep(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RolloutStep._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: RolloutStep._State.ValueType  # 0
+        TODO: RolloutStep._State.ValueType  # 1
+        CURRENT: RolloutStep._State.ValueType  # 2
+        DONE: RolloutStep._State.ValueType  # 3
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: RolloutStep.State.ValueType  # 0
+    TODO: RolloutStep.State.ValueType  # 1
+    CURRENT: RolloutStep.State.ValueType  # 2
+    DONE: RolloutStep.State.ValueType  # 3
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """`setWeight 20`, `pause 30s`, `analysis errors`"""
+    state: Global___RolloutStep.State.ValueType
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        state: Global___RolloutStep.State.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "changes", b"changes", "desired", b"desired", "message", b"message", "old", b"old", "phase", b"phase", "problems", b"problems", "ready", b"ready", "revision", b"revision", "updated", b"updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RolloutStatus: _TypeAlias = RolloutStatus  # noqa: Y015
+Global___RolloutStep: _TypeAlias = RolloutStep  # noqa: Y015
+
+@_typing.final
+class RolloutMetric(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    phase: _builtins.str
+    """Running, Passed, Failed."""
+    message: _builtins.str
+    """`0.998 (>= 0.99), 3 of 5 passed`"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "name", b"name", "phase", b"phase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutMetric: _TypeAlias = RolloutMetric  # noqa: Y015
 
 @_typing.final
 class PodProblem(_message.Message):
@@ -234,12 +355,15 @@ class RolloutRevision(_message.Message):
     TEMPLATE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     CURRENT_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     user: _builtins.str
     """The user that wrote the template."""
     change_cause: _builtins.str
     """Annotation `kubernetes.io/change-cause`."""
     current: _builtins.bool
+    verdict: _builtins.str
+    """`worked`, or why it failed; empty when neither is known."""
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -258,10 +382,11 @@ class RolloutRevision(_message.Message):
         template: _core_pb2.PodTemplateSpec | None = ...,
         changes: _abc.Iterable[_builtins.str] | None = ...,
         current: _builtins.bool = ...,
+        verdict: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "template", b"template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_cause", b"change_cause", "changes", b"changes", "created", b"created", "current", b"current", "revision", b"revision", "template", b"template", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_cause", b"change_cause", "changes", b"changes", "created", b"created", "current", b"current", "revision", b"revision", "template", b"template", "user", b"user", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -65,6 +65,21 @@ class RolloutsStub:
                 request_serializer=podium_dot_v1_dot_rollouts__service__pb2.RolloutRequest.SerializeToString,
                 response_deserializer=podium_dot_v1_dot_objects__service__pb2.ObjectResponse.FromString,
                 _registered_method=True)
+        self.Promote = channel.unary_unary(
+                '/podium.v1.Rollouts/Promote',
+                request_serializer=podium_dot_v1_dot_rollouts__service__pb2.RolloutPromoteRequest.SerializeToString,
+                response_deserializer=podium_dot_v1_dot_objects__service__pb2.ObjectResponse.FromString,
+                _registered_method=True)
+        self.Abort = channel.unary_unary(
+                '/podium.v1.Rollouts/Abort',
+                request_serializer=podium_dot_v1_dot_rollouts__service__pb2.RolloutRequest.SerializeToString,
+                response_deserializer=podium_dot_v1_dot_objects__service__pb2.ObjectResponse.FromString,
+                _registered_method=True)
+        self.Retry = channel.unary_unary(
+                '/podium.v1.Rollouts/Retry',
+                request_serializer=podium_dot_v1_dot_rollouts__service__pb2.RolloutRequest.SerializeToString,
+                response_deserializer=podium_dot_v1_dot_objects__service__pb2.ObjectResponse.FromString,
+                _registered_method=True)
 
 
 class RolloutsServicer:
@@ -107,6 +122,27 @@ class RolloutsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Promote(self, request, context):
+        """Leave the pause or analysis that the rollout waits in; a blue/green preview becomes active.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Abort(self, request, context):
+        """Return to the last revision that worked; the template is held back until it changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Retry(self, request, context):
+        """Try a template again that is held back, or whose analysis failed, from the beginning.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RolloutsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -137,6 +173,21 @@ def add_RolloutsServicer_to_server(servicer, server):
             ),
             'Restart': grpc.unary_unary_rpc_method_handler(
                     servicer.Restart,
+                    request_deserializer=podium_dot_v1_dot_rollouts__service__pb2.RolloutRequest.FromString,
+                    response_serializer=podium_dot_v1_dot_objects__service__pb2.ObjectResponse.SerializeToString,
+            ),
+            'Promote': grpc.unary_unary_rpc_method_handler(
+                    servicer.Promote,
+                    request_deserializer=podium_dot_v1_dot_rollouts__service__pb2.RolloutPromoteRequest.FromString,
+                    response_serializer=podium_dot_v1_dot_objects__service__pb2.ObjectResponse.SerializeToString,
+            ),
+            'Abort': grpc.unary_unary_rpc_method_handler(
+                    servicer.Abort,
+                    request_deserializer=podium_dot_v1_dot_rollouts__service__pb2.RolloutRequest.FromString,
+                    response_serializer=podium_dot_v1_dot_objects__service__pb2.ObjectResponse.SerializeToString,
+            ),
+            'Retry': grpc.unary_unary_rpc_method_handler(
+                    servicer.Retry,
                     request_deserializer=podium_dot_v1_dot_rollouts__service__pb2.RolloutRequest.FromString,
                     response_serializer=podium_dot_v1_dot_objects__service__pb2.ObjectResponse.SerializeToString,
             ),
@@ -301,6 +352,87 @@ class Rollouts:
             request,
             target,
             '/podium.v1.Rollouts/Restart',
+            podium_dot_v1_dot_rollouts__service__pb2.RolloutRequest.SerializeToString,
+            podium_dot_v1_dot_objects__service__pb2.ObjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Promote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podium.v1.Rollouts/Promote',
+            podium_dot_v1_dot_rollouts__service__pb2.RolloutPromoteRequest.SerializeToString,
+            podium_dot_v1_dot_objects__service__pb2.ObjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Abort(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podium.v1.Rollouts/Abort',
+            podium_dot_v1_dot_rollouts__service__pb2.RolloutRequest.SerializeToString,
+            podium_dot_v1_dot_objects__service__pb2.ObjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Retry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podium.v1.Rollouts/Retry',
             podium_dot_v1_dot_rollouts__service__pb2.RolloutRequest.SerializeToString,
             podium_dot_v1_dot_objects__service__pb2.ObjectResponse.FromString,
             options,

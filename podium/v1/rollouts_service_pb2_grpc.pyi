@@ -39,6 +39,12 @@ class RolloutsStub:
     Pause: _grpc.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]
     Resume: _grpc.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]
     Restart: _grpc.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]
+    Promote: _grpc.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutPromoteRequest, _objects_service_pb2.ObjectResponse]
+    """Leave the pause or analysis that the rollout waits in; a blue/green preview becomes active."""
+    Abort: _grpc.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]
+    """Return to the last revision that worked; the template is held back until it changes."""
+    Retry: _grpc.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]
+    """Try a template again that is held back, or whose analysis failed, from the beginning."""
 
 @_typing.type_check_only
 class RolloutsAsyncStub(RolloutsStub):
@@ -50,6 +56,12 @@ class RolloutsAsyncStub(RolloutsStub):
     Pause: _aio.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]  # type: ignore[assignment]
     Resume: _aio.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]  # type: ignore[assignment]
     Restart: _aio.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]  # type: ignore[assignment]
+    Promote: _aio.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutPromoteRequest, _objects_service_pb2.ObjectResponse]  # type: ignore[assignment]
+    """Leave the pause or analysis that the rollout waits in; a blue/green preview becomes active."""
+    Abort: _aio.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]  # type: ignore[assignment]
+    """Return to the last revision that worked; the template is held back until it changes."""
+    Retry: _aio.UnaryUnaryMultiCallable[_rollouts_service_pb2.RolloutRequest, _objects_service_pb2.ObjectResponse]  # type: ignore[assignment]
+    """Try a template again that is held back, or whose analysis failed, from the beginning."""
 
 class RolloutsServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -94,5 +106,29 @@ class RolloutsServicer(metaclass=_abc_1.ABCMeta):
         request: _rollouts_service_pb2.RolloutRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_objects_service_pb2.ObjectResponse, _abc.Awaitable[_objects_service_pb2.ObjectResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Promote(
+        self,
+        request: _rollouts_service_pb2.RolloutPromoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_objects_service_pb2.ObjectResponse, _abc.Awaitable[_objects_service_pb2.ObjectResponse]]:
+        """Leave the pause or analysis that the rollout waits in; a blue/green preview becomes active."""
+
+    @_abc_1.abstractmethod
+    def Abort(
+        self,
+        request: _rollouts_service_pb2.RolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_objects_service_pb2.ObjectResponse, _abc.Awaitable[_objects_service_pb2.ObjectResponse]]:
+        """Return to the last revision that worked; the template is held back until it changes."""
+
+    @_abc_1.abstractmethod
+    def Retry(
+        self,
+        request: _rollouts_service_pb2.RolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_objects_service_pb2.ObjectResponse, _abc.Awaitable[_objects_service_pb2.ObjectResponse]]:
+        """Try a template again that is held back, or whose analysis failed, from the beginning."""
 
 def add_RolloutsServicer_to_server(servicer: RolloutsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

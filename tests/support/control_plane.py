@@ -8,7 +8,7 @@ ends with that code as soon as it runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from master.access.writer import StoreWriter
 from master.auth.authorizer import Authorizer
 from master.cache.cache import WatchCache
 from master.reconcile.runtime import ControllerRuntime
+from master.signals.samples import Sample
 from master.store.memory import MemoryStore
 from podium.aio.clock import SystemClock
 from podium.objects.conditions import set_condition
@@ -72,6 +73,18 @@ class FakeLiveness:
         while self._count <= after:
             await self._moved.wait()
         return self._count
+
+
+@dataclass
+class FakePrometheus:
+    """Answers a query by the first of the keys that it contains; any other gives no sample."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def query(self, text: str) -> tuple[Sample, ...]:
+        self.asked.append(text)
+        return tuple(Sample(value=value, time=0) for key, value in self.values.items() if key in text)[:1]
 
 
 @dataclass
@@ -162,6 +175,9 @@ class ControlPlane:
     runtime: ControllerRuntime
     liveness: FakeLiveness
     kubelet: InstantKubelet
+    prometheus: FakePrometheus
+    restart: Callable[[], Awaitable[None]]
+    """Ends the controllers at once, and starts others that know nothing but the objects."""
 
     def deployment(self, name: str = "web") -> Deployment:
         """A Deployment of the default namespace."""
@@ -208,17 +224,27 @@ async def control_plane(*, nodes: int = 3) -> AsyncIterator[ControlPlane]:
         names = [f"n{i}" for i in range(1, nodes + 1)]
         await _seed(writer, names)
         events, liveness = Recorder(writer=writer, clock=clock, component="test"), FakeLiveness(clock)
-        runtime = ControllerRuntime(reader=reader, clock=clock)
-        kubelet = InstantKubelet(reader, writer, names)
-        made = controllers.build(reader=reader, writer=writer, events=events, clock=clock, liveness=liveness)
+        kubelet, prometheus = InstantKubelet(reader, writer, names), FakePrometheus()
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(runtime.run(made)),
-                group.create_task(events.run()),
-                group.create_task(kubelet.run()),
-            ]
-            yield ControlPlane(reader, writer, runtime, liveness, kubelet)
-            for task in tasks:
+            running: list[asyncio.Task[None]] = []
+
+            def start() -> ControllerRuntime:
+                runtime = ControllerRuntime(reader=reader, clock=clock)
+                made = controllers.build(
+                    reader=reader, writer=writer, events=events, clock=clock, liveness=liveness, prometheus=prometheus
+                )
+                running.append(group.create_task(runtime.run(made)))
+                return runtime
+
+            async def restart() -> None:
+                running[-1].cancel()
+                _ = await asyncio.wait([running.pop()])
+                plane.runtime = start()
+
+            plane = ControlPlane(reader, writer, start(), liveness, kubelet, prometheus, restart)
+            running[:0] = [group.create_task(events.run()), group.create_task(kubelet.run())]
+            yield plane
+            for task in running:
                 task.cancel()
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from master.admission.defaults.pods import pod_spec
-from podium.v1.apps_pb2 import DaemonSet, Deployment, DeploymentStrategy, ReplicaSet, ReplicationController, StatefulSet
+from master.admission.defaults.strategies import strategy
+from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
 
 _REPLICAS = 1
 _REVISION_HISTORY_LIMIT = 10
 _PROGRESS_DEADLINE_SECONDS = 600
-_ROLLING_SHARE = "25%"
 
 
 def replica_set(obj: ReplicaSet) -> None:
@@ -40,7 +40,7 @@ def deployment(obj: Deployment) -> None:
         spec.revision_history_limit = _REVISION_HISTORY_LIMIT
     if not spec.HasField("progress_deadline_seconds"):
         spec.progress_deadline_seconds = _PROGRESS_DEADLINE_SECONDS
-    _strategy(spec.strategy)
+    strategy(spec.strategy)
     pod_spec(spec.template.spec)
 
 
@@ -75,15 +75,3 @@ def stateful_set(obj: StatefulSet) -> None:
     if spec.update_strategy.type == "RollingUpdate" and not rolling.HasField("partition"):
         rolling.partition = 0
     pod_spec(spec.template.spec)
-
-
-def _strategy(strategy: DeploymentStrategy) -> None:
-    if not strategy.type:
-        strategy.type = "RollingUpdate"
-    if strategy.type != "RollingUpdate":
-        return
-    rolling = strategy.rolling_update
-    if not rolling.HasField("max_unavailable"):
-        rolling.max_unavailable.str_value = _ROLLING_SHARE
-    if not rolling.HasField("max_surge"):
-        rolling.max_surge.str_value = _ROLLING_SHARE

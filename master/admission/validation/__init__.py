@@ -26,6 +26,7 @@ from master.admission.validation import (
     pods,
     policy,
     storage,
+    strategies,
     volumes,
 )
 from master.admission.validation.walk import Findings, Walk
@@ -65,6 +66,7 @@ _RULES = (
     batch,
     policy,
     storage,
+    strategies,
 )
 
 _walk = Walk(

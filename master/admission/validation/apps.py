@@ -1,10 +1,11 @@
-"""Rules of workloads: a selector that finds the template's pods, and a strategy that can move."""
+"""Rules of workloads: a selector that finds the template's pods."""
 
 from __future__ import annotations
 
 from google.protobuf.message import Message
 
 from master.admission.validation import meta, names
+from master.admission.validation.shares import share
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax
 from podium.errors import BadRequest, Violation
 from podium.objects.selectors import Selector, from_label_selector, from_labels
@@ -15,12 +16,10 @@ from podium.v1.apps_pb2 import (
     DaemonSetUpdateStrategy,
     Deployment,
     DeploymentSpec,
-    DeploymentStrategy,
     ReplicaSet,
     ReplicaSetSpec,
     ReplicationControllerSpec,
     RollingUpdateDaemonSet,
-    RollingUpdateDeployment,
     RollingUpdateStatefulSetStrategy,
     StatefulSet,
     StatefulSetOrdinals,
@@ -28,7 +27,7 @@ from podium.v1.apps_pb2 import (
     StatefulSetUpdateStrategy,
 )
 from podium.v1.core_pb2 import PodTemplateSpec
-from podium.v1.meta_pb2 import IntOrString, LabelSelector
+from podium.v1.meta_pb2 import LabelSelector
 
 # ---------------------------------------------------------------- selector and template
 
@@ -135,19 +134,7 @@ def _same_selector(new: LabelSelector, old: LabelSelector, findings: Findings) -
         findings.append(Violation(".spec.selector", "is immutable", "delete the object and create it anew"))
 
 
-# ---------------------------------------------------------------- strategy
-
-
-def _strategy(strategy: DeploymentStrategy, path: str, findings: Findings) -> None:
-    if strategy.type == "Recreate" and strategy.HasField("rolling_update"):
-        findings.append(Violation(f"{path}.rollingUpdate", 'must not be set when type is "Recreate"'))
-
-
-def _rolling_update(rolling: RollingUpdateDeployment, path: str, findings: Findings) -> None:
-    unavailable = _share(rolling.max_unavailable, f"{path}.maxUnavailable", findings)
-    surge = _amount(rolling.max_surge, f"{path}.maxSurge", findings)
-    if unavailable == 0 and surge == 0 and rolling.HasField("max_unavailable"):
-        findings.append(Violation(f"{path}.maxUnavailable", "must not be 0 when maxSurge is 0: nothing could move"))
+# ---------------------------------------------------------------- daemon sets
 
 
 def _daemon_strategy(strategy: DaemonSetUpdateStrategy, path: str, findings: Findings) -> None:
@@ -156,8 +143,8 @@ def _daemon_strategy(strategy: DaemonSetUpdateStrategy, path: str, findings: Fin
 
 
 def _rolling_daemons(rolling: RollingUpdateDaemonSet, path: str, findings: Findings) -> None:
-    unavailable = _share(rolling.max_unavailable, f"{path}.maxUnavailable", findings)
-    surge = _share(rolling.max_surge, f"{path}.maxSurge", findings)
+    unavailable = share(rolling.max_unavailable, f"{path}.maxUnavailable", findings)
+    surge = share(rolling.max_surge, f"{path}.maxSurge", findings)
     if unavailable == 0 and surge == 0:
         findings.append(Violation(f"{path}.maxUnavailable", "must not be 0 when maxSurge is 0: nothing could move"))
     if unavailable and surge:
@@ -171,30 +158,8 @@ def _stateful_strategy(strategy: StatefulSetUpdateStrategy, path: str, findings:
 
 
 def _rolling_stateful(rolling: RollingUpdateStatefulSetStrategy, path: str, findings: Findings) -> None:
-    if rolling.HasField("max_unavailable") and _share(rolling.max_unavailable, f"{path}.maxUnavailable", findings) == 0:
+    if rolling.HasField("max_unavailable") and share(rolling.max_unavailable, f"{path}.maxUnavailable", findings) == 0:
         findings.append(Violation(f"{path}.maxUnavailable", "must not be 0: nothing could move"))
-
-
-def _share(value: IntOrString, path: str, findings: Findings) -> int | None:
-    """A number, or a percentage of at most 100; None when it is neither."""
-    found = _amount(value, path, findings)
-    if value.WhichOneof("value") == "str_value" and found is not None and found > 100:
-        findings.append(Violation(path, f"must be at most 100%, not {found}%"))
-    return found
-
-
-def _amount(value: IntOrString, path: str, findings: Findings) -> int | None:
-    """A number of pods or of percent; None when it is neither."""
-    if value.WhichOneof("value") == "str_value":
-        percent = names.percentage(value.str_value)
-        if percent is None:
-            form = "must be an integer, or a percentage such as 25%"
-            findings.append(Violation(path, f'{form}, not "{value.str_value}"'))
-        return percent
-    if value.int_value < 0:
-        findings.append(Violation(path, f"must be at least 0, not {value.int_value}"))
-        return None
-    return value.int_value
 
 
 MESSAGES: dict[type[Message], MessageRule] = {
@@ -208,8 +173,6 @@ MESSAGES: dict[type[Message], MessageRule] = {
     StatefulSetSpec: _stateful_set_spec,
     StatefulSetUpdateStrategy: _stateful_strategy,
     RollingUpdateStatefulSetStrategy: _rolling_stateful,
-    DeploymentStrategy: _strategy,
-    RollingUpdateDeployment: _rolling_update,
 }
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {

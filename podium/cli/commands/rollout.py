@@ -1,4 +1,4 @@
-"""`podium rollout`: status, history, undo, pause, resume, restart."""
+"""`podium rollout`: status, history, undo, pause, resume, restart, promote, abort, retry."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ Examples:
   podium rollout history deploy/web
   podium rollout undo deploy/web --to-revision=3
   podium rollout restart deploy/web
+  podium rollout promote deploy/web
+  podium rollout abort deploy/web
 """
 )
 @session_options
@@ -66,7 +68,7 @@ async def history(session: Session, what: tuple[str, ...], revision: int) -> Non
     revisions = await session.client.rollouts.history(target.kind.message, target.names[0], revision=revision)
     now = SystemClock().now()
     rows = [_history_row(r, now) for r in revisions]
-    click.echo(table.render(["REVISION", "AGE", "BY", "CAUSE", "CHANGE"], rows))
+    click.echo(table.render(["REVISION", "AGE", "BY", "RESULT", "CAUSE", "CHANGE"], rows))
     if revision and revisions:
         from podium.codec.json import to_dict
         from podium.codec.yaml import dump_data
@@ -78,7 +80,8 @@ def _history_row(revision: Any, now: Any) -> list[str]:
     changes = list(revision.changes)
     summary = "; ".join(changes[:2]) + (f"; and {len(changes) - 2} more" if len(changes) > 2 else "")
     number = f"{revision.revision}{' *' if revision.current else ''}"
-    return [number, age(revision.created, now), revision.user or "-", revision.change_cause or "-", summary or "-"]
+    by, result, cause = revision.user or "-", revision.verdict or "-", revision.change_cause or "-"
+    return [number, age(revision.created, now), by, result, cause, summary or "-"]
 
 
 @rollout.command(
@@ -123,6 +126,39 @@ async def restart(session: Session, what: tuple[str, ...]) -> None:
     target = _one(what)
     await session.client.rollouts.restart(target.kind.message, target.names[0])
     _say(target, "restarted")
+
+
+@rollout.command(
+    epilog="\b\nExamples:\n  podium rollout promote deploy/web\n  podium rollout promote deploy/web --full"
+)
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
+@click.option("--full", is_flag=True, help="Skip all further steps of a canary.")
+@command
+async def promote(session: Session, what: tuple[str, ...], full: bool) -> None:
+    """Go on from the pause or analysis that a rollout waits in; make a blue/green preview active."""
+    target = _one(what)
+    await session.client.rollouts.promote(target.kind.message, target.names[0], full=full)
+    _say(target, "promoted")
+
+
+@rollout.command(epilog="\b\nExamples:\n  podium rollout abort deploy/web")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
+@command
+async def abort(session: Session, what: tuple[str, ...]) -> None:
+    """Return to the last revision that worked; the new one is held back until it changes."""
+    target = _one(what)
+    await session.client.rollouts.abort(target.kind.message, target.names[0])
+    _say(target, "aborted")
+
+
+@rollout.command(epilog="\b\nExamples:\n  podium rollout retry deploy/web")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
+@command
+async def retry(session: Session, what: tuple[str, ...]) -> None:
+    """Try a revision again that was aborted, rolled back, or failed its analysis."""
+    target = _one(what)
+    await session.client.rollouts.retry(target.kind.message, target.names[0])
+    _say(target, "tried again")
 
 
 def _say(target: Target, what: str) -> None:

@@ -1,8 +1,16 @@
-"""A rollout as it goes: one line that changes on a terminal, a line a change in a pipe; a failure with its causes."""
+"""A rollout as it goes: lines that change on a terminal, a line a change in a pipe; a failure with its causes.
+
+deployment/web ████░░░░░░░░░░░░░░░░ 1/5  weight 20% (is 20%)  pause 30s at step 2 of 4
+  ✓ weight 20%
+  ▶ pause 30s
+  · analysis errors
+  … errors: 0.998 (wanted: >= 0.99), 3 of 5 passed
+"""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from typing import Any
 
 import click
@@ -11,7 +19,7 @@ from podium.cli.session import Session, is_terminal
 from podium.cli.waiting import Deadline
 from podium.errors import DeadlineExceeded, PodiumError
 from podium.objects.kinds import Kind
-from podium.v1.rollouts_service_pb2 import RolloutStatus
+from podium.v1.rollouts_service_pb2 import RolloutMetric, RolloutStatus, RolloutStep
 
 _BAR = 20
 _LAST_LINES = 10
@@ -25,24 +33,26 @@ async def follow(
     Raises:
         DeadlineExceeded: It is neither in time; what it suffers from so far is shown first.
     """
-    shown, last = "", RolloutStatus()
+    screen, last = _Screen(), RolloutStatus()
     try:
         async with asyncio.timeout(deadline.left if deadline else None):
             async for last in session.client.rollouts.status(kind.message, name, namespace=namespace, watch=watch):
-                line = _line(kind, name, last)
-                if line != shown:
-                    _show(line)
-                    shown = line
+                screen.show(lines(kind, name, last))
     except TimeoutError:
         assert deadline is not None
-        _end_line()
         await _investigate(session, last, namespace)
         raise DeadlineExceeded(f"{kind.qualified}/{name} is not rolled out after {deadline.seconds:g}s") from None
-    _end_line()
     if last.phase == RolloutStatus.FAILED:
         await _investigate(session, last, namespace)
         return 1
     return 0
+
+
+def lines(kind: Kind, name: str, status: RolloutStatus) -> list[str]:
+    """What is shown of one status: a line, and below it the steps of a canary and what was measured."""
+    steps = [f"    {_MARKS[step.state]} {step.text}" for step in status.steps]
+    metrics = [f"    {_verdict(metric)} {metric.name}: {metric.message}" for metric in status.metrics]
+    return [_line(kind, name, status), *steps, *metrics]
 
 
 def _line(kind: Kind, name: str, status: RolloutStatus) -> str:
@@ -52,21 +62,49 @@ def _line(kind: Kind, name: str, status: RolloutStatus) -> str:
     if status.phase == RolloutStatus.FAILED:
         return click.style("✗ ", fg="red") + f"{subject} revision {status.revision}: {status.message}"
     done = min(status.available, status.updated) if status.desired else 0
-    filled = _BAR * done // status.desired if status.desired else 0
+    filled = min(_BAR, _BAR * done // status.desired) if status.desired else 0
     bar = "█" * filled + "░" * (_BAR - filled)
-    return f"  {subject} {bar} {done}/{status.desired}  {status.message}"
+    weight = f"  weight {status.weight}% (is {status.actual_weight}%)" if status.HasField("weight") else ""
+    return f"  {subject} {bar} {done}/{status.desired}{weight}  {status.message}"
 
 
-def _show(line: str) -> None:
-    if is_terminal():
-        click.echo(f"\r\x1b[2K{line}", nl=False)
-    else:
-        click.echo(line)
+_MARKS = {
+    RolloutStep.STATE_UNSPECIFIED: " ",
+    RolloutStep.TODO: "·",
+    RolloutStep.CURRENT: "▶",
+    RolloutStep.DONE: "✓",
+}
 
 
-def _end_line() -> None:
-    if is_terminal():
-        click.echo()
+def _verdict(metric: RolloutMetric) -> str:
+    return {"Passed": click.style("✓", fg="green"), "Failed": click.style("✗", fg="red")}.get(metric.phase, "…")
+
+
+def _cut(line: str) -> str:
+    """A line that does not wrap, or the lines above it would not be found again."""
+    width = shutil.get_terminal_size().columns
+    plain = click.unstyle(line)
+    return line if len(plain) <= width else plain[: width - 1] + "…"
+
+
+class _Screen:
+    """Shows blocks of lines: over each other on a terminal, and else only those that are new."""
+
+    def __init__(self) -> None:
+        self._shown: list[str] = []
+
+    def show(self, block: list[str]) -> None:
+        """Show a block in place of the one before it."""
+        if block == self._shown:
+            return
+        if is_terminal():
+            up = f"\x1b[{len(self._shown)}A" if self._shown else ""
+            click.echo(up + "".join(f"\r\x1b[2K{_cut(line)}\n" for line in block) + "\x1b[J", nl=False)
+        else:
+            for line in block:
+                if line not in self._shown:
+                    click.echo(line)
+        self._shown = block
 
 
 async def _investigate(session: Session, status: RolloutStatus, namespace: str | None) -> None:

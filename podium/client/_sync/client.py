@@ -114,6 +114,24 @@ class Rollouts:
         response = self._connection.call(lambda s, t: s.rollouts.Resume(request, timeout=t), repeatable=True)
         return unpack(response.object, None)
 
+    def promote(self, kind: type[Message], name: str, *, namespace: str | None = None, full: bool = False) -> Message:
+        """Let a rollout that waits go on; `full` past all further steps."""
+        request = rollouts_wire.RolloutPromoteRequest(key=self._key(kind, name, namespace), full=full)
+        response = self._connection.call(lambda s, t: s.rollouts.Promote(request, timeout=t), repeatable=False)
+        return unpack(response.object, None)
+
+    def abort(self, kind: type[Message], name: str, *, namespace: str | None = None) -> Message:
+        """Return from a rollout under way to the last revision that worked."""
+        request = rollouts_wire.RolloutRequest(key=self._key(kind, name, namespace))
+        response = self._connection.call(lambda s, t: s.rollouts.Abort(request, timeout=t), repeatable=True)
+        return unpack(response.object, None)
+
+    def retry(self, kind: type[Message], name: str, *, namespace: str | None = None) -> Message:
+        """Try a revision again that was given up."""
+        request = rollouts_wire.RolloutRequest(key=self._key(kind, name, namespace))
+        response = self._connection.call(lambda s, t: s.rollouts.Retry(request, timeout=t), repeatable=False)
+        return unpack(response.object, None)
+
     def restart(self, kind: type[Message], name: str, *, namespace: str | None = None) -> Message:
         """Replace every pod, by the workload's own strategy."""
         request = rollouts_wire.RolloutRequest(key=self._key(kind, name, namespace))

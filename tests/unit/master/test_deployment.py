@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from master.controllers.deployment_plan import CreateSet, DeploymentPlan, DropSet, EditSet, limits_of, plan_deployment
+from master.controllers.deployment_plan import plan_deployment
 from master.controllers.deployment_status import deployment_status
+from master.controllers.strategies.sets import limits_of
+from master.controllers.strategies.steps import CreateSet, DeploymentPlan, DropSet, EditSet
 from podium.objects.conditions import get_condition
 from podium.objects.revisions import (
     CHANGED_BY,
@@ -13,7 +15,6 @@ from podium.objects.revisions import (
     MAX_REPLICAS,
     REVISION,
     SUCCEEDED,
-    current_of,
 )
 from podium.objects.template import HASH_LABEL, template_hash
 from podium.v1.apps_pb2 import Deployment, DeploymentStatus, ReplicaSet
@@ -193,10 +194,7 @@ def test_a_collision_count_makes_another_name() -> None:
 
 
 def _status(d: Deployment, sets: Sequence[ReplicaSet], seconds: float = 0) -> tuple[DeploymentStatus, float | None]:
-    current = current_of(d, sets)
-    return deployment_status(
-        d, current, [s for s in sets if s is not current], least_available=limits_of(d).least_available, now=at(seconds)
-    )
+    return deployment_status(d, sets, now=at(seconds))
 
 
 def _progressing(status: DeploymentStatus) -> Condition:

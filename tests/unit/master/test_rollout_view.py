@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from master.api.rollout_view import history, pod_problems, rollout_status
+from master.api.rollout_view import history, rollout_status
+from podium.objects.problems import pod_problems
 from podium.objects.revisions import CHANGE_CAUSE, CHANGED_BY, SUCCEEDED
 from podium.v1.apps_pb2 import Deployment
 from podium.v1.core_pb2 import ContainerStatus, Event, Pod
