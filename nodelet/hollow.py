@@ -141,10 +141,12 @@ class HollowNetwork:
         self._leases = {uid: address for uid, address in self._leases.items() if uid in pods}
 
 
+def _amounts(size: HollowSize) -> dict[str, str]:
+    return {"cpu": size.cpu, "memory": size.memory, "pods": str(size.pods), "ephemeral-storage": "1Ti"}
+
+
 def _status(name: str, size: HollowSize) -> NodeStatus:
-    status = NodeStatus(
-        capacity={"cpu": size.cpu, "memory": size.memory, "pods": str(size.pods), "ephemeral-storage": "1Ti"}
-    )
+    status = NodeStatus(capacity=_amounts(size))
     status.allocatable.update(status.capacity)
     status.conditions.add(type="Ready", status="True", reason="NodeletReady", message="the nodelet is hollow")
     for pressure in ("MemoryPressure", "DiskPressure", "PIDPressure"):
@@ -175,7 +177,7 @@ def hollow_node(
         network=HollowNetwork(),
         volumes=volumes or HollowVolumes(),
         host=HollowHost(name, size, clock, runtime),
-        facts=NodeFacts(name=name, ip="127.0.0.1", memory=value(size.memory)),
+        facts=NodeFacts(name=name, ip="127.0.0.1", memory=value(size.memory), allocatable=_amounts(size)),
         store=NoStore(),
         pods=PodSettings(relist_seconds=RELIST_SECONDS),
     )

@@ -10,7 +10,7 @@ away runs its pods all the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,6 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             info = await _runtime_up(runtime, clock)
             network = LinuxPodNetwork(directory=state.path)
             await network.resume()
-            volumes = await asyncio.to_thread(_volumes, state)
             identity = await identity_of(settings, state, clock)
             address = settings.node_ip or await node_ip([parse_endpoint(m) for m in settings.api_endpoints()])
             machine_id = await asyncio.to_thread(state.machine_id)
@@ -89,12 +88,15 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 ),
                 disk=Path(info.root_dir), runtime=runtime, clock=clock,
             )  # fmt: skip
+            allocatable = dict((await host.status()).allocatable)
+            volumes = await asyncio.to_thread(_volumes, state, allocatable)
             dialer = GrpcDialer(identity, settings.api_endpoints() or identity.endpoints)
             node = Node(
                 parts=Parts(
                     runtime=runtime, network=network, volumes=volumes, host=host, store=keeper,
                     facts=NodeFacts(
-                        name=settings.name, ip=address, memory=host.reader.machine.memory, runtime="docker"
+                        name=settings.name, ip=address, memory=host.reader.machine.memory, runtime="docker",
+                        allocatable=allocatable,
                     ),
                 ),
                 dialer=dialer,
@@ -115,8 +117,9 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             await runtime.close()
 
 
-def _volumes(state: StateDirectory) -> HostVolumes:
-    return HostVolumes(state.path / "volumes", sources=all_sources(), mounter=LinuxMounter())
+def _volumes(state: StateDirectory, allocatable: Mapping[str, str]) -> HostVolumes:
+    mounter = LinuxMounter()
+    return HostVolumes(state.path / "volumes", sources=all_sources(mounter, allocatable), mounter=mounter)
 
 
 def _parts(

@@ -13,7 +13,9 @@ from enum import Enum
 from functools import cached_property
 
 from nodelet.pods.backoff import CrashLoop, crash_loop
+from podium.objects.kinds import Key
 from podium.objects.pod import is_sidecar
+from podium.objects.references import references
 from podium.v1.core_pb2 import Container, LifecycleHandler, Pod
 
 DEFAULT_GRACE_SECONDS = 30.0
@@ -77,6 +79,11 @@ class Blueprint:
     @property
     def host_network(self) -> bool:
         return self.pod.spec.host_network
+
+    @cached_property
+    def references(self) -> frozenset[Key]:
+        """The objects that the pod uses."""
+        return references(self.pod)
 
     @cached_property
     def by_name(self) -> Mapping[str, Unit]:

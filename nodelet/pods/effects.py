@@ -8,6 +8,7 @@ makes the runtime do heavy work waits its turn in `Turns`, so a hundred pods tha
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from nodelet.pods.actions import (
     Action,
@@ -22,11 +23,12 @@ from nodelet.pods.actions import (
 from nodelet.pods.blueprint import Unit
 from nodelet.pods.context import NORMAL, WARNING, EffectTools, PodContext
 from nodelet.pods.credentials import auths_for, pull_secrets
+from nodelet.pods.environment import ConfigFault, environment
 from nodelet.pods.hooks import POST_START_SECONDS, run_hook
 from nodelet.pods.images import ImageFault, default_policy
 from nodelet.pods.meters import CONTAINER_STARTS
 from nodelet.pods.observed import Ending
-from nodelet.pods.spec import container_spec
+from nodelet.pods.spec import container_spec, with_sub_paths
 from nodelet.pods.surroundings import Surroundings
 from nodelet.probes.check import Target
 from nodelet.runtime.protocol import (
@@ -39,6 +41,7 @@ from nodelet.runtime.protocol import (
     State,
 )
 from nodelet.volumes.protocol import VolumeFault
+from podium.objects.downward import Whereabouts
 from podium.v1.core_pb2 import LifecycleHandler
 
 _AFTER_HOOK_SECONDS = 2.0
@@ -103,8 +106,9 @@ class Effects:
     async def _start(self, action: StartContainer, pod: PodContext) -> None:
         unit = pod.blue.by_name[action.name]
         try:
-            mounts = await self._tools.volumes.mounts(pod.blue.pod, unit.container)
-        except VolumeFault as fault:
+            env = self._environment(unit, pod)
+            mounts = await self._tools.volumes.mounts(pod.blue.pod, with_sub_paths(unit.container, env))
+        except (ConfigFault, VolumeFault) as fault:
             self._tools.fail(action, pod, "CreateContainerConfigError", str(fault), event="Failed")
             return
         image = pod.memory.images.pop(action.name)
@@ -115,12 +119,22 @@ class Effects:
             level=action.level,
             generation=action.generation,
             node=self._tools.node,
+            env=env,
             mounts=mounts,
         )
         async with self._tools.turns.starts:
             if pod.memory.unwanted:
                 return
             await self._create_and_start(action, pod, unit, spec, image)
+
+    def _environment(self, unit: Unit, pod: PodContext) -> Mapping[str, str]:
+        node = self._tools.node
+        around = Whereabouts(node_ip=node.ip, pod_ip=pod.memory.address, allocatable=node.allocatable)
+        made = environment(pod.blue.pod, unit.container, pod.objects, around)
+        for what, keys in made.skipped.items():
+            message = f"Keys [{', '.join(keys)}] from the EnvFrom {what} were skipped since they can't be variables."
+            self._tools.event(pod, WARNING, "InvalidEnvironmentVariableNames", message)
+        return made.values
 
     async def _create_and_start(self, action: StartContainer, pod: PodContext, unit: Unit, spec: ContainerSpec,
                                 image: ImageRecord) -> None:  # fmt: skip

@@ -1,16 +1,16 @@
 """From a pod's specification to what the runtime is asked to make. Pure.
 
-Here are Kubernetes' rules for `$(VAR)` references, for merging the pod's security context into the container's, for
+Here are Kubernetes' rules for merging the pod's security context into the container's, for
 DNS, and for how the kernel should choose under memory pressure (`oom_score_adj` by quality of service).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nodelet.pods.blueprint import Blueprint, Unit
+from nodelet.pods.environment import expand, expand_path
 from nodelet.runtime.protocol import FULL_NAME, ContainerSpec, Mount, PodIdentity, PortMapping, SandboxSpec
 from podium.objects.pod import BEST_EFFORT, CPU, GUARANTEED, MEMORY, amount, host_ports, qos_class
 from podium.v1.core_pb2 import Container, Pod, PodSecurityContext, PodSpec, SecurityContext
@@ -19,7 +19,6 @@ LEVEL_LABEL = "podium.dev/crash-level"
 GENERATION_LABEL = "podium.dev/sandbox-attempt"
 GRACE_LABEL = "podium.dev/grace-seconds"
 
-_REFERENCE = re.compile(r"\$\$|\$\(([^()\s]*)\)")
 _NODE_CRITICAL_PRIORITY = 2_000_000_000
 _LONGEST_HOSTNAME = 63
 
@@ -30,6 +29,7 @@ class NodeFacts:
 
     Attributes:
         memory: Capacity in bytes.
+        allocatable: What pods may have in all, as quantities.
         dns_servers: Resolvers that serve cluster names, if there are any.
         runtime: The scheme of container ids in statuses (`docker` makes `docker://ID`).
     """
@@ -37,6 +37,7 @@ class NodeFacts:
     name: str
     ip: str
     memory: int = 0
+    allocatable: Mapping[str, str] = field(default_factory=dict)
     dns_servers: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     runtime: str = ""
@@ -122,10 +123,9 @@ def _merged_options(base: Iterable[str], own: Iterable[tuple[str, str]]) -> tupl
 
 
 def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, generation: int, node: NodeFacts,
-                   mounts: Sequence[Mount] = (), image: str = "") -> ContainerSpec:  # fmt: skip
+                   env: Mapping[str, str], mounts: Sequence[Mount] = (), image: str = "") -> ContainerSpec:  # fmt: skip
     """One run of a container. `image` is what the image store resolved the name to, when it did."""
     pod, container = blue.pod, unit.container
-    env = expanded_env(container)
     security = container.security_context
     merged = _identity_of_process(pod.spec.security_context, security)
     requests, limits = container.resources.requests, container.resources.limits
@@ -151,7 +151,7 @@ def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, gen
         run_as_user=merged.user,
         run_as_group=merged.group,
         run_as_non_root=merged.non_root,
-        supplemental_groups=tuple(pod.spec.security_context.supplemental_groups),
+        supplemental_groups=_groups(pod.spec.security_context),
         capabilities_add=tuple(security.capabilities.add),
         capabilities_drop=tuple(security.capabilities.drop),
         stdin=container.stdin,
@@ -191,6 +191,27 @@ def _identity_of_process(pod: PodSecurityContext, own: SecurityContext) -> _Proc
     return _ProcessIdentity(number("run_as_user"), number("run_as_group"), non_root)
 
 
+def _groups(context: PodSecurityContext) -> tuple[int, ...]:
+    own = (context.fs_group,) if context.HasField("fs_group") else ()
+    return tuple(dict.fromkeys((*context.supplemental_groups, *own)))
+
+
+def with_sub_paths(container: Container, env: Mapping[str, str]) -> Container:
+    """The container with each `subPathExpr` of its mounts worked out.
+
+    Raises:
+        ConfigFault: One refers to a variable that is not set.
+    """
+    if not any(mount.sub_path_expr for mount in container.volume_mounts):
+        return container
+    resolved = Container()
+    resolved.CopyFrom(container)
+    for mount in resolved.volume_mounts:
+        if mount.sub_path_expr:
+            mount.sub_path = expand_path(mount.sub_path_expr, env)
+    return resolved
+
+
 def oom_score_adj(spec: PodSpec, container: Container, node_memory: int) -> int:
     """How readily the kernel kills: node-critical and Guaranteed last, BestEffort first, else by request."""
     quality = qos_class(spec)
@@ -200,25 +221,3 @@ def oom_score_adj(spec: PodSpec, container: Container, node_memory: int) -> int:
         return 1000 if quality == BEST_EFFORT else 999
     requested = _amount(container.resources.requests, container.resources.limits, MEMORY)
     return min(max(3, 1000 - 1000 * requested // node_memory), 999)
-
-
-# ---------------------------------------------------------------- environment
-
-
-def expanded_env(container: Container) -> dict[str, str]:
-    """The environment, each value expanded by the variables before it; a later duplicate wins."""
-    env: dict[str, str] = {}
-    for variable in container.env:
-        env[variable.name] = expand(variable.value, env)
-    return env
-
-
-def expand(text: str, env: Mapping[str, str]) -> str:
-    """`$(NAME)` by its value, or left as it is when there is none; `$$` is a literal `$`."""
-
-    def value(match: re.Match[str]) -> str:
-        if match.group(0) == "$$":
-            return "$"
-        return env.get(match.group(1), match.group(0))
-
-    return _REFERENCE.sub(value, text)

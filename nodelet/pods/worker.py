@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nodelet.pods.actions import (
+    CONTAINER_SLOTS,
     Action,
     CreateSandbox,
     KillContainer,
@@ -83,7 +84,8 @@ class PodWorker:
         mounted = None if pod.spec.volumes or tools.volumes.holds(pod.metadata.uid) else False
         memory = PodMemory(tools.probe.clock, pod, host_address, mounted=mounted)
         memory.limit_activity(pod.spec)
-        self._pod = PodContext(blue=blueprint(pod), memory=memory, objects=used(pod, objects))
+        blue = blueprint(pod)
+        self._pod = PodContext(blue=blue, memory=memory, objects=used(blue.references, objects))
         self._probes = PodProbes(memory, tools.probe, _exec(tools.runtime), self.wake, self._unhealthy)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._actions: dict[str, Action] = {}
@@ -124,14 +126,16 @@ class PodWorker:
 
     def assign(self, pod: Pod, objects: Objects) -> None:
         """The pod as it should be now; overwrites what was assigned before."""
-        before, after = self._pod.objects, used(pod, objects)
-        if pull_secrets(pod, after) != pull_secrets(self.pod, before):
+        earlier, blue = self.pod, self._pod.blue if pod is self.pod else blueprint(pod)
+        before, after = self._pod.objects, used(blue.references, objects)
+        if before != after:
+            self.memory.forgive(CONTAINER_SLOTS)
+        if pull_secrets(pod, after) != pull_secrets(earlier, before):
             self.memory.forgive("image/")
-        if volumes_differ(self.pod, before, pod, after):
+        if volumes_differ(earlier, before, pod, after):
             self.memory.volumes_changed()
-        self._pod.objects = after
-        if pod is not self.pod:
-            self._pod.blue = blueprint(pod)
+        self._pod.blue, self._pod.objects = blue, after
+        if pod is not earlier:
             self.memory.limit_activity(pod.spec)
         if is_terminating(pod):
             self.remove(self._pod.blue.grace)

@@ -112,7 +112,7 @@ class ContainerSpec:
     command: Sequence[str] = ()
     args: Sequence[str] = ()
     working_dir: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     mounts: Sequence[Mount] = ()
     cpu_request: float = 0
     cpu_limit: float = 0

@@ -1,12 +1,13 @@
 """The kernel's mounts, as far as volumes need them.
 
 A volume's place may have something mounted on it. Nothing below is ever deleted through a mount: what is mounted is
-unmounted first, and removal stops at the border of a file system.
+unmounted first. The engine must see what is mounted here, so the nodelet has to live in the host's mount namespace.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,13 +15,26 @@ from typing import Protocol
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+_NOSUID, _NODEV, _BIND, _PRIVATE, _RECURSIVE = 2, 4, 1 << 12, 1 << 18, 1 << 14
 
 
 class Mounter(Protocol):
-    """Mounts on this host."""
+    """Mounts on this host. All methods block, and raise OSError."""
 
     def mounted_below(self, path: Path) -> list[Path]:
         """Everything mounted at or below a path, the deepest first."""
+        ...
+
+    def is_mounted(self, path: Path) -> bool:
+        """Whether something is mounted at a path."""
+        ...
+
+    def mount_memory(self, path: Path, *, mode: int, size: int = 0) -> None:
+        """Mount an empty file system in memory, of `size` bytes (0: the kernel's own bound)."""
+        ...
+
+    def bind(self, handle: int, path: Path) -> None:
+        """Mount what an open handle stands for at a path."""
         ...
 
     def unmount(self, path: Path) -> None:
@@ -38,15 +52,43 @@ class LinuxMounter:
         """See `Mounter`."""
         return below(_MOUNTINFO.read_bytes().splitlines(), path)
 
+    def is_mounted(self, path: Path) -> bool:
+        """See `Mounter`."""
+        return path in self.mounted_below(path)
+
+    def mount_memory(self, path: Path, *, mode: int, size: int = 0) -> None:
+        """See `Mounter`. Never swapped out where the kernel can promise that (6.4 and newer)."""
+        options = f"mode={mode:o}" + (f",size={size}" if size else "")
+        try:
+            self._mount("tmpfs", path, "tmpfs", _NOSUID | _NODEV, f"{options},noswap")
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self._mount("tmpfs", path, "tmpfs", _NOSUID | _NODEV, options)
+
+    def bind(self, handle: int, path: Path) -> None:
+        """See `Mounter`."""
+        self._mount(f"/proc/self/fd/{handle}", path, "", _BIND, "")
+        self._mount("", path, "", _PRIVATE | _RECURSIVE, "")
+
     def unmount(self, path: Path) -> None:
-        """See `Mounter`. Raises: OSError."""
-        if self._libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
+        """See `Mounter`."""
+        self._check(self._libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW), path)
+
+    def _mount(self, source: str, path: Path, kind: str, flags: int, options: str) -> None:
+        arguments = source.encode() or None, os.fsencode(path), kind.encode() or None
+        result = self._libc.mount(*arguments, ctypes.c_ulong(flags), options.encode() or None)
+        self._check(result, path)
+
+    @staticmethod
+    def _check(result: int, path: Path) -> None:
+        if result != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(path))
 
 
 def below(mountinfo: Iterable[bytes], path: Path) -> list[Path]:
-    """The mount points at or below a path, the deepest first. Pure."""
+    """The mount points at or below a path, the deepest first; one mounted over is named as often. Pure."""
     points = (Path(os.fsdecode(_unescaped(line.split()[4]))) for line in mountinfo)
     return sorted((point for point in points if point.is_relative_to(path)), key=lambda p: len(p.parts), reverse=True)
 

@@ -16,6 +16,11 @@ class VolumeFault(Exception):
     """A volume could not be set up or taken down; the message says why, and names the volume."""
 
 
+def failure(volume: Volume, why: str) -> str:
+    """What is said of a volume that could not be set up."""
+    return f'MountVolume.SetUp failed for volume "{volume.name}": {why}'
+
+
 class PodVolumes(Protocol):
     """The volumes of this node's pods. They survive the nodelet's restart: setting up finds what is there."""
 
@@ -62,6 +67,7 @@ class Request:
         objects: What the pod uses of other objects, as far as they exist.
         place: The volume's own path on this host, which ends with the pod: a source may make a folder there, or mount
             something on it. What is mounted there is unmounted, never deleted.
+        fs_group: The group that volumes of the pod belong to, if it asks for one.
     """
 
     pod: Pod
@@ -69,12 +75,25 @@ class Request:
     objects: Objects
     place: Path
 
+    @property
+    def fs_group(self) -> int | None:
+        context = self.pod.spec.security_context
+        return context.fs_group if context.HasField("fs_group") else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A volume that is here: the file or folder to mount, and whether containers may never write to it."""
+
+    path: Path
+    read_only: bool = False
+
 
 class Source(Protocol):
     """A kind of volume. One module each; see `nodelet.volumes.sources` for the table of them."""
 
-    def set_up(self, request: Request) -> Path:
-        """Have the volume here; the file or folder to mount. Blocks: runs in a thread. Safe to repeat.
+    def set_up(self, request: Request) -> Prepared:
+        """Have the volume here. Blocks: runs in a thread. Safe to repeat, also while containers use it.
 
         Nothing takes a volume down but what is common to all: unmounting and removing its place.
 

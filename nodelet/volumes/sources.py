@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nodelet.volumes.empty_dir import EmptyDir
+from nodelet.volumes.files import Files
+from nodelet.volumes.host_path import HostPath
+from nodelet.volumes.mounts import Mounter
 from nodelet.volumes.protocol import Source
 from podium.v1.core_pb2 import Volume
 
 
-def all_sources() -> Mapping[str, Source]:
+def all_sources(mounter: Mounter, allocatable: Mapping[str, str]) -> Mapping[str, Source]:
     """Every source."""
-    return {"empty_dir": EmptyDir()}
+    files = Files(mounter, allocatable)
+    return {
+        "empty_dir": EmptyDir(mounter),
+        "host_path": HostPath(),
+        "config_map": files,
+        "secret": files,
+        "downward_api": files,
+        "projected": files,
+    }
 
 
 def source_name(volume: Volume) -> str:

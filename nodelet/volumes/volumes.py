@@ -1,6 +1,9 @@
 """The volumes of this host's pods, below one folder:
 
-    ROOT/UID/NAME       a volume's place: a folder, or a mount point; readable by root only, up to ROOT
+    ROOT/UID/NAME                       a volume's place: a folder, or a mount point
+    ROOT/UID/.parts/CONTAINER/NUMBER    a part of a volume (`subPath`), bound for one container's mount
+
+Only root can enter ROOT; containers get at what is bound into them.
 
 What is there says itself whose it is, so that leftovers of any crash are found by the pod's uid. A volume that outlives
 its pod (a folder of the host, a claim) is nowhere below: its source only names a path, which is bound into containers.
@@ -17,15 +20,18 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from nodelet.runtime.protocol import Mount, PodIdentity
+from nodelet.volumes import sub_paths
 from nodelet.volumes.mounts import Mounter
-from nodelet.volumes.protocol import Request, Source, VolumeFault
+from nodelet.volumes.protocol import Prepared, Request, Source, VolumeFault, failure
 from nodelet.volumes.sources import source_name
 from podium.files import make_private_directory
 from podium.objects.references import Objects
 from podium.telemetry.log import get_logger
-from podium.v1.core_pb2 import Container, Pod, Volume
+from podium.v1.core_pb2 import Container, Pod, Volume, VolumeMount
 
 log = get_logger(__name__)
+
+_PARTS = ".parts"
 
 
 class HostVolumes:
@@ -36,7 +42,7 @@ class HostVolumes:
         make_private_directory(root)
         self._root, self._sources, self._mounter = root.resolve(), sources, mounter
         self._held = {path.name for path in self._root.iterdir()}
-        self._paths: dict[str, dict[str, Path]] = {}
+        self._prepared: dict[str, dict[str, Prepared]] = {}
 
     def holds(self, uid: str) -> bool:
         """See `PodVolumes`."""
@@ -46,30 +52,49 @@ class HostVolumes:
         """See `PodVolumes`."""
         uid = pod.metadata.uid
         self._held.add(uid)
-        self._paths[uid] = await asyncio.to_thread(self._set_up_all, pod, objects)
+        self._prepared[uid] = await asyncio.to_thread(self._set_up_all, pod, objects)
 
-    def _set_up_all(self, pod: Pod, objects: Objects) -> dict[str, Path]:
+    def _set_up_all(self, pod: Pod, objects: Objects) -> dict[str, Prepared]:
         folder = self._folder(pod.metadata.uid)
         folder.mkdir(mode=0o700, exist_ok=True)
         return {volume.name: self._set_up_one(pod, volume, objects, folder) for volume in pod.spec.volumes}
 
-    def _set_up_one(self, pod: Pod, volume: Volume, objects: Objects, folder: Path) -> Path:
+    def _set_up_one(self, pod: Pod, volume: Volume, objects: Objects, folder: Path) -> Prepared:
         request = Request(pod=pod, volume=volume, objects=objects, place=folder / volume.name)
         try:
             source = self._sources[source_name(volume)]
             return source.set_up(request)
         except KeyError:
-            raise VolumeFault(_failure(volume, "this nodelet is too old for its source")) from None
+            raise VolumeFault(failure(volume, "this nodelet is too old for its source")) from None
         except (OSError, VolumeFault) as error:
-            raise VolumeFault(_failure(volume, str(error))) from error
+            raise VolumeFault(failure(volume, str(error))) from error
 
     async def mounts(self, pod: Pod, container: Container) -> tuple[Mount, ...]:
         """See `PodVolumes`."""
-        paths = self._paths.get(pod.metadata.uid, {})
+        if not container.volume_mounts:
+            return ()
+        try:
+            return await asyncio.to_thread(self._mounts, pod.metadata.uid, container)
+        except OSError as error:
+            raise VolumeFault(f"could not mount the volumes of container {container.name}: {error}") from error
+
+    def _mounts(self, uid: str, container: Container) -> tuple[Mount, ...]:
+        prepared = self._prepared.get(uid, {})
+        parts = self._folder(uid) / _PARTS / container.name
         return tuple(
-            Mount(source=str(paths[mount.name]), target=mount.mount_path, read_only=mount.read_only)
-            for mount in container.volume_mounts
+            self._mount(prepared[mount.name], mount, parts / str(number))
+            for number, mount in enumerate(container.volume_mounts)
         )
+
+    def _mount(self, prepared: Prepared, mount: VolumeMount, part: Path) -> Mount:
+        source = prepared.path
+        if mount.sub_path:
+            try:
+                sub_paths.bind(source, mount.sub_path, part, self._mounter, create=not prepared.read_only)
+            except VolumeFault as fault:
+                raise VolumeFault(f'volume "{mount.name}": {fault}') from fault
+            source = part
+        return Mount(source=str(source), target=mount.mount_path, read_only=mount.read_only or prepared.read_only)
 
     # ------------------------------------------------------------ taking down
 
@@ -89,7 +114,7 @@ class HostVolumes:
         except OSError as error:
             raise VolumeFault(f"could not remove the volumes of pod {uid}: {error}") from error
         self._held.discard(uid)
-        self._paths.pop(uid, None)
+        self._prepared.pop(uid, None)
 
     def _remove_tree(self, folder: Path) -> None:
         for point in self._mounter.mounted_below(folder):
@@ -103,7 +128,3 @@ class HostVolumes:
         if not uid or "/" in uid or uid in (".", ".."):
             raise VolumeFault(f'"{uid}" is no uid of a pod')
         return self._root / uid
-
-
-def _failure(volume: Volume, why: str) -> str:
-    return f'MountVolume.SetUp failed for volume "{volume.name}": {why}'

@@ -50,17 +50,24 @@ _FIELDS: dict[str, frozenset[str]] = {
         "serviceAccountName", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain",
     )),
     "PodSecurityContext": frozenset((
-        "appArmorProfile", "fsGroup", "fsGroupChangePolicy", "seLinuxChangePolicy", "seLinuxOptions", "seccompProfile",
+        "appArmorProfile", "fsGroupChangePolicy", "seLinuxChangePolicy", "seLinuxOptions", "seccompProfile",
         "supplementalGroupsPolicy", "sysctls", "windowsOptions",
     )),
     "SecurityContext": frozenset((
         "appArmorProfile", "procMount", "seLinuxOptions", "seccompProfile", "windowsOptions",
     )),
     "Container": frozenset((
-        "envFrom", "resizePolicy", "restartPolicyRules", "terminationMessagePath", "terminationMessagePolicy",
+        "resizePolicy", "restartPolicyRules", "terminationMessagePath", "terminationMessagePolicy",
         "volumeDevices",
     )),
-    "EnvVar": frozenset(("valueFrom",)),
+    "EnvVarSource": frozenset(("fileKeyRef",)),
+    "Volume": frozenset((
+        "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "ephemeral", "fc", "flexVolume",
+        "flocker", "gcePersistentDisk", "gitRepo", "glusterfs", "image", "iscsi", "photonPersistentDisk",
+        "portworxVolume", "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume",
+    )),
+    "VolumeMount": frozenset(("mountPropagation", "recursiveReadOnly")),
+    "VolumeProjection": frozenset(("clusterTrustBundle", "podCertificate", "serviceAccountToken")),
     "ResourceRequirements": frozenset(("claims",)),
     "LifecycleHandler": frozenset(("tcpSocket",)),
     "Lifecycle": frozenset(("stopSignal",)),

@@ -13,7 +13,8 @@ from typing import Any
 from google.protobuf.message import Message
 
 from podium.objects.kinds import Key, key_of
-from podium.v1.core_pb2 import ConfigMap, Pod, Secret
+from podium.objects.pod import all_containers
+from podium.v1.core_pb2 import ConfigMap, Container, Pod, Secret, Volume
 from podium.v1.node_session_pb2 import Assignments
 
 Objects = Mapping[Key, Any]
@@ -24,28 +25,67 @@ NONE: frozenset[Key] = frozenset()
 
 def references(pod: Pod) -> frozenset[Key]:
     """Every object that a pod uses, whether it is there or not."""
-    spec = pod.spec
-    if not spec.image_pull_secrets:
-        return NONE
-    namespace = pod.metadata.namespace
-    return frozenset(secret_key(namespace, reference.name) for reference in spec.image_pull_secrets)
+    spec, namespace = pod.spec, pod.metadata.namespace
+    keys = [secret_key(namespace, reference.name) for reference in spec.image_pull_secrets]
+    for container in all_containers(spec):
+        if container.env or container.env_from:
+            keys += _of_environment(container, namespace)
+    if spec.volumes:
+        keys += volume_references(pod)
+    return frozenset(keys) if keys else NONE
+
+
+def _of_environment(container: Container, namespace: str) -> Iterator[Key]:
+    for source in container.env_from:
+        if source.HasField("config_map_ref"):
+            yield config_map_key(namespace, source.config_map_ref.name)
+        elif source.HasField("secret_ref"):
+            yield secret_key(namespace, source.secret_ref.name)
+    for variable in container.env:
+        if not variable.HasField("value_from"):
+            continue
+        if variable.value_from.HasField("config_map_key_ref"):
+            yield config_map_key(namespace, variable.value_from.config_map_key_ref.name)
+        elif variable.value_from.HasField("secret_key_ref"):
+            yield secret_key(namespace, variable.value_from.secret_key_ref.name)
 
 
 def volume_references(pod: Pod) -> frozenset[Key]:
     """The objects that the pod's volumes show or lie in."""
-    return NONE
+    return frozenset(key for volume in pod.spec.volumes for key in _of_volume(volume, pod.metadata.namespace))
 
 
-def used(pod: Pod, objects: Objects) -> Objects:
-    """Those of the objects that a pod uses."""
-    return {key: objects[key] for key in references(pod) if key in objects}
+def _of_volume(volume: Volume, namespace: str) -> Iterator[Key]:
+    if volume.HasField("config_map"):
+        yield config_map_key(namespace, volume.config_map.name)
+    elif volume.HasField("secret"):
+        yield secret_key(namespace, volume.secret.secret_name)
+    for projection in volume.projected.sources:
+        if projection.HasField("config_map"):
+            yield config_map_key(namespace, projection.config_map.name)
+        elif projection.HasField("secret"):
+            yield secret_key(namespace, projection.secret.name)
+
+
+def shows_the_pod(volume: Volume) -> bool:
+    """Whether a volume has files with fields of the pod itself."""
+    return volume.HasField("downward_api") or any(p.HasField("downward_api") for p in volume.projected.sources)
+
+
+def used(keys: frozenset[Key], objects: Objects) -> Objects:
+    """Those of the objects that are there."""
+    return {key: objects[key] for key in keys if key in objects}
 
 
 def volumes_differ(old: Pod, before: Objects, new: Pod, after: Objects) -> bool:
     """Whether the volumes of a pod should hold something else than before."""
     if not new.spec.volumes:
         return False
-    return any(before.get(key) != after.get(key) for key in volume_references(new))
+    if any(before.get(key) != after.get(key) for key in volume_references(new)):
+        return True
+    meta, earlier = new.metadata, old.metadata
+    relabelled = meta.labels != earlier.labels or meta.annotations != earlier.annotations
+    return relabelled and any(map(shows_the_pod, new.spec.volumes))
 
 
 def secret_key(namespace: str, name: str) -> Key:

@@ -54,7 +54,17 @@ _BY_FORMAT: dict[int, Form] = {
 
 _ATOMIC_MESSAGES = frozenset(
     f"podium.v1.{name}"
-    for name in ("LabelSelector", "NodeSelector", "NodeSelectorTerm", "LocalObjectReference", "ObjectReference")
+    for name in (
+        "LabelSelector",
+        "NodeSelector",
+        "NodeSelectorTerm",
+        "LocalObjectReference",
+        "ObjectReference",
+        "ObjectFieldSelector",
+        "ResourceFieldSelector",
+        "ConfigMapKeySelector",
+        "SecretKeySelector",
+    )
 )
 """Owned as a whole in server-side apply (Kubernetes' `x-kubernetes-map-type: atomic`)."""
 

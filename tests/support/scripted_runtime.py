@@ -78,6 +78,7 @@ class ScriptedRuntime:
         self.images: dict[str, ImageRecord] = {"app:1": ImageRecord(id="sha256:app", names=["app:1"], size_bytes=1000)}
         self.pullable: set[str] = set()
         self.calls: list[str] = []
+        self.specs: list[ContainerSpec] = []
         self.faults: dict[str, list[RuntimeFault]] = {}
         self.ignores_signals = False
         self.down = False
@@ -194,6 +195,7 @@ class ScriptedRuntime:
 
     async def create_container(self, spec: ContainerSpec, sandbox: Sandbox) -> str:
         self._call("create_container", spec.name, spec.attempt)
+        self.specs.append(spec)
         if sandbox.id not in self.sandboxes:
             self.violations.append(f"{spec.name} created in a sandbox that is gone")
         known = [

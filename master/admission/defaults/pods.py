@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from master.admission.defaults.quantities import canonicalize
+from master.admission.defaults.volumes import environment, volumes
 from podium.errors import BadRequest
 from podium.objects.pod import all_containers, qos_class
 from podium.v1.core_pb2 import Container, HTTPGetAction, LifecycleHandler, Pod, PodSpec, Probe, Toleration
@@ -68,6 +69,8 @@ def pod_spec(spec: PodSpec) -> None:
         spec.dns_policy = "ClusterFirst"
     if not spec.HasField("termination_grace_period_seconds"):
         spec.termination_grace_period_seconds = _GRACE_SECONDS
+    if spec.volumes:
+        volumes(spec)
     for container in spec.init_containers:
         _container(container, spec.host_network)
     for container in spec.containers:
@@ -75,6 +78,8 @@ def pod_spec(spec: PodSpec) -> None:
 
 
 def _container(container: Container, host_network: bool) -> None:
+    if container.env:
+        environment(container)
     if not container.image_pull_policy:
         container.image_pull_policy = pull_policy(container.image)
     for port in container.ports:

@@ -26,6 +26,7 @@ from podium.v1.core_pb2 import (
     Volume,
     VolumeMount,
 )
+from tests.support.configuration import by_key, config_map, pod_with
 from tests.support.kept_pods import Node, container, deleted, kept, make_pod, sidecar
 
 
@@ -675,3 +676,65 @@ async def test_volumes_of_an_orphan_go_with_it() -> None:
         await node.assign(wait=60)
         assert node.volumes.calls[-1] == "tear_down u1"
         assert node.gone == ["u1"]
+
+
+# ---------------------------------------------------------------- configuration
+
+
+def needs_config() -> Pod:
+    return pod_with(
+        [{"name": "files", "configMap": {"name": "c"}}],
+        {"env": [{"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "mode"}}}]},
+    )
+
+
+async def test_a_container_waits_for_its_configuration_and_starts_as_it_comes() -> None:
+    async with kept() as node:
+        await node.assign(needs_config(), wait=20)
+        assert node.of("app").state.waiting.reason == "CreateContainerConfigError"
+        assert node.of("app").state.waiting.message == 'configmap "c" not found'
+        assert ("Failed", 'Error: configmap "c" not found') in node.events
+        node.objects.update(by_key(config_map("c", {"other": "x"})))
+        await node.assign(needs_config())
+        assert node.of("app").state.waiting.message == "couldn't find key mode in ConfigMap ns/c"
+        node.objects.update(by_key(config_map("c", {"mode": "fast"})))
+        await node.assign(needs_config())
+        assert node.runtime.running() == ["app"]
+        assert node.runtime.specs[-1].env == {"MODE": "fast"}
+
+
+async def test_only_what_changed_in_what_it_uses_sets_a_pods_volumes_up_again() -> None:
+    async with kept() as node:
+        pod = needs_config()
+        node.objects.update(by_key(config_map("c", {"mode": "1"}), config_map("unused", {})))
+        await node.assign(pod)
+        assert node.volumes.calls == ["set_up u1"]
+        node.objects.update(by_key(config_map("unused", {"k": "2"})))
+        await node.assign(pod)
+        assert node.volumes.calls == ["set_up u1"]
+        node.objects.update(by_key(config_map("c", {"mode": "2"})))
+        await node.assign(pod)
+        assert node.volumes.calls == ["set_up u1", "set_up u1"]
+        assert len(node.volumes.objects) == 1
+        assert node.of("app").restart_count == 0
+
+
+async def test_a_volume_whose_update_fails_does_not_disturb_what_runs() -> None:
+    async with kept() as node:
+        pod = needs_config()
+        node.objects.update(by_key(config_map("c", {"mode": "1"})))
+        await node.assign(pod)
+        node.volumes.faults.append(VolumeFault("gone"))
+        node.objects.clear()
+        await node.assign(pod)
+        assert ("FailedMount", "gone") in node.events
+        assert node.of("app").state.HasField("running")
+
+
+async def test_keys_that_cannot_be_variables_are_told() -> None:
+    async with kept() as node:
+        node.objects.update(by_key(config_map("c", {"1st": "x", "ok": "y"})))
+        await node.assign(pod_with(container={"envFrom": [{"configMapRef": {"name": "c"}}]}))
+        assert node.runtime.specs[-1].env == {"ok": "y"}
+        (message,) = [message for reason, message in node.events if reason == "InvalidEnvironmentVariableNames"]
+        assert "Keys [1st] from the EnvFrom configMap ns/c were skipped" in message

@@ -9,19 +9,19 @@ import pytest
 from nodelet.network.hosts_file import name_itself
 from nodelet.pods.backoff import CrashLoop, crash_loop, next_level
 from nodelet.pods.blueprint import Restart, Role, blueprint, config_hash
+from nodelet.pods.environment import environment, expand
 from nodelet.pods.spec import (
     GENERATION_LABEL,
     GRACE_LABEL,
     LEVEL_LABEL,
     NodeFacts,
     container_spec,
-    expand,
-    expanded_env,
     oom_score_adj,
     port_mappings,
     sandbox_spec,
 )
 from nodelet.runtime.protocol import FULL_NAME, ContainerSpec
+from podium.objects.downward import Whereabouts
 from podium.v1.core_pb2 import (
     Capabilities,
     Container,
@@ -43,7 +43,8 @@ DNS = NodeFacts(name="n1", ip="192.0.2.1", memory=8 << 30, dns_servers=("10.96.0
 
 def spec_of(pod: Pod, name: str = "app") -> ContainerSpec:
     blue = blueprint(pod)
-    return container_spec(blue, blue.by_name[name], attempt=2, level=1, generation=3, node=NODE)
+    env = environment(pod, blue.by_name[name].container, {}, Whereabouts()).values
+    return container_spec(blue, blue.by_name[name], attempt=2, level=1, generation=3, node=NODE, env=env)
 
 
 # ---------------------------------------------------------------- environment
@@ -69,7 +70,7 @@ def test_references(text: str, expected: str) -> None:
 
 def test_variables_see_those_before_them_only() -> None:
     env = [EnvVar(name="B", value="$(A)"), EnvVar(name="A", value="1"), EnvVar(name="C", value="$(A)$(B)")]
-    assert expanded_env(Container(env=env)) == {"B": "$(A)", "A": "1", "C": "1$(A)"}
+    assert environment(Pod(), Container(env=env), {}, Whereabouts()).values == {"B": "$(A)", "A": "1", "C": "1$(A)"}
 
 
 def test_commands_and_arguments_are_expanded() -> None:
