@@ -15,6 +15,7 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import podium
@@ -37,6 +38,8 @@ from master.auth.limiter import FailureLimiter
 from master.auth.serving import ServingCertificate
 from master.auth.token_file import JoinTokenFile, TokenCleaner
 from master.auth.tokens import TokenBook
+from master.autoscaler.controller import HorizontalController
+from master.autoscaler.facts import Tuning
 from master.bootstrap import ensure_admin_config, ensure_namespaces, ensure_storage_class
 from master.cache.cache import WatchCache
 from master.controllers.fleet import FleetSettings
@@ -46,6 +49,7 @@ from master.reconcile.runtime import ControllerRuntime
 from master.scheduler.scheduler import Scheduler
 from master.settings import STORE_FILE, MasterSettings
 from master.signals.prometheus import Prometheus, PrometheusSettings
+from master.signals.recent import RecentQueries
 from master.store.compaction import Compactor
 from master.store.protocol import Store
 from master.store.sqlite import SqliteStore
@@ -63,6 +67,8 @@ from podium.v1 import (
 
 PKI_FOLDER = "pki"
 ADMIN_CONFIG = "admin.yaml"
+QUERY_SECONDS = 5.0
+"""An autoscaler asks Prometheus the same no more often; scrapes are seldom closer."""
 JOIN_REQUEST_BYTES = 64 * 1024
 """Callers of the join port are strangers; a token and a certificate request are small."""
 
@@ -301,12 +307,21 @@ def _parts(master: Master) -> Mapping[str, Callable[[], Awaitable[None]]]:
         prometheus=ground.prometheus,
         fleet=FleetSettings(lease=settings.lease),
     )
+    autoscaler = HorizontalController(
+        reader=ground.reader,
+        writer=ground.writer,
+        events=master.events,
+        clock=clock,
+        usages=master.dispatcher.usage,
+        queries=RecentQueries(ground.prometheus, clock=clock, seconds=QUERY_SECONDS),
+        tuning=_tuning(settings),
+    )
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         "events": master.events.run,
         "scheduler events": master.scheduler_events.run,
         "dispatcher": master.dispatcher.run,
         "scheduler": master.scheduler.run,
-        "controllers": lambda: master.runtime.run(made),
+        "controllers": lambda: master.runtime.run([*made, autoscaler]),
         "compactor": Compactor(store=ground.store, clock=clock, interval=settings.history).run,
         "cache cooling": lambda: ground.cache.cool(clock),
         "token cleaner": TokenCleaner(tokens=tokens, clock=clock).run,
@@ -317,6 +332,15 @@ def _parts(master: Master) -> Mapping[str, Callable[[], Awaitable[None]]]:
         path = settings.join_token_file
         parts["join token file"] = JoinTokenFile(path=path, tokens=tokens, clock=clock, lifetime=lifetime).run
     return parts
+
+
+def _tuning(settings: MasterSettings) -> Tuning:
+    return Tuning(
+        tolerance=Fraction(str(settings.hpa_tolerance)),
+        downscale_stabilization=settings.hpa_downscale_stabilization,
+        cpu_initialization=settings.hpa_cpu_initialization,
+        readiness_delay=settings.hpa_readiness_delay,
+    )
 
 
 @asynccontextmanager

@@ -50,6 +50,16 @@ class MasterSettings:
     prometheus_timeout: Duration = option(5.0, doc="Time allowed to one query of Prometheus.")
     prometheus_token_file: Path | None = option(None, doc="File with a bearer token for Prometheus.")
     prometheus_ca_file: Path | None = option(None, doc="Certificates to trust for an https prometheus_url.")
+    hpa_tolerance: float = option(0.1, doc="How far from its target a metric lets an autoscaler's replicas be.")
+    hpa_downscale_stabilization: Duration = option(
+        300.0, doc="How long what was wanted before holds up an autoscaler that says nothing else from going down."
+    )
+    hpa_cpu_initialization: Duration = option(
+        300.0, doc="For so long after its start, a pod's CPU counts only while it is ready, and what it took since."
+    )
+    hpa_readiness_delay: Duration = option(
+        30.0, doc="A pod not ready for so long after its start is held for never having been, as to its CPU."
+    )
     stop_grace: Duration = option(1.0, doc="Time that running calls get when the master stops.")
     log_level: Literal["debug", "info", "warning", "error"] = option("info", doc="Least level that is logged.")
     log_format: Literal["logfmt", "json"] = option("logfmt", doc="Form of log lines.")
@@ -87,6 +97,8 @@ def check(settings: MasterSettings) -> None:
         _address("http_listen", settings.http_listen)
     if settings.prometheus_url:
         _base("prometheus_url", settings.prometheus_url)
+    if settings.hpa_tolerance < 0:
+        raise SettingsError(f"setting hpa_tolerance: must be at least 0, not {settings.hpa_tolerance:g}")
     if settings.lease <= 2 * settings.heartbeat:
         raise SettingsError(
             f"setting lease: {settings.lease:g}s must be more than two heartbeats ({settings.heartbeat:g}s each)"

@@ -20,7 +20,6 @@ KINDS: dict[str, str] = {
     "DaemonSet": "apps/v1",
     "Endpoints": "v1",
     "EndpointSlice": "discovery.k8s.io/v1",
-    "HorizontalPodAutoscaler": "autoscaling/v2",
     "Ingress": "networking.k8s.io/v1",
     "IngressClass": "networking.k8s.io/v1",
     "Job": "batch/v1",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from podium.errors import BadRequest
-from podium.v1 import apps_pb2, batch_pb2, coordination_pb2, core_pb2, policy_pb2, storage_pb2
+from podium.v1 import apps_pb2, autoscaling_pb2, batch_pb2, coordination_pb2, core_pb2, policy_pb2, storage_pb2
 from podium.v1.meta_pb2 import ObjectMeta
 
 TYPE_URL_PREFIX = "type.googleapis.com/"
@@ -108,6 +108,8 @@ KINDS: tuple[Kind, ...] = (
          message=apps_pb2.ReplicaSet, subresources=frozenset({"status", "scale"})),
     Kind(name="Deployment", api_version="apps/v1", plural="deployments", short_names=("deploy",),
          message=apps_pb2.Deployment, subresources=frozenset({"status", "scale"})),
+    Kind(name="HorizontalPodAutoscaler", api_version="autoscaling/v2", plural="horizontalpodautoscalers",
+         short_names=("hpa",), message=autoscaling_pb2.HorizontalPodAutoscaler, subresources=_STATUS),
     Kind(name="PersistentVolume", api_version="v1", plural="persistentvolumes", short_names=("pv",),
          message=storage_pb2.PersistentVolume, namespaced=False, subresources=_STATUS, has_generation=False),
     Kind(name="PersistentVolumeClaim", api_version="v1", plural="persistentvolumeclaims", short_names=("pvc",),

@@ -79,6 +79,8 @@ _ALWAYS_WRITTEN = frozenset(
         "ReplicaSetStatus.replicas",
         "ScaleSpec.replicas",
         "ScaleStatus.replicas",
+        "HorizontalPodAutoscalerStatus.current_replicas",
+        "HorizontalPodAutoscalerStatus.desired_replicas",
         "PreferredSchedulingTerm.weight",
     )
 )

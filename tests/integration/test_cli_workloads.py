@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler
 from podium.v1.core_pb2 import Node
 from tests.support.command import PROGRAM, Podium
 from tests.support.command_world import World, command_world, web
@@ -324,6 +325,32 @@ async def test_drain_refuses_pods_that_nothing_would_replace(world: World, podiu
     await podium("drain", "node2", "--force")
     await podium("uncordon", "node2")
     assert 'Node "node9" not found' in (await podium("drain", "node9", code=1)).err
+
+
+async def test_an_autoscaler_is_made_and_explained(world: World, podium: Podium) -> None:
+    await world.run_web(podium)
+    assert "pods cannot be scaled: " in (await podium("autoscale", "pod/x", "--max=2", code=1)).err
+    made = await podium("autoscale", "deploy/web", "--min=2", "--max=4", "--cpu-percent=60")
+    assert made.out == "horizontalpodautoscaler.autoscaling/web autoscaled\n"
+    shown = (await podium("get", "hpa")).lines
+    assert shown[0].split() == ["NAME", "REFERENCE", "TARGETS", "MINPODS", "MAXPODS", "REPLICAS", "AGE"]
+    assert shown[1].split()[:4] == ["web", "Deployment/web", "cpu:", "<unknown>/60%"]
+
+    def looked_at() -> bool:
+        hpa = world.cluster.reader.get(HorizontalPodAutoscaler, podium.namespace, "web")
+        return hpa is not None and any(c.type == "ScalingActive" for c in hpa.status.conditions)
+
+    await until(looked_at)
+    explained = (await podium("explain", "hpa/web")).out
+    assert explained.startswith("Deployment web is to have 2 replicas, of between 2 and 4. No figure: cpu resource")
+    assert "container main of pod web-" in explained
+    assert "requests no cpu" in explained
+    described = (await podium("describe", "hpa", "web")).out
+    assert "cpu      <unknown>   60%" in described
+    assert "FailedGetResourceMetric" in described
+    assert "why an autoscaler" in (await podium("explain", "--help")).out
+    fields = (await podium("explain", "hpa.spec.behavior.scaleDown")).out
+    assert "stabilizationWindowSeconds" in fields
 
 
 async def test_top(world: World, podium: Podium) -> None:

@@ -8,10 +8,12 @@ async with hollow_cluster(tmp_path, nodes=3) as cluster:
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -134,15 +136,16 @@ def master_settings(directory: Path, *, api_port: int = 0, join_port: int = 0) -
 
 @asynccontextmanager
 async def hollow_cluster(
-    directory: Path, *, nodes: int | Sequence[str] = 0, size: HollowSize | None = None
+    directory: Path, *, nodes: int | Sequence[str] = 0, size: HollowSize | None = None, **changes: Any
 ) -> AsyncIterator[HollowCluster]:
-    """A running cluster with as many ready nodes (`node1`, `node2`, … or as named)."""
+    """A running cluster with as many ready nodes (`node1`, `node2`, … or as named); `changes` are of its settings."""
     clock, stack = SystemClock(), AsyncExitStack()
     names = [f"node{i + 1}" for i in range(nodes)] if isinstance(nodes, int) else nodes
     async with stack, TaskScope(on_error=_fail) as scope:
-        settings = master_settings(directory / "master")
+        settings = dataclasses.replace(master_settings(directory / "master"), **changes)
         master = await stack.enter_async_context(app.running(settings, clock=clock))
-        settings = master_settings(directory / "master", api_port=master.api.ports[0], join_port=master.join.ports[0])
+        fixed = master_settings(directory / "master", api_port=master.api.ports[0], join_port=master.join.ports[0])
+        settings = dataclasses.replace(fixed, **changes)
         cluster = HollowCluster(directory, settings, scope, clock, master, _master_stack=stack)
         for name in names:
             await cluster.add_node(name, size=size)

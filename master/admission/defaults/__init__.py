@@ -11,9 +11,9 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from master.admission.defaults import apps, batch, core, pods, policy, storage
+from master.admission.defaults import apps, autoscaling, batch, core, pods, policy, storage
 from podium.objects.kinds import BY_MESSAGE
-from podium.v1 import apps_pb2, batch_pb2, core_pb2, policy_pb2, storage_pb2
+from podium.v1 import apps_pb2, autoscaling_pb2, batch_pb2, core_pb2, policy_pb2, storage_pb2
 
 DEFAULT_NAMESPACE = "default"
 
@@ -28,6 +28,7 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     apps_pb2.ReplicaSet: apps.replica_set,
     apps_pb2.ReplicationController: apps.replication_controller,
     apps_pb2.Deployment: apps.deployment,
+    autoscaling_pb2.HorizontalPodAutoscaler: autoscaling.horizontal_pod_autoscaler,
     storage_pb2.PersistentVolume: storage.volume,
     storage_pb2.PersistentVolumeClaim: storage.claim,
     storage_pb2.StorageClass: storage.storage_class,

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from master.admission.validation import (
     apps,
+    autoscaling,
     batch,
     config,
     containers,
@@ -63,6 +64,7 @@ _RULES = (
     pods,
     placement,
     apps,
+    autoscaling,
     batch,
     policy,
     storage,

@@ -1,12 +1,18 @@
-"""`podium explain`: why a pod waits; and what the fields of a kind are."""
+"""`podium explain`: why a pod waits, why an autoscaler wants so many; and what the fields of a kind are."""
 
 from __future__ import annotations
 
 import click
 
+from podium.aio.clock import SystemClock
 from podium.cli.output import table
 from podium.cli.session import Session, command
-from podium.errors import BadRequest
+from podium.errors import BadRequest, NotFound
+from podium.objects.kinds import named
+from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler
+
+_PODS = ("pod", "pods", "po")
+_AUTOSCALERS = ("hpa", "horizontalpodautoscaler", "horizontalpodautoscalers")
 
 
 @click.command(
@@ -15,23 +21,42 @@ from podium.errors import BadRequest
 Examples:
   podium explain pod web-7c9f8-x2k4q      why it is where it is, or nowhere
   podium explain pod web-7c9f8-x2k4q --nodes
+  podium explain hpa web                  why its target has so many replicas
   podium explain deployment.spec.strategy what a field means
 """
 )
-@click.argument("what", nargs=-1, required=True, metavar="pod NAME | pod/NAME | KIND[.FIELD...]")
+@click.argument("what", nargs=-1, required=True, metavar="pod NAME | hpa NAME | KIND[.FIELD...]")
 @click.option("--nodes", is_flag=True, help="Node by node.")
 @command
 async def explain(session: Session, what: tuple[str, ...], nodes: bool) -> None:
-    """Say why a pod is pending, or what a field means."""
+    """Say why a pod is pending, why an autoscaler's target has so many replicas, or what a field means."""
     words = [w for word in what for w in (word.split("/", 1) if "/" in word else (word,))]
     if len(words) == 1:
         from podium.cli.output.fields import explain_field
 
         click.echo(explain_field(words[0]))
         return
-    if len(words) != 2 or words[0] not in ("pod", "pods", "po"):
-        raise BadRequest("explain a pod (`podium explain pod NAME`) or a field (`podium explain pod.spec.containers`)")
-    await _explain_pod(session, words[1], nodes)
+    if len(words) == 2 and words[0] in _PODS:
+        await _explain_pod(session, words[1], nodes)
+    elif len(words) == 2 and words[0] in _AUTOSCALERS:
+        await _explain_autoscaler(session, words[1])
+    else:
+        raise BadRequest(
+            "explain a pod (`podium explain pod NAME`), an autoscaler (`podium explain hpa NAME`) or a field "
+            "(`podium explain pod.spec.containers`)"
+        )
+
+
+async def _explain_autoscaler(session: Session, name: str) -> None:
+    from podium.cli.describe.autoscaling import explanation
+
+    hpa = await session.client.get(HorizontalPodAutoscaler, name)
+    ref = hpa.spec.scale_target_ref
+    try:
+        target = await session.client.get(named(ref.kind).message, ref.name)
+    except NotFound:
+        target = None
+    click.echo(explanation(hpa, target, SystemClock().now()))
 
 
 async def _explain_pod(session: Session, name: str, nodes: bool) -> None:

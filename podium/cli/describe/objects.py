@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from podium.cli.describe import batch, pods, policy
+from podium.cli.describe import autoscaling, batch, pods, policy
 from podium.cli.describe.page import Page, conditions, header
 from podium.objects.kinds import kind_of
 from podium.objects.selectors import workload_selector
@@ -151,6 +151,7 @@ _DESCRIBERS: dict[str, Describer] = {
     "ReplicaSet": _replicated,
     "ReplicationController": _replicated,
     "Job": batch.job,
+    "HorizontalPodAutoscaler": autoscaling.autoscaler,
     "Node": _node,
     "Namespace": _namespace,
     "Secret": _secret,

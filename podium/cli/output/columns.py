@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podium.cli.output.age import age
+from podium.cli.output.autoscaling import targets
 from podium.cli.output.jobs import completions, job_word, lasted
 from podium.cli.output.pods import phase_word, restarts
 from podium.objects import storage
@@ -200,6 +201,15 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         Column("DURATION", lasted),
         _AGE,
         *_TEMPLATE,
+    ),
+    "HorizontalPodAutoscaler": (
+        _NAME,
+        Column("REFERENCE", lambda o, _: f"{o.spec.scale_target_ref.kind}/{o.spec.scale_target_ref.name}"),
+        Column("TARGETS", lambda o, _: targets(o)),
+        Column("MINPODS", lambda o, _: str(o.spec.min_replicas)),
+        Column("MAXPODS", lambda o, _: str(o.spec.max_replicas)),
+        Column("REPLICAS", lambda o, _: str(o.status.current_replicas)),
+        _AGE,
     ),
     "Namespace": (_NAME, Column("STATUS", lambda o, _: o.status.phase), _AGE),
     "Secret": (_NAME, Column("TYPE", lambda o, _: o.type), Column("DATA", lambda o, _: str(len(o.data))), _AGE),
