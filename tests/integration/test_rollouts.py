@@ -19,6 +19,7 @@ from podium.v1.apps_pb2 import DaemonSet, Deployment, StatefulSet
 from podium.v1.objects_service_pb2 import ObjectKey, ObjectResponse
 from podium.v1.rollouts_service_pb2 import (
     RolloutHistoryRequest,
+    RolloutPromoteRequest,
     RolloutRequest,
     RolloutStatus,
     RolloutStatusRequest,
@@ -216,3 +217,40 @@ async def test_what_has_no_rollouts_is_refused(plane: ControlPlane, ada: _Caller
         await rollouts.History(
             RolloutHistoryRequest(key=ObjectKey(kind="Deployment", namespace="default", name="x")), ada
         )
+
+
+async def test_a_canary_is_promoted_aborted_and_tried_again(plane: ControlPlane, ada: _Caller, viewer: _Caller) -> None:
+    def to_canary(obj: Deployment) -> None:
+        obj.spec.strategy.Clear()
+        obj.spec.strategy.type = "Canary"
+        obj.spec.strategy.canary.steps.add(set_weight=34)
+        obj.spec.strategy.canary.steps.add().pause.SetInParent()
+        obj.spec.template.spec.containers[0].image = "busybox:2"
+
+    rollouts, ask = _rollouts(plane), RolloutRequest(key=KEY)
+    await plane.change(to_canary)
+
+    async def phase(wanted: RolloutStatus.Phase.ValueType) -> RolloutStatus:
+        async with aclosing(rollouts.Status(RolloutStatusRequest(key=KEY, watch=True), ada)) as statuses:
+            async for status in statuses:
+                if status.phase == wanted:
+                    return status
+        raise AssertionError(f"never came to {wanted}")
+
+    waiting = await phase(RolloutStatus.PAUSED)
+    assert (waiting.weight, waiting.updated, waiting.steps[1].state) == (34, 1, 2)
+    with pytest.raises(Forbidden):
+        await rollouts.Promote(RolloutPromoteRequest(key=KEY), viewer)
+    await rollouts.Abort(ask, ada)
+    failed = await phase(RolloutStatus.FAILED)
+    assert "aborted by ada" in failed.message
+    assert failed.changes == ["spec.containers[c].image: busybox -> busybox:2"]
+    found = (await rollouts.History(RolloutHistoryRequest(key=KEY), ada)).revisions
+    assert [r.verdict for r in found] == ["worked", "failed: RolloutAborted: aborted by ada"]
+    with pytest.raises(Conflict, match="rollout retry"):
+        await rollouts.Promote(RolloutPromoteRequest(key=KEY), ada)
+    await rollouts.Retry(ask, ada)
+    await phase(RolloutStatus.PAUSED)
+    await rollouts.Promote(RolloutPromoteRequest(key=KEY), ada)
+    done = await phase(RolloutStatus.COMPLETE)
+    assert (done.revision, len(plane.pods("busybox:2"))) == (2, 3)

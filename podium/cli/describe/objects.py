@@ -8,6 +8,7 @@ from typing import Any
 
 from podium.cli.describe import autoscaling, batch, pods, policy
 from podium.cli.describe.page import Page, conditions, header
+from podium.cli.describe.strategies import strategy
 from podium.objects.kinds import kind_of
 from podium.objects.selectors import workload_selector
 from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
@@ -30,12 +31,7 @@ def _deployment(page: Page, obj: Deployment, now: datetime.datetime) -> None:
         f"{obj.spec.replicas} desired | {status.updated_replicas} updated | {status.replicas} total | "
         f"{status.available_replicas} available | {status.unavailable_replicas} unavailable",
     )
-    page.field("Strategy", obj.spec.strategy.type)
-    if obj.spec.strategy.HasField("rolling_update"):
-        update = obj.spec.strategy.rolling_update
-        page.field(
-            "RollingUpdate", f"{_amount(update.max_unavailable)} max unavailable, {_amount(update.max_surge)} max surge"
-        )
+    strategy(page, obj)
     page.field("MinReadySeconds", obj.spec.min_ready_seconds)
     page.field("Paused", obj.spec.paused or "")
     pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)

@@ -11,6 +11,7 @@ from podium.cli.output.age import age
 from podium.cli.output.autoscaling import targets
 from podium.cli.output.jobs import completions, job_word, lasted
 from podium.cli.output.pods import phase_word, restarts
+from podium.cli.output.strategies import strategy_word
 from podium.objects import storage
 from podium.objects.conditions import get_condition
 from podium.objects.kinds import Kind
@@ -167,6 +168,7 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         Column("UP-TO-DATE", lambda o, _: str(o.status.updated_replicas)),
         Column("AVAILABLE", lambda o, _: str(o.status.available_replicas)),
         _AGE,
+        Column("STRATEGY", strategy_word, wide=True),
         *_TEMPLATE,
     ),
     "DaemonSet": (

@@ -6,7 +6,7 @@ import pytest
 
 from master.api.rollout_view import history, rollout_status
 from podium.objects.problems import pod_problems
-from podium.objects.revisions import CHANGE_CAUSE, CHANGED_BY, SUCCEEDED
+from podium.objects.revisions import CHANGE_CAUSE, CHANGED_BY, FAILED, SUCCEEDED
 from podium.v1.apps_pb2 import Deployment
 from podium.v1.core_pb2 import ContainerStatus, Event, Pod
 from podium.v1.meta_pb2 import Condition
@@ -124,3 +124,65 @@ def test_history_says_who_why_and_what() -> None:
         (2, "ada", "faster", ["spec.containers[c].image: a -> b"], True),
     ]
     assert "pod-template-hash" not in told[0].template.metadata.labels
+
+
+# ---------------------------------------------------------------- strategies
+
+
+def _canary_at(step: int, *, reason: str, told: str = "") -> RolloutStatus:
+    d = _observed(deployment(replicas=5), total=5, updated=1, available=5)
+    d.spec.strategy.type = "Canary"
+    d.spec.strategy.canary.steps.add(set_weight=20)
+    d.spec.strategy.canary.steps.add().pause.SetInParent()
+    d.spec.strategy.canary.analysis.metrics.add(name="errors", success_condition="< 0.1")
+    new = replica_set("web-2", owner=d, revision=2, replicas=1, available=1)
+    old = replica_set("web-1", owner=d, revision=1, replicas=4, available=4, image="old")
+    state = d.status.canary
+    state.canary_hash, state.stable_revision, state.current_step_index, state.weight = "web-2", 1, step, 20
+    state.background.metrics.add(name="errors", passed=3, last_value="0.02", phase="Running")
+    d.status.conditions.append(Condition(type="Progressing", status="Unknown", reason=reason, message=told))
+    return rollout_status(d, [old, new], [], {})
+
+
+def test_a_canary_tells_its_steps_its_weights_and_what_is_measured() -> None:
+    status = _canary_at(0, reason="ReplicaSetUpdated")
+    assert (status.phase, status.message) == (RolloutStatus.PROGRESSING, "step 1 of 2: weight 20%")
+    assert [(s.text, s.state) for s in status.steps] == [("weight 20%", 2), ("pause", 1)]
+    assert (status.weight, status.actual_weight, status.serving_revision, status.available) == (20, 20, 1, 1)
+    assert status.metrics[0].message == "0.02 (wanted: < 0.1), 3 passed"
+
+
+def test_a_canary_that_waits_for_a_person_says_what_to_do() -> None:
+    status = _canary_at(1, reason="RolloutPaused", told='ReplicaSet "web-2": pause at step 2 of 2: promote goes on')
+    assert (status.phase, status.message) == (RolloutStatus.PAUSED, "pause at step 2 of 2: promote goes on")
+
+
+def test_an_analysis_that_failed_ends_the_watch() -> None:
+    status = _canary_at(1, reason="AnalysisFailed", told="errors: 0.2 is not good")
+    assert status.phase == RolloutStatus.FAILED
+    assert "errors: 0.2 is not good" in status.message
+
+
+def test_a_return_is_watched_until_it_is_complete() -> None:
+    d = _observed(deployment(), total=3, updated=0, available=3)
+    good = replica_set("web-1", owner=d, revision=1, image="old", available=3)
+    failed = replica_set("web-2", owner=d, revision=2, replicas=0)
+    d.status.aborted.hash, d.status.aborted.returned_to_hash = "web-2", "web-1"
+    d.status.aborted.revision, d.status.aborted.returned_to_revision = 2, 1
+    d.status.aborted.message = "timed out"
+    d.status.conditions.append(Condition(type="RolledBack", status="False"))
+    returning = rollout_status(d, [good, failed], [], {})
+    assert (returning.phase, returning.message) == (RolloutStatus.PROGRESSING, "returning to revision 1: timed out")
+    d.status.conditions[0].status = "True"
+    back = rollout_status(d, [good, failed], [], {})
+    assert (back.phase, back.serving_revision) == (RolloutStatus.FAILED, 1)
+    assert "podium rollout retry" in back.message
+
+
+def test_history_tells_what_worked_and_what_failed() -> None:
+    d = deployment()
+    good = replica_set("web-1", owner=d, revision=1, image="old")
+    bad = replica_set("web-2", owner=d, revision=2)
+    good.metadata.annotations[SUCCEEDED] = "true"
+    bad.metadata.annotations[FAILED] = "AnalysisFailed: errors"
+    assert [r.verdict for r in history(d, [good, bad])] == ["worked", "failed: AnalysisFailed: errors"]

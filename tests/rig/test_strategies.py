@@ -1,0 +1,95 @@
+"""Strategies on real hosts: a canary that waits, one that goes back by itself, blue and green that change places."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+
+from podium.client import Client
+from podium.v1.core_pb2 import Pod
+from tests.rig.manifests import deployment
+from tests.rig.rig import PODIUM, podium, run, until
+
+
+def _pods(client: Client, namespace: str) -> list[Pod]:
+    found = client.list(Pod, namespace=namespace, selector="app=web")
+    return [p for p in found if not p.metadata.HasField("deletion_timestamp")]
+
+
+def _images(client: Client, namespace: str) -> list[str]:
+    return sorted(p.spec.containers[0].image for p in _pods(client, namespace))
+
+
+def _state(namespace: str) -> dict[str, object]:
+    found = json.loads(podium("-n", namespace, "get", "deploy/web", "-o", "json"))
+    return dict(found["status"])
+
+
+def _manifest(strategy: Mapping[str, object]) -> str:
+    return deployment("web", deployment={"strategy": strategy})
+
+
+def _apply(namespace: str, manifest: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return run(PODIUM, "-n", namespace, "apply", "-f", "-", *words, stdin=manifest, timeout=150)
+
+
+def test_a_canary_waits_and_is_promoted(client: Client, namespace: str) -> None:
+    steps = [{"setWeight": 34}, {"pause": {}}]
+    strategy = {"type": "Canary", "canary": {"maxSurge": 1, "maxUnavailable": 0, "steps": steps}}
+    _apply(namespace, _manifest(strategy), "--wait", "--timeout=120s")
+    podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
+    until(
+        lambda: "pause at step 2 of 2" in podium("-n", namespace, "rollout", "status", "deploy/web", "--no-watch"),
+        seconds=60,
+        what="the canary never waited",
+    )
+    assert _images(client, namespace) == ["nginx:1.14.2", "nginx:1.14.2", "nginx:1.16.1"]
+    assert "Canary:34%" in podium("-n", namespace, "get", "deploy", "-o", "wide")
+    podium("-n", namespace, "rollout", "promote", "deploy/web")
+    podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=90s", timeout=120)
+    assert set(_images(client, namespace)) == {"nginx:1.16.1"}
+
+
+def test_a_canary_that_crashes_goes_back_by_itself(client: Client, namespace: str) -> None:
+    metric = {"name": "restarts", "interval": "1s", "pods": {"fact": "Restarts"}}
+    canary = {"steps": [{"setWeight": 34}, {"pause": {}}], "analysis": {"metrics": [metric]}}
+    strategy = {"type": "Canary", "rollback": {"onFailure": "Automatic"}, "canary": canary}
+    _apply(namespace, _manifest(strategy), "--wait", "--timeout=120s")
+    podium("-n", namespace, "set", "image", "deploy/web", "web=busybox")  # ends at once, again and again
+    done = run(PODIUM, "-n", namespace, "rollout", "status", "deploy/web", "--timeout=90s", check=False, timeout=120)
+    assert done.returncode == 1
+    assert "back at revision 1" in done.stdout + done.stderr
+    until(
+        lambda: _images(client, namespace) == ["nginx:1.14.2"] * 3,
+        seconds=60,
+        what="the stable revision did not come back",
+    )
+    assert "failed: AnalysisFailed" in podium("-n", namespace, "rollout", "history", "deploy/web")
+    until(lambda: "RolledBack" in podium("-n", namespace, "get", "events"), seconds=60, what="no event told of it")
+
+
+def test_blue_and_green_change_places_and_back_at_once(client: Client, namespace: str) -> None:
+    strategy = {"type": "BlueGreen", "blueGreen": {"autoPromotion": False, "scaleDownDelaySeconds": 300}}
+    _apply(namespace, _manifest(strategy), "--wait", "--timeout=120s")
+    podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
+    until(
+        lambda: "is ready" in podium("-n", namespace, "rollout", "status", "deploy/web", "--no-watch"),
+        seconds=60,
+        what="the preview never became ready",
+    )
+    blue = _active(namespace)
+    assert {p.metadata.labels["podium.dev/rollout-role"] for p in _pods(client, namespace)} == {"active", "preview"}
+    podium("-n", namespace, "rollout", "promote", "deploy/web")
+    until(lambda: _active(namespace) != blue, seconds=60, what="it was not promoted")
+    before = {p.metadata.uid for p in _pods(client, namespace)}
+    assert len(before) == 6
+    podium("-n", namespace, "rollout", "undo", "deploy/web")
+    until(lambda: _active(namespace) == blue, seconds=60, what="it did not return")
+    assert {p.metadata.uid for p in _pods(client, namespace)} == before
+
+
+def _active(namespace: str) -> str:
+    found = _state(namespace)["blueGreen"]
+    assert isinstance(found, dict)
+    return str(found["activeHash"])
