@@ -24,7 +24,7 @@ from nodelet.session.join import Token, join
 from nodelet.session.session import SessionTimes
 from nodelet.state.identity import Identity
 from nodelet.state.keeper import NoStore
-from nodelet.volumes.hollow import HollowVolumes
+from nodelet.volumes.hollow import HollowLocalVolumes, HollowVolumes
 from nodelet.volumes.protocol import PodVolumes
 from podium.aio.clock import Clock
 from podium.objects.meta import timestamp
@@ -176,6 +176,7 @@ def hollow_node(
         runtime=runtime,
         network=HollowNetwork(),
         volumes=volumes or HollowVolumes(),
+        local_volumes=HollowLocalVolumes(),
         host=HollowHost(name, size, clock, runtime),
         facts=NodeFacts(name=name, ip="127.0.0.1", memory=value(size.memory), allocatable=_amounts(size)),
         store=NoStore(),

@@ -10,7 +10,7 @@ away runs its pods all the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,9 @@ from nodelet.settings import NodeletSettings
 from nodelet.state.directory import StateDirectory
 from nodelet.state.identity import Identity
 from nodelet.state.keeper import AssignmentKeeper
+from nodelet.volumes.claim import ClaimSource
+from nodelet.volumes.keeper import LocalKeeper
+from nodelet.volumes.local import LocalFolders
 from nodelet.volumes.mounts import LinuxMounter
 from nodelet.volumes.sources import all_sources
 from nodelet.volumes.volumes import HostVolumes
@@ -89,11 +92,17 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 disk=Path(info.root_dir), runtime=runtime, clock=clock,
             )  # fmt: skip
             allocatable = dict((await host.status()).allocatable)
-            volumes = await asyncio.to_thread(_volumes, state, allocatable)
+            mounter = LinuxMounter()
+            folders = LocalFolders(mounter)
+            local_volumes = LocalKeeper(state.path / "local-volumes", folders)
+            claims = ClaimSource(folders, local_volumes.made)
+            sources = all_sources(mounter, allocatable, claims)
+            volumes = await asyncio.to_thread(HostVolumes, state.path / "volumes", sources=sources, mounter=mounter)
             dialer = GrpcDialer(identity, settings.api_endpoints() or identity.endpoints)
             node = Node(
                 parts=Parts(
-                    runtime=runtime, network=network, volumes=volumes, host=host, store=keeper,
+                    runtime=runtime, network=network, volumes=volumes, local_volumes=local_volumes, host=host,
+                    store=keeper,
                     facts=NodeFacts(
                         name=settings.name, ip=address, memory=host.reader.machine.memory, runtime="docker",
                         allocatable=allocatable,
@@ -115,11 +124,6 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 await dialer.close()
         finally:
             await runtime.close()
-
-
-def _volumes(state: StateDirectory, allocatable: Mapping[str, str]) -> HostVolumes:
-    mounter = LinuxMounter()
-    return HostVolumes(state.path / "volumes", sources=all_sources(mounter, allocatable), mounter=mounter)
 
 
 def _parts(

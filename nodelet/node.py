@@ -21,10 +21,11 @@ from nodelet.session.events import EventBuffer
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import AssignmentStore, Session, SessionTimes
 from nodelet.session.streams import Streams
-from nodelet.volumes.protocol import PodVolumes
+from nodelet.volumes.protocol import LocalVolumes, PodVolumes
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.tasks import TaskScope, forever
+from podium.objects.storage import ClaimKey, claims_of
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import NodeStatus, Taint
 from podium.v1.node_session_pb2 import Assignments, Hello, UsageReport, Welcome
@@ -76,6 +77,7 @@ class Parts:
     runtime: NodeRuntime
     network: NodeNetwork
     volumes: PodVolumes
+    local_volumes: LocalVolumes
     host: Host
     facts: NodeFacts
     store: AssignmentStore
@@ -122,6 +124,7 @@ class Node:
             events=events,
             streams=Streams(runtime=parts.runtime, dial=dialer.stream, scope=self._scope),
             store=parts.store,
+            volumes=parts.local_volumes,
             clock=clock,
             times=times,
         )
@@ -135,6 +138,13 @@ class Node:
         async with self._scope, asyncio.TaskGroup() as tasks:
             tasks.create_task(forever("pods", self.pods.run))
             tasks.create_task(forever("session", self.session.run))
+            tasks.create_task(forever("local volumes", self._keep_local_volumes))
+
+    async def _keep_local_volumes(self) -> None:
+        await self._parts.local_volumes.run(self._uses)
+
+    def _uses(self, claim: ClaimKey) -> bool:
+        return any(claim in claims_of(worker.pod) for worker in self.pods.workers())
 
     # ------------------------------------------------------------ AboutNode
 
@@ -150,6 +160,7 @@ class Node:
             version=podium.__version__,
             pod_uids=self.pods.pod_uids(),
             pod_cidr=self._parts.network.pod_cidr,
+            local_volumes=self._parts.local_volumes.folder,
         )
 
     async def status(self) -> NodeStatus:

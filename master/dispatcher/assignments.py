@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podium.objects.kinds import Key
-from podium.objects.references import load, references
+from podium.objects.references import key_of_bound, load, references
+from podium.objects.storage import is_condemned, nodes_of
 from podium.v1.core_pb2 import Pod
 from podium.v1.node_session_pb2 import Assignments
+from podium.v1.storage_pb2 import PersistentVolume
 
 ObjectLookup = Callable[[Key], Any | None]
 
@@ -55,11 +57,14 @@ class Book:
         pods: What the node should run, by uid.
         version: What the node has been told; 0 before the first snapshot.
         following: Whether changes are kept for a delta; only while a session takes them.
+        condemned: Volumes whose folders the node should remove, by name.
     """
 
     pods: dict[str, Pod] = field(default_factory=dict)
     version: int = 0
     following: bool = False
+    condemned: dict[str, PersistentVolume] = field(default_factory=dict)
+    _sentenced: set[str] = field(default_factory=set)
     _changed: set[str] = field(default_factory=set)
     _removed: set[str] = field(default_factory=set)
     _uses: Counter[Key] = field(default_factory=Counter)
@@ -69,7 +74,7 @@ class Book:
     @property
     def changes(self) -> int:
         """How many changes wait to be told."""
-        return len(self._changed) + len(self._removed) + len(self._stale)
+        return len(self._changed) + len(self._removed) + len(self._stale) + len(self._sentenced)
 
     def put(self, pod: Pod) -> None:
         """A pod is assigned, or an assigned pod changed."""
@@ -105,6 +110,21 @@ class Book:
         if self.following and key in self._uses:
             self._stale.add(key)
 
+    def condemn(self, volume: PersistentVolume) -> bool:
+        """The node should remove the volume's folder; whether it has yet to be told so."""
+        name = volume.metadata.name
+        if name in self.condemned:
+            return False
+        self.condemned[name] = volume
+        if self.following:
+            self._sentenced.add(name)
+        return True
+
+    def acquit(self, name: str) -> None:
+        """The folder of the volume is gone, or may stay."""
+        self.condemned.pop(name, None)
+        self._sentenced.discard(name)
+
     def _release(self, pod: Pod) -> None:
         for key in references(pod):
             self._uses[key] -= 1
@@ -118,7 +138,12 @@ class Book:
         self.version += 1
         present = _found(self._uses, find)
         self._told = set(present)
-        message = Assignments(snapshot=True, results_in=self.version, pods=[for_node(p) for p in self.pods.values()])
+        message = Assignments(
+            snapshot=True,
+            results_in=self.version,
+            pods=[for_node(p) for p in self.pods.values()],
+            condemned_volumes=self.condemned.values(),
+        )
         load(message, present.values())
         return message
 
@@ -134,6 +159,7 @@ class Book:
             results_in=self.version + 1,
             pods=[for_node(self.pods[uid]) for uid in self._changed],
             removed_pods=self._removed,
+            condemned_volumes=[self.condemned[name] for name in self._sentenced],
         )
         load(message, wanted.values(), removed=gone)
         self.version += 1
@@ -147,7 +173,7 @@ class Book:
         self._settle()
 
     def _settle(self) -> None:
-        self._changed, self._removed, self._stale = set(), set(), set()
+        self._changed, self._removed, self._stale, self._sentenced = set(), set(), set(), set()
 
 
 def _found(keys: Iterable[Key], find: ObjectLookup) -> dict[Key, Any]:
@@ -162,6 +188,7 @@ class Ledger:
         self._books: dict[str, Book] = {}
         self._node_of: dict[str, str] = {}
         self._users: dict[Key, Counter[str]] = {}
+        self._condemned: dict[str, str] = {}
 
     def book(self, node: str) -> Book:
         """The book of a node; an empty one is opened for a node never seen."""
@@ -207,6 +234,18 @@ class Ledger:
         for node in nodes:
             self._books[node].touch(key)
         return nodes
+
+    def volume_changed(self, volume: PersistentVolume, *, deleted: bool) -> Collection[str]:
+        """Follow one change of a volume. Returns the nodes that must be told of it."""
+        name, node = volume.metadata.name, next(iter(nodes_of(volume)), "")
+        told = set(self.object_changed(key_of_bound(volume))) if volume.spec.HasField("claim_ref") else set()
+        if node and is_condemned(volume) and not deleted:
+            self._condemned[name] = node
+            if self.book(node).condemn(volume):
+                told.add(node)
+        elif name in self._condemned:
+            self._books[self._condemned.pop(name)].acquit(name)
+        return told
 
     def _assign(self, node: str, pod: Pod) -> None:
         self._node_of[pod.metadata.uid] = node

@@ -27,11 +27,13 @@ from podium.aio.clock import Clock
 from podium.aio.link import LinkClosed
 from podium.aio.tasks import TaskScope, forever
 from podium.errors import AlreadyExists, BadRequest, PodiumError
+from podium.objects import storage
 from podium.objects.kinds import BY_NAME, Key, key_of
 from podium.objects.references import CARRIED
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Node, NodeStatus, Pod
 from podium.v1.node_session_pb2 import Goodbye, Hello, MasterMessage, NodeMessage, Welcome
+from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim
 
 log = get_logger(__name__)
 
@@ -88,7 +90,7 @@ class Dispatcher:
 
     async def _follow(self) -> None:
         used = [carried.message for carried in CARRIED]
-        async with self._reader.subscribe(Pod, *used, Node) as changes:
+        async with self._reader.subscribe(Pod, *used, PersistentVolumeClaim, Node) as changes:
             async for batch in changes:
                 told = {node for change in batch for node in self._nodes_concerned(change)}
                 for session in self.sessions.of(told):
@@ -103,6 +105,8 @@ class Dispatcher:
             case Node() as node:
                 self._node_changed(node, deleted=deleted)
                 return ()
+            case PersistentVolume() as volume:
+                return list(self._ledger.volume_changed(volume, deleted=deleted))
             case used:
                 return list(self._ledger.object_changed(key_of(used)))
 
@@ -130,7 +134,13 @@ class Dispatcher:
             self._inbox.node_status(node.metadata.name, reported)
 
     def _find(self, key: Key) -> Any | None:
-        return self._reader.get(BY_NAME[key.kind].message, key.namespace, key.name)
+        """What a pod's node is sent for a key: of a claim, the volume that it is bound to."""
+        found: Any = self._reader.get(BY_NAME[key.kind].message, key.namespace, key.name)
+        return self._volume_of(found) if isinstance(found, PersistentVolumeClaim) else found
+
+    def _volume_of(self, claim: PersistentVolumeClaim) -> PersistentVolume | None:
+        volume = self._reader.get(PersistentVolume, "", claim.spec.volume_name) if storage.is_bound(claim) else None
+        return volume if volume is not None and storage.belongs_to(volume, claim) else None
 
     # ------------------------------------------------------------ a session
 
@@ -244,6 +254,9 @@ class Dispatcher:
             case "events":
                 for event in message.events.events:
                     self._inbox.event(node, event, owns=lambda uid: self._ledger.node_of(uid) == node)
+            case "volumes":
+                for state in message.volumes.volumes:
+                    self._inbox.volume(node, state)
             case "resync":
                 log.info("node asks for a snapshot", node=node, why=message.resync.reason)
                 session.resync()

@@ -1,4 +1,4 @@
-"""What nodes report, made objects: pod statuses, node statuses, events.
+"""What nodes report, made objects: pod statuses, node statuses, events, what became of volumes.
 
 A node can speak only of itself and of pods bound to it: each write checks that again against the stored object, in
 the transaction. What does not apply any more is dropped, counted, and acknowledged, since sending it again would not
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from prometheus_client import Counter
 
 from master.access.protocol import Create, Delete, Mutate, Reader, Write
-from master.dispatcher import registration, statuses
+from master.dispatcher import local_volumes, registration, statuses
 from master.dispatcher.writes import BatchWriter, Pending
 from podium.aio.clock import Clock
 from podium.errors import AlreadyExists, Conflict, NotFound, PodiumError
@@ -22,7 +22,8 @@ from podium.objects.meta import is_terminating
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Event, Node, NodeStatus, Pod
 from podium.v1.meta_pb2 import DeleteOptions, ObjectMeta, Preconditions
-from podium.v1.node_session_pb2 import PodStatusUpdate
+from podium.v1.node_session_pb2 import PodStatusUpdate, VolumeState
+from podium.v1.storage_pb2 import PersistentVolume
 
 log = get_logger(__name__)
 
@@ -91,6 +92,22 @@ class Inbox:
                 log.warning("could not store a node's status", node=node, error_message=result.message)
 
         self._writes.put(("node", node), Pending(Mutate(Key("Node", "", node), change, "status"), done))
+
+    def volume(self, node: str, state: VolumeState) -> None:
+        """A node's report of a volume that was made there."""
+
+        def change(volume: PersistentVolume) -> None:
+            local_volumes.merge(volume, state, node)
+
+        def done(result: Message | PodiumError) -> None:
+            if isinstance(result, (local_volumes.NotIts, NotFound)):
+                DROPPED.labels("volume").inc()
+            elif isinstance(result, PodiumError):
+                log.warning("could not store what became of a volume", volume=state.name, error_message=result.message)
+
+        subresource = "status" if state.failure else ""
+        write = Mutate(Key("PersistentVolume", "", state.name), change, subresource)
+        self._writes.put(("volume", state.name), Pending(write, done))
 
     def event(self, node: str, event: Event, *, owns: Callable[[str], bool]) -> None:
         """An event about the node or a pod of its own; `owns(uid)` tells which are."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 
 from podium.objects.meta import timestamp
+from podium.objects.storage import LOCAL_VOLUMES
 from podium.v1.core_pb2 import Node, NodeStatus
 from podium.v1.meta_pb2 import Condition
 from podium.v1.node_session_pb2 import Hello
@@ -32,6 +33,7 @@ def new_node(name: str, hello: Hello, pod_cidr: str, now: datetime.datetime) -> 
         if taint.effect == "NoExecute" and not taint.HasField("time_added"):
             taint.time_added.CopyFrom(timestamp(now))
     set_pod_cidr(node, pod_cidr)
+    _set_local_volumes(node, hello)
     merge_status(node, hello_status(hello), now)
     return node
 
@@ -40,6 +42,7 @@ def refresh(node: Node, hello: Hello, pod_cidr: str) -> None:
     """Keep what must be true of an existing object when its node connects again."""
     node.metadata.labels.update(own_labels(node.metadata.name, hello))
     set_pod_cidr(node, pod_cidr)
+    _set_local_volumes(node, hello)
 
 
 def set_pod_cidr(node: Node, pod_cidr: str) -> None:
@@ -47,6 +50,12 @@ def set_pod_cidr(node: Node, pod_cidr: str) -> None:
     if pod_cidr and node.spec.pod_cidr != pod_cidr:
         node.spec.pod_cidr = pod_cidr
         node.spec.pod_cidrs[:] = [pod_cidr]
+
+
+def _set_local_volumes(node: Node, hello: Hello) -> None:
+    """Record where the node keeps volumes for claims."""
+    if hello.local_volumes:
+        node.metadata.annotations[LOCAL_VOLUMES] = hello.local_volumes
 
 
 def hello_status(hello: Hello) -> NodeStatus:

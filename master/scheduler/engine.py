@@ -27,6 +27,9 @@ from master.scheduler.shape import Footprint, Shape, Shapes
 from master.scheduler.snapshot import Cause, Snapshot, facts_of
 from podium.objects import pod as pods
 from podium.v1.core_pb2 import Node, Pod
+from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim, StorageClass
+
+Storage = PersistentVolume | PersistentVolumeClaim | StorageClass
 
 # Changes of nodes that can open others: their domains count more or less, or no longer.
 _MOVES_DOMAINS = Cause.NODE_ADDED | Cause.LABELS_CHANGED | Cause.TAINTS_CHANGED
@@ -76,6 +79,7 @@ class Engine:
         self._edition = self.shapes.edition
         self._stirred: dict[int, Footprint] = {}
         self._upheaval = False
+        self._volumes_moved = False
 
     # ------------------------------------------------------------ what is
 
@@ -99,6 +103,17 @@ class Engine:
     def see_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
         """A namespace was added or changed; None: it was deleted."""
         self._upheaval |= self.cluster.census.set_namespace(name, labels)
+
+    def see_storage(self, obj: Storage, *, gone: bool = False) -> None:
+        """A volume, a claim or a storage class was added, changed or deleted."""
+        match obj:
+            case PersistentVolumeClaim():
+                moved = self.cluster.volumes.see_claim(obj, gone=gone)
+            case PersistentVolume():
+                moved = self.cluster.volumes.see_volume(obj, gone=gone)
+            case _:
+                moved = self.cluster.volumes.see_class(obj, gone=gone)
+        self._volumes_moved |= moved
 
     def see_pod(self, pod: Pod, now: float) -> None:
         """A pod was added or changed. `now`: seconds of the monotonic clock."""
@@ -193,7 +208,7 @@ class Engine:
 
     def _stir(self, entry: Entry) -> None:
         """A pod that terms may see came or left."""
-        if entry.footprint.kin is not None:
+        if entry.footprint.kin is not None or entry.footprint.volume_claims:
             self._stirred[id(entry.footprint)] = entry.footprint
 
     def _bound(self, entry: Entry, node: str) -> None:
@@ -202,6 +217,7 @@ class Engine:
         if entry.node != node:
             self._stir(entry)
         self._helped(self.ledger.bind(entry, node), Cause.PODS_LEFT)
+        self._take_promises_back(entry)
         entry.shape = entry.pod = None
 
     def _reshape(self, entry: Entry, pod: Pod) -> None:
@@ -226,6 +242,7 @@ class Engine:
         if entry.node:
             self._stir(entry)
         self._helped(self.ledger.free(entry), Cause.PODS_LEFT)
+        self._take_promises_back(entry)
         entry.state = State.GONE
         del self.ledger.entries[entry.key]
 
@@ -259,9 +276,17 @@ class Engine:
             return False
         self._stir(entry)
         self._helped(self.ledger.free(entry), Cause.PODS_LEFT)
+        self._take_promises_back(entry)
         entry.state = State.WAITING
         entry.failures += 1
         return True
+
+    def _take_promises_back(self, entry: Entry) -> None:
+        """What was promised and not done is open again."""
+        promises, entry.promises = entry.promises, ()
+        if promises:
+            self.cluster.volumes.take_back(promises)
+            self._volumes_moved = True
 
     def again(self, entry: Entry) -> None:
         """A pod's back-off ended."""
@@ -280,19 +305,24 @@ class Engine:
     def _wake(self) -> None:
         if self._stirred or self._upheaval:
             self._causes |= Cause.NEIGHBOURS
+        if self._volumes_moved:
+            self._causes |= Cause.VOLUMES_CHANGED
         if not self._causes:
             return
         rows = np.fromiter(self._changed, np.intp, len(self._changed))
         self.queue.wake(self._causes, rows, self._helps, self._waits_for)
         self._changed.clear()
         self._stirred.clear()
-        self._upheaval, self._causes = False, Cause.NOTHING
+        self._upheaval = self._volumes_moved = False
+        self._causes = Cause.NOTHING
 
     def _in_question(self, line: Line, rows: RowArray) -> RowArray:
         """The nodes that a change on some may have opened to a line: all, when it counts what came or left anywhere."""
         if line.waits_for & Cause.NEIGHBOURS and (
             self._upheaval or any(self.profile.stirred(line.shape, self.cluster, by) for by in self._stirred.values())
         ):
+            return self.cluster.rows()
+        if self._volumes_moved and line.waits_for & Cause.VOLUMES_CHANGED:
             return self.cluster.rows()
         return rows
 
@@ -333,6 +363,9 @@ class Engine:
         for entry in placed:
             self.queue.remove(entry)
         self.ledger.assume(placed, rows)
+        if line.shape.footprint.volume_claims:
+            for entry, row in zip(placed, rows, strict=True):
+                entry.promises = self.cluster.volumes.promise(entry.footprint.volume_claims, row, self.cluster)
         if placed:
             self._stir(placed[0])
         return tuple(placed)

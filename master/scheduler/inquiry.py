@@ -23,10 +23,17 @@ def explain_pod(engine: Engine, pod: Pod, nodes: bool) -> ExplainPodResponse:
     entry = engine.ledger.entries.get(PodKey(pod.metadata.namespace, pod.metadata.name))
     if entry is not None and entry.state is State.ASSUMED:
         return ExplainPodResponse(
-            state=BINDING, message=f"Node {entry.node} was chosen; the binding is being written.", node_name=entry.node,
+            state=BINDING, message=_binding(entry), node_name=entry.node,
             total_nodes=len(engine.cluster),
         )  # fmt: skip
     return _waiting(engine, engine.shape_of(pod), entry, nodes)
+
+
+def _binding(entry: Entry) -> str:
+    if not entry.promises:
+        return f"Node {entry.node} was chosen; the binding is being written."
+    claims = ", ".join(promise.claim.name for promise in entry.promises)
+    return f"Node {entry.node} was chosen; persistentvolumeclaim(s) {claims} are being bound for it."
 
 
 def _settled(pod: Pod) -> ExplainPodResponse | None:

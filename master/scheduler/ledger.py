@@ -15,6 +15,7 @@ from typing import NamedTuple
 from master.scheduler.crowd import Labels
 from master.scheduler.shape import Footprint, Shape
 from master.scheduler.snapshot import Cause, NodeFacts, Snapshot
+from master.scheduler.volume_table import Promise
 from podium.v1.core_pb2 import Pod
 
 
@@ -53,6 +54,7 @@ class Entry:
         failures: Bindings that failed in a row.
         labels: As last seen: they are looked at again when more of them matter.
         pod: The object, only while it is not bound.
+        promises: What its claims get on the node where it is assumed.
     """
 
     key: PodKey
@@ -70,6 +72,7 @@ class Entry:
     failures: int = 0
     labels: Labels = ()
     pod: Pod | None = None
+    promises: tuple[Promise, ...] = ()
 
 
 @dataclass(slots=True)

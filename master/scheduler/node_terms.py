@@ -7,13 +7,15 @@ and an empty one never does.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from master.scheduler.columns import ALL, NOT_A_NUMBER, Bools
-from master.scheduler.snapshot import Snapshot
-from podium.v1.core_pb2 import NodeSelectorRequirement, NodeSelectorTerm, Pod
+from podium.v1.core_pb2 import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod
+
+if TYPE_CHECKING:
+    from master.scheduler.snapshot import Snapshot
 
 NAME_FIELD = "metadata.name"
 
@@ -44,8 +46,7 @@ def demand_of(pod: Pod) -> Demand | None:
     affinity = pod.spec.affinity.node_affinity
     terms = None
     if affinity.HasField("required_during_scheduling_ignored_during_execution"):
-        required = affinity.required_during_scheduling_ignored_during_execution
-        terms = tuple(_term(term) for term in required.node_selector_terms)
+        terms = terms_of(affinity.required_during_scheduling_ignored_during_execution)
     preferred = tuple(
         (choice.weight, term)
         for choice in affinity.preferred_during_scheduling_ignored_during_execution
@@ -58,8 +59,13 @@ def matching(demand: Demand, cluster: Snapshot) -> Bools:
     """The rows whose labels are as required."""
     mask = all_of(demand.labels, cluster)
     if demand.terms is not None:
-        mask &= _any_of(demand.terms, cluster)
+        mask &= any_of(demand.terms, cluster)
     return mask
+
+
+def terms_of(selector: NodeSelector) -> tuple[Term, ...]:
+    """Read a selector."""
+    return tuple(_term(term) for term in selector.node_selector_terms)
 
 
 def _term(term: NodeSelectorTerm) -> Term:
@@ -70,7 +76,8 @@ def _expressions(requirements: Iterable[NodeSelectorRequirement], field: bool) -
     return (Expression(r.key, r.operator, tuple(sorted(r.values)), field) for r in requirements)
 
 
-def _any_of(terms: tuple[Term, ...], cluster: Snapshot) -> Bools:
+def any_of(terms: tuple[Term, ...], cluster: Snapshot) -> Bools:
+    """The rows that match one of the terms."""
     found = np.zeros(cluster.capacity, dtype=np.bool_)
     for term in terms:
         if term:

@@ -23,15 +23,17 @@ from google.protobuf.message import Message
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Write, Writer, component
 from master.scheduler import metrics, writes
 from master.scheduler.allowance import Allowance
+from master.scheduler.binder import VolumeBinder
 from master.scheduler.engine import Engine, Making, Refused, Turn
 from master.scheduler.inquiry import explain_pod
-from master.scheduler.ledger import Entry, PodKey
+from master.scheduler.ledger import Entry, PodKey, State
 from master.scheduler.plugins import default_profile
 from podium.aio.clock import Clock
 from podium.errors import NotFound, PodiumError
 from podium.telemetry.log import get_logger
 from podium.v1.cluster_service_pb2 import ExplainPodResponse
 from podium.v1.core_pb2 import Namespace, Node, Pod
+from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim, StorageClass
 
 log = get_logger(__name__)
 
@@ -55,6 +57,7 @@ class Scheduler:
 
     def _reset(self) -> None:
         self._engine = Engine(default_profile())
+        self._volumes = VolumeBinder(reader=self._reader, writer=self._writer, by=_SELF)
         self._synced = False
         self._work = asyncio.Event()
         self._permits = asyncio.Semaphore(GROUPS_IN_FLIGHT)
@@ -90,7 +93,9 @@ class Scheduler:
     # ------------------------------------------------------------ changes in
 
     async def _follow(self) -> None:
-        async with self._reader.subscribe(Pod, Node, Namespace) as batches:
+        async with self._reader.subscribe(
+            Pod, Node, Namespace, PersistentVolumeClaim, PersistentVolume, StorageClass
+        ) as batches:
             async for batch in batches:
                 await self._apply(batch if self._synced else _eldest_first(batch))
                 self._synced = True
@@ -116,6 +121,10 @@ class Scheduler:
                 self._engine.see_node(obj)
         elif isinstance(obj, Namespace):
             self._engine.see_namespace(obj.metadata.name, None if gone else obj.metadata.labels)
+        else:
+            self._engine.see_storage(obj, gone=gone)
+        if not isinstance(obj, (Node, Namespace)):
+            self._volumes.moved()
 
     # ------------------------------------------------------------ decisions out
 
@@ -140,10 +149,14 @@ class Scheduler:
             return self._engine.turn(BATCH)
 
     async def _act(self, turn: Turn, tasks: asyncio.TaskGroup) -> None:
-        if turn.bound:
-            self._binding += len(turn.bound)
+        ready = [entry for entry in turn.bound if not entry.promises]
+        if ready:
+            self._binding += len(ready)
             await self._permits.acquire()
-            tasks.create_task(self._bind(turn.bound, tasks), name="scheduler-bind")
+            tasks.create_task(self._bind(ready, tasks), name="scheduler-bind")
+        for entry in turn.bound:
+            if entry.promises:
+                tasks.create_task(self._bind_with_volumes(entry, tasks), name="scheduler-bind-volumes")
         for refused in turn.refused:
             self._note_refusal(refused)
         if turn.evictions:
@@ -167,6 +180,26 @@ class Scheduler:
         if failed:
             log.warning("bindings failed", failed=len(failed), of=len(group), first=str(failed[0]))
         self._work.set()
+
+    async def _bind_with_volumes(self, entry: Entry, tasks: asyncio.TaskGroup) -> None:
+        """Bind a pod once its claims are: these first, for they cannot be moved."""
+        try:
+            await self._volumes.bind(entry)
+        except PodiumError as error:
+            self._note_unbindable(entry, error)
+            self._unbind(entry, tasks)
+            self._work.set()
+            return
+        if entry.state is State.ASSUMED:
+            self._binding += 1
+            await self._permits.acquire()
+            await self._bind([entry], tasks)
+
+    def _note_unbindable(self, entry: Entry, error: PodiumError) -> None:
+        log.warning("a pod's claims could not be bound", pod=str(entry.key), node=entry.node, why=error.message)
+        pod = self._reader.get(Pod, entry.key.namespace, entry.key.name)
+        if pod is not None:
+            self._events.warning(pod, "FailedScheduling", f"running PreBind plugin VolumeBinding: {error.message}")
 
     def _note_bound(self, entry: Entry, pod: Message, now: float) -> None:
         metrics.ATTEMPTS.labels("scheduled").inc()

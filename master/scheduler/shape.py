@@ -21,6 +21,7 @@ from master.scheduler.crowd import Held, Kin, Labels, mentioned, ties_of
 from podium.objects import pod as pods
 from podium.objects.owners import controller_of
 from podium.objects.pod import CPU, MEMORY, HostPort
+from podium.objects.storage import ClaimKey, claims_of
 from podium.v1.core_pb2 import Pod, PodSpec
 
 PODS = "pods"
@@ -46,6 +47,7 @@ class Footprint:
         priority: Pods of a lower one may be evicted for it.
         kin: What other pods' terms can see of it; None while there are no such terms.
         held: Its own terms that concern pods which come after it.
+        volume_claims: Claims for storage that it uses.
     """
 
     requests: tuple[tuple[str, int], ...]
@@ -55,6 +57,7 @@ class Footprint:
     priority: int = 0
     kin: Kin | None = None
     held: tuple[Held, ...] = ()
+    volume_claims: tuple[ClaimKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -122,7 +125,7 @@ class Shapes:
 
     def shape(self, pod: Pod) -> Shape:
         """The shape of a pod that waits."""
-        spec, group, kin = pod.spec.SerializeToString(deterministic=True), group_of(pod), self._kin(pod, False)
+        spec, group, kin = pod.spec.SerializeToString(deterministic=True), _origin(pod), self._kin(pod, False)
         found = self._shapes.get((spec, group, kin))
         if found is not None:
             return found
@@ -131,7 +134,7 @@ class Shapes:
 
     def footprint(self, pod: Pod, leaving: bool = False) -> Footprint:
         """What a pod takes from its node, wherever that is. `leaving`: its deletion was asked for."""
-        spec, group, kin = self._placeless(pod.spec), group_of(pod), self._kin(pod, leaving)
+        spec, group, kin = self._placeless(pod.spec), _origin(pod), self._kin(pod, leaving)
         found = self._footprints.get((spec, group, kin))
         if found is not None:
             return found
@@ -169,6 +172,12 @@ def _remember(cache: dict[_CacheKey, V], key: _CacheKey, value: V) -> V:
     return value
 
 
+def _origin(pod: Pod) -> str:
+    """What of a pod's metadata goes into its footprint: its controller; with claims, its namespace, where these are."""
+    group = group_of(pod)
+    return f"{group} {pod.metadata.namespace}" if claims_of(pod) else group
+
+
 def group_of(pod: Pod) -> str:
     """The uid of the pod's controller, or nothing."""
     owner = controller_of(pod)
@@ -186,4 +195,5 @@ def measure(pod: Pod) -> Footprint:
         ports=tuple(sorted(set(pods.host_ports(pod.spec)))),
         group=group_of(pod),
         priority=pod.spec.priority,
+        volume_claims=claims_of(pod),
     )

@@ -24,9 +24,11 @@ import numpy as np
 from master.scheduler.census import Census
 from master.scheduler.columns import ALL, Bools, Ints, LabelColumn, Resource, RowArray, Rows, grown
 from master.scheduler.shape import PODS, Footprint
+from master.scheduler.volume_table import VolumeTable
 from podium.objects import conditions
 from podium.objects import pod as pods
 from podium.objects.pod import HostPort
+from podium.objects.storage import ClaimKey
 from podium.v1.core_pb2 import Node
 
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -46,6 +48,8 @@ class Cause(Flag):
     LABELS_CHANGED = auto()
     TAINTS_CHANGED = auto()
     PODS_LEFT = auto()
+    VOLUMES_CHANGED = auto()
+    """Volumes, claims or storage classes: anywhere, not just here."""
     NEIGHBOURS = auto()
     """Pods that others speak of came or left, or nodes moved between topology domains: anywhere, not just here."""
 
@@ -109,6 +113,8 @@ class Snapshot:
         self.taints: dict[TaintKey, Bools] = {}
         self.topology = 0
         self.census = Census(_FIRST_ROWS)
+        self.volumes = VolumeTable()
+        self._volume_users: dict[ClaimKey, dict[int, int]] = {}
         self._resources: dict[str, Resource] = {}
         self._claimed: dict[str, Resource] = {}
         self._ports: dict[HostPort, Ints] = {}
@@ -184,6 +190,7 @@ class Snapshot:
         self._forget_ports(row)
         self._forget_groups(row)
         self.census.forget(row)
+        self._forget_volume_users(row)
         self.live[row], self._facts[row] = False, None
         self._free.append(row)
         self.topology += 1
@@ -198,6 +205,11 @@ class Snapshot:
         for group, counts in list(self._groups.items()):
             if counts.pop(row, 0) and not counts:
                 del self._groups[group]
+
+    def _forget_volume_users(self, row: int) -> None:
+        for claim, counts in list(self._volume_users.items()):
+            if counts.pop(row, 0) and not counts:
+                del self._volume_users[claim]
 
     def _set_allocatable(self, row: int, amounts: Mapping[str, int]) -> None:
         for resource in self._resources.values():
@@ -293,6 +305,8 @@ class Snapshot:
             self._count_port(port, row, sign)
         if footprint.group:
             self._count_group(footprint.group, row, sign)
+        for claim in footprint.volume_claims:
+            self._count_volume_user(claim, row, sign)
         if footprint.kin is not None:
             self.census.count(row, footprint.kin, sign)
             self.census.hold(row, footprint.held, sign)
@@ -308,6 +322,8 @@ class Snapshot:
                 self._count_port(port, row, count)
             if footprint.group:
                 self._count_group(footprint.group, row, count)
+            for claim in footprint.volume_claims:
+                self._count_volume_user(claim, row, count)
             if footprint.kin is not None:
                 self.census.count(row, footprint.kin, count)
                 self.census.hold(row, footprint.held, count)
@@ -329,6 +345,20 @@ class Snapshot:
         counts.pop(row, None)
         if not counts:
             del self._groups[group]
+
+    def _count_volume_user(self, claim: ClaimKey, row: int, change: int) -> None:
+        counts = self._volume_users.setdefault(claim, {})
+        left = counts.get(row, 0) + change
+        if left:
+            counts[row] = left
+            return
+        counts.pop(row, None)
+        if not counts:
+            del self._volume_users[claim]
+
+    def volume_users(self, claim: ClaimKey) -> Mapping[int, int]:
+        """How many pods use a claim, by row."""
+        return self._volume_users.get(claim, {})
 
     def port_taken(self, port: HostPort, rows: Rows = ALL) -> Bools:
         """Where some pod has a port that this one conflicts with."""

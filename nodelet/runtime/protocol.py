@@ -89,12 +89,21 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
-    """A file or folder of the host in a container. `source` is there, and is absolute."""
+class DriverVolume:
+    """A volume that a driver of the runtime mounts for a container, and lets go with it."""
 
-    source: str
+    driver: str
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """Storage in a container: a file or folder of the host (`source` is there, and absolute), or a driver's volume."""
+
+    source: str = ""
     target: str
     read_only: bool = False
+    volume: DriverVolume | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from nodelet.session.desired import Desired
 from nodelet.session.dial import Dialer
 from nodelet.session.events import EventBuffer
 from nodelet.session.reporter import Reporter
+from nodelet.volumes.protocol import LocalVolumes
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.link import Link, LinkClosed
@@ -107,6 +108,7 @@ class Session:
         events: EventBuffer,
         streams: StreamServer,
         store: AssignmentStore,
+        volumes: LocalVolumes,
         clock: Clock,
         times: SessionTimes | None = None,
         chance: Callable[[], float] = random.random,
@@ -114,6 +116,7 @@ class Session:
         self._dialer, self._node, self._pods = dialer, node, pods
         self._reporter, self._events, self._streams = reporter, events, streams
         self._store, self._clock, self._chance = store, clock, chance
+        self._volumes = volumes
         self._times = times or SessionTimes()
         self._desired = Desired()
         self._wake = asyncio.Event()
@@ -128,6 +131,7 @@ class Session:
         self._last_heard = clock.monotonic()
         self.connected = False
         reporter.wake, events.wake = self._status_reported, self._wake.set
+        volumes.reports.wake = self._wake.set
 
     @property
     def last_heard(self) -> float:
@@ -242,6 +246,8 @@ class Session:
         self._reporter.reconcile(pods)
         self._pods.assign(pods, objects)
         self._store.keep(self._snapshot)
+        if message.condemned_volumes:
+            self._volumes.condemn(message.condemned_volumes)
 
     def _snapshot(self) -> Assignments:
         """What a restart begins with: the assignments, with the newest status of each pod."""
@@ -268,6 +274,7 @@ class Session:
             await link.send(message)
         except LinkClosed:
             self._events.put_back(message.events)
+            self._volumes.reports.put_back(message.volumes)
             raise
 
     def _next_message(self) -> NodeMessage | None:
@@ -278,6 +285,8 @@ class Session:
             return NodeMessage(statuses=statuses)
         if (events := self._events.take()) is not None:
             return NodeMessage(events=events)
+        if (volumes := self._volumes.reports.take()) is not None:
+            return NodeMessage(volumes=volumes)
         if self._status_due:
             self._status_due = False
             return NodeMessage(node_status=self._status)

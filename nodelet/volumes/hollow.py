@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection, Iterable
 
 from nodelet.runtime.protocol import Mount, PodIdentity
+from nodelet.volumes.keeper import VolumeReports
 from nodelet.volumes.payload import Payload, is_payload, payload
 from nodelet.volumes.protocol import VolumeFault, failure
-from podium.objects.references import Objects
+from podium.objects.references import Objects, claim_key
+from podium.objects.storage import ClaimKey
 from podium.v1.core_pb2 import Container, Pod
+from podium.v1.node_session_pb2 import VolumeState
+from podium.v1.storage_pb2 import PersistentVolume
+
+
+class HollowLocalVolumes:
+    """Implements `LocalVolumes`: what is condemned is gone at once; what was is in `removed`."""
+
+    folder = "/hollow/local-volumes"
+
+    def __init__(self) -> None:
+        self.reports = VolumeReports()
+        self.removed: list[str] = []
+
+    def condemn(self, volumes: Iterable[PersistentVolume]) -> None:
+        """Gone."""
+        for volume in volumes:
+            self.removed.append(volume.metadata.name)
+            self.reports.put(VolumeState(name=volume.metadata.name, uid=volume.metadata.uid, gone=True))
+
+    async def run(self, in_use: Callable[[ClaimKey], bool]) -> None:
+        """Nothing is left to do."""
+        await asyncio.get_running_loop().create_future()
 
 
 class HollowVolumes:
@@ -33,6 +58,10 @@ class HollowVolumes:
                     self.files[uid, volume.name] = payload(pod, volume, objects, {})
                 except VolumeFault as fault:
                     raise VolumeFault(failure(volume, str(fault))) from fault
+            elif volume.HasField("persistent_volume_claim"):
+                name = volume.persistent_volume_claim.claim_name
+                if claim_key(ClaimKey(pod.metadata.namespace, name)) not in objects:
+                    raise VolumeFault(failure(volume, f'persistentvolumeclaim "{name}" is not bound yet'))
 
     async def mounts(self, pod: Pod, container: Container) -> tuple[Mount, ...]:
         """Where they would be."""

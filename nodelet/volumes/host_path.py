@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nodelet.volumes.protocol import Prepared, Request, VolumeFault
+from podium.v1.core_pb2 import HostPathVolumeSource
 
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
@@ -27,14 +28,24 @@ class HostPath:
 
     def set_up(self, request: Request) -> Prepared:
         """The path, of the type asked for; what may be made is made (a folder's parents, too, but not a file's)."""
-        path, type_ = Path(request.volume.host_path.path), request.volume.host_path.type
-        if not path.exists():
-            _make(path, type_)
-        if type_:
-            fits, word = _MUST_BE[type_]
-            if not fits(path.stat().st_mode):
-                raise VolumeFault(f"hostPath type check failed: {path} is not {word}")
-        return Prepared(path=path)
+        return Prepared(path=host_path(request.volume.host_path))
+
+
+def host_path(source: HostPathVolumeSource) -> Path:
+    """The path that a source names, as its type asks for.
+
+    Raises:
+        VolumeFault: It is of another type.
+        OSError: It cannot be made.
+    """
+    path, type_ = Path(source.path), source.type
+    if not path.exists():
+        _make(path, type_)
+    if type_:
+        fits, word = _MUST_BE[type_]
+        if not fits(path.stat().st_mode):
+            raise VolumeFault(f"hostPath type check failed: {path} is not {word}")
+    return path
 
 
 def _make(path: Path, type_: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from nodelet.runtime.protocol import Mount, PodIdentity
+from nodelet.runtime.protocol import DriverVolume, Mount, PodIdentity
 from podium.objects.references import Objects
+from podium.objects.storage import ClaimKey
 from podium.v1.core_pb2 import Container, Pod, Volume
+from podium.v1.node_session_pb2 import VolumeReport
+from podium.v1.storage_pb2 import PersistentVolume
 
 
 class VolumeFault(Exception):
@@ -57,6 +60,40 @@ class PodVolumes(Protocol):
         ...
 
 
+class Reports(Protocol):
+    """What became of volumes, on its way up. `wake` is called when there is something to send."""
+
+    wake: Callable[[], None]
+
+    def take(self) -> VolumeReport | None:
+        """What is to be sent, as one message; None when nothing is."""
+        ...
+
+    def put_back(self, report: VolumeReport) -> None:
+        """A message could not be sent."""
+        ...
+
+
+class LocalVolumes(Protocol):
+    """The volumes that Podium made on this host for claims."""
+
+    @property
+    def folder(self) -> str:
+        """Where they are, unless their class names another place."""
+        ...
+
+    @property
+    def reports(self) -> Reports: ...
+
+    def condemn(self, volumes: Iterable[PersistentVolume]) -> None:
+        """The master wants these removed. Returns at once; safe to repeat."""
+        ...
+
+    async def run(self, in_use: Callable[[ClaimKey], bool]) -> None:
+        """Do so, for ever. `in_use` tells whether a pod of this host has a claim."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One volume to be set up.
@@ -83,9 +120,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A volume that is here: the file or folder to mount, and whether containers may never write to it."""
+    """A volume that can be mounted, and whether containers may never write to it.
 
-    path: Path
+    Attributes:
+        path: The file or folder, when it is on the host.
+        driver: What mounts it, when it is not.
+        read_only: Whatever the container's own mount says.
+    """
+
+    path: Path | None = None
+    driver: DriverVolume | None = None
     read_only: bool = False
 
 

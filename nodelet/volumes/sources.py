@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nodelet.volumes.claim import ClaimSource
 from nodelet.volumes.empty_dir import EmptyDir
 from nodelet.volumes.files import Files
 from nodelet.volumes.host_path import HostPath
 from nodelet.volumes.mounts import Mounter
+from nodelet.volumes.nfs import NfsSource
 from nodelet.volumes.protocol import Source
 from podium.v1.core_pb2 import Volume
 
 
-def all_sources(mounter: Mounter, allocatable: Mapping[str, str]) -> Mapping[str, Source]:
+def all_sources(mounter: Mounter, allocatable: Mapping[str, str], claims: ClaimSource) -> Mapping[str, Source]:
     """Every source."""
     files = Files(mounter, allocatable)
     return {
@@ -22,6 +24,8 @@ def all_sources(mounter: Mounter, allocatable: Mapping[str, str]) -> Mapping[str
         "secret": files,
         "downward_api": files,
         "projected": files,
+        "persistent_volume_claim": claims,
+        "nfs": NfsSource(),
     }
 
 

@@ -87,14 +87,16 @@ class HostVolumes:
         )
 
     def _mount(self, prepared: Prepared, mount: VolumeMount, part: Path) -> Mount:
-        source = prepared.path
+        source, read_only = prepared.path, mount.read_only or prepared.read_only
+        if source is None:
+            return _driven(prepared, mount, read_only)
         if mount.sub_path:
             try:
                 sub_paths.bind(source, mount.sub_path, part, self._mounter, create=not prepared.read_only)
             except VolumeFault as fault:
                 raise VolumeFault(f'volume "{mount.name}": {fault}') from fault
             source = part
-        return Mount(source=str(source), target=mount.mount_path, read_only=mount.read_only or prepared.read_only)
+        return Mount(source=str(source), target=mount.mount_path, read_only=read_only)
 
     # ------------------------------------------------------------ taking down
 
@@ -128,3 +130,10 @@ class HostVolumes:
         if not uid or "/" in uid or uid in (".", ".."):
             raise VolumeFault(f'"{uid}" is no uid of a pod')
         return self._root / uid
+
+
+def _driven(prepared: Prepared, mount: VolumeMount, read_only: bool) -> Mount:
+    """What the engine mounts by itself, which it can only do as a whole."""
+    if mount.sub_path:
+        raise VolumeFault(f'volume "{mount.name}": subPath is not possible with a volume that the engine mounts (nfs)')
+    return Mount(target=mount.mount_path, read_only=read_only, volume=prepared.driver)

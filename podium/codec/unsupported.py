@@ -73,7 +73,7 @@ _FIELDS: dict[str, frozenset[str]] = {
     "DeploymentSpec": frozenset(("rollbackTo",)),
     "PersistentVolumeSpec": frozenset((
         "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker",
-        "gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "photonPersistentDisk", "portworxVolume", "quobyte",
+        "gcePersistentDisk", "glusterfs", "iscsi", "photonPersistentDisk", "portworxVolume", "quobyte",
         "rbd", "scaleIO", "storageos", "volumeAttributesClassName", "vsphereVolume",
     )),
     "LocalVolumeSource": frozenset(("fsType",)),

@@ -6,7 +6,7 @@ line in `CARRIED`, and one place here that says which of its objects a pod uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,10 @@ from google.protobuf.message import Message
 
 from podium.objects.kinds import Key, key_of
 from podium.objects.pod import all_containers
+from podium.objects.storage import ClaimKey
 from podium.v1.core_pb2 import ConfigMap, Container, Pod, Secret, Volume
 from podium.v1.node_session_pb2 import Assignments
+from podium.v1.storage_pb2 import PersistentVolume
 
 Objects = Mapping[Key, Any]
 """Objects by their key."""
@@ -60,6 +62,8 @@ def _of_volume(volume: Volume, namespace: str) -> Iterator[Key]:
         yield config_map_key(namespace, volume.config_map.name)
     elif volume.HasField("secret"):
         yield secret_key(namespace, volume.secret.secret_name)
+    elif volume.HasField("persistent_volume_claim"):
+        yield claim_key(ClaimKey(namespace, volume.persistent_volume_claim.claim_name))
     for projection in volume.projected.sources:
         if projection.HasField("config_map"):
             yield config_map_key(namespace, projection.config_map.name)
@@ -98,22 +102,43 @@ def config_map_key(namespace: str, name: str) -> Key:
     return Key("ConfigMap", namespace, name)
 
 
+def claim_key(claim: ClaimKey) -> Key:
+    """The key under which a pod finds the volume that its claim is bound to."""
+    return Key("PersistentVolumeClaim", claim.namespace, claim.name)
+
+
+def key_of_bound(volume: PersistentVolume) -> Key:
+    """The same, from the volume's side."""
+    return claim_key(ClaimKey(volume.spec.claim_ref.namespace, volume.spec.claim_ref.name))
+
+
 # ---------------------------------------------------------------- on the wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """A kind that goes to nodes: in which field, and in which one the names of those no longer needed."""
+    """A kind that goes to nodes: in which field, and in which one the names of those no longer needed.
+
+    `kind` is that of the keys by which pods name the objects, and `key` says which of them an object has.
+    """
 
     kind: str
     message: type[Message]
     field: str
     removed: str
+    key: Callable[[Any], Key] = key_of
 
 
 CARRIED: tuple[Carried, ...] = (
     Carried(kind="Secret", message=Secret, field="secrets", removed="removed_secrets"),
     Carried(kind="ConfigMap", message=ConfigMap, field="config_maps", removed="removed_config_maps"),
+    Carried(
+        kind="PersistentVolumeClaim",
+        message=PersistentVolume,
+        field="persistent_volumes",
+        removed="removed_persistent_volumes",
+        key=key_of_bound,
+    ),
 )
 
 
@@ -131,7 +156,7 @@ def loaded(message: Assignments) -> Iterator[tuple[Key, Any]]:
     """The objects in a message, by key."""
     for carried in CARRIED:
         for obj in getattr(message, carried.field):
-            yield key_of(obj), obj
+            yield carried.key(obj), obj
 
 
 def unloaded(message: Assignments) -> Iterator[Key]:

@@ -33,6 +33,8 @@ BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 CLAIM_PROTECTION, VOLUME_PROTECTION = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
 LOCAL_DATA = "podium.dev/local-data"
 """Finalizer of a volume whose folder a node has yet to remove."""
+LOCAL_MADE = "podium.dev/local-data-made"
+"""Annotation of a volume whose folder its node has made: when it is missing from then on, data is missing."""
 LOCAL_VOLUMES = "podium.dev/local-volumes"
 """Annotation of a Node: the folder where volumes of podium.dev/local are made by default."""
 HOSTNAME = "kubernetes.io/hostname"
@@ -206,6 +208,8 @@ def where(volume: PersistentVolume) -> str:
         return f"{spec.nfs.server}:{spec.nfs.path}"
     if spec.HasField("local"):
         return f"{','.join(nodes_of(volume)) or '<by labels>'}:{spec.local.path}"
+    if spec.HasField("host_path"):
+        return f"{','.join(nodes_of(volume)) or '<any node>'}:{spec.host_path.path}"
     return ""
 
 

@@ -673,6 +673,7 @@ class Volume(_message.Message):
     DOWNWARD_API_FIELD_NUMBER: _builtins.int
     PROJECTED_FIELD_NUMBER: _builtins.int
     PERSISTENT_VOLUME_CLAIM_FIELD_NUMBER: _builtins.int
+    NFS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def empty_dir(self) -> Global___EmptyDirVolumeSource: ...
@@ -688,6 +689,8 @@ class Volume(_message.Message):
     def projected(self) -> Global___ProjectedVolumeSource: ...
     @_builtins.property
     def persistent_volume_claim(self) -> Global___PersistentVolumeClaimVolumeSource: ...
+    @_builtins.property
+    def nfs(self) -> Global___NFSVolumeSource: ...
     def __init__(
         self,
         *,
@@ -699,10 +702,11 @@ class Volume(_message.Message):
         downward_api: Global___DownwardAPIVolumeSource | None = ...,
         projected: Global___ProjectedVolumeSource | None = ...,
         persistent_volume_claim: Global___PersistentVolumeClaimVolumeSource | None = ...,
+        nfs: Global___NFSVolumeSource | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config_map", b"config_map", "downward_api", b"downward_api", "empty_dir", b"empty_dir", "host_path", b"host_path", "persistent_volume_claim", b"persistent_volume_claim", "projected", b"projected", "secret", b"secret"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config_map", b"config_map", "downward_api", b"downward_api", "empty_dir", b"empty_dir", "host_path", b"host_path", "nfs", b"nfs", "persistent_volume_claim", b"persistent_volume_claim", "projected", b"projected", "secret", b"secret"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_map", b"config_map", "downward_api", b"downward_api", "empty_dir", b"empty_dir", "host_path", b"host_path", "name", b"name", "persistent_volume_claim", b"persistent_volume_claim", "projected", b"projected", "secret", b"secret"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_map", b"config_map", "downward_api", b"downward_api", "empty_dir", b"empty_dir", "host_path", b"host_path", "name", b"name", "nfs", b"nfs", "persistent_volume_claim", b"persistent_volume_claim", "projected", b"projected", "secret", b"secret"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

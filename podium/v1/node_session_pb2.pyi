@@ -19,6 +19,7 @@ from google.protobuf.internal import containers as _containers
 from podium.v1 import cluster_service_pb2 as _cluster_service_pb2
 from podium.v1 import core_pb2 as _core_pb2
 from podium.v1 import pods_service_pb2 as _pods_service_pb2
+from podium.v1 import storage_pb2 as _storage_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -60,6 +61,7 @@ class NodeMessage(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     RESYNC_FIELD_NUMBER: _builtins.int
+    VOLUMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -74,6 +76,8 @@ class NodeMessage(_message.Message):
     def usage(self) -> Global___UsageReport: ...
     @_builtins.property
     def resync(self) -> Global___ResyncRequest: ...
+    @_builtins.property
+    def volumes(self) -> Global___VolumeReport: ...
     def __init__(
         self,
         *,
@@ -84,12 +88,13 @@ class NodeMessage(_message.Message):
         events: Global___EventBatch | None = ...,
         usage: Global___UsageReport | None = ...,
         resync: Global___ResyncRequest | None = ...,
+        volumes: Global___VolumeReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "node_status", b"node_status", "resync", b"resync", "statuses", b"statuses", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "node_status", b"node_status", "resync", b"resync", "statuses", b"statuses", "usage", b"usage", "volumes", b"volumes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "node_status", b"node_status", "resync", b"resync", "statuses", b"statuses", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "node_status", b"node_status", "resync", b"resync", "statuses", b"statuses", "usage", b"usage", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "node_status", "events", "usage", "resync"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "node_status", "events", "usage", "resync", "volumes"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -129,11 +134,14 @@ class Hello(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     POD_UIDS_FIELD_NUMBER: _builtins.int
     POD_CIDR_FIELD_NUMBER: _builtins.int
+    LOCAL_VOLUMES_FIELD_NUMBER: _builtins.int
     machine_id: _builtins.str
     boot_id: _builtins.str
     version: _builtins.str
     pod_cidr: _builtins.str
     """The pod range this host uses already, if any."""
+    local_volumes: _builtins.str
+    """The folder in which volumes for claims are made on this host, unless their class names another."""
     @_builtins.property
     def status(self) -> _core_pb2.NodeStatus: ...
     @_builtins.property
@@ -157,10 +165,11 @@ class Hello(_message.Message):
         version: _builtins.str = ...,
         pod_uids: _abc.Iterable[_builtins.str] | None = ...,
         pod_cidr: _builtins.str = ...,
+        local_volumes: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "labels", b"labels", "machine_id", b"machine_id", "pod_cidr", b"pod_cidr", "pod_uids", b"pod_uids", "status", b"status", "taints", b"taints", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "labels", b"labels", "local_volumes", b"local_volumes", "machine_id", b"machine_id", "pod_cidr", b"pod_cidr", "pod_uids", b"pod_uids", "status", b"status", "taints", b"taints", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -287,6 +296,64 @@ class UsageReport(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsageReport: _TypeAlias = UsageReport  # noqa: Y015
+
+@_typing.final
+class VolumeReport(_message.Message):
+    """What became of volumes that Podium made on the host. Not acknowledged: what is lost is said again when the master
+    asks again, or the volume is used again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def volumes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeState]: ...
+    def __init__(
+        self,
+        *,
+        volumes: _abc.Iterable[Global___VolumeState] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["volumes", b"volumes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VolumeReport: _TypeAlias = VolumeReport  # noqa: Y015
+
+@_typing.final
+class VolumeState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    MADE_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    uid: _builtins.str
+    made: _builtins.bool
+    """The folder is there."""
+    gone: _builtins.bool
+    """Nothing of the folder is left."""
+    failure: _builtins.str
+    """Why the folder could not be removed."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        made: _builtins.bool = ...,
+        gone: _builtins.bool = ...,
+        failure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "gone", b"gone", "made", b"made", "name", b"name", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VolumeState: _TypeAlias = VolumeState  # noqa: Y015
 
 @_typing.final
 class ResyncRequest(_message.Message):
@@ -431,6 +498,9 @@ class Assignments(_message.Message):
     REMOVED_SECRETS_FIELD_NUMBER: _builtins.int
     CONFIG_MAPS_FIELD_NUMBER: _builtins.int
     REMOVED_CONFIG_MAPS_FIELD_NUMBER: _builtins.int
+    PERSISTENT_VOLUMES_FIELD_NUMBER: _builtins.int
+    REMOVED_PERSISTENT_VOLUMES_FIELD_NUMBER: _builtins.int
+    CONDEMNED_VOLUMES_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.bool
     """All that the node should run; pods not in it are not wanted."""
     applies_to: _builtins.int
@@ -455,6 +525,16 @@ class Assignments(_message.Message):
 
     @_builtins.property
     def removed_config_maps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def persistent_volumes(self) -> _containers.RepeatedCompositeFieldContainer[_storage_pb2.PersistentVolume]:
+        """The volumes that claims of the node's pods are bound to; those no longer used are named by their claims."""
+
+    @_builtins.property
+    def removed_persistent_volumes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def condemned_volumes(self) -> _containers.RepeatedCompositeFieldContainer[_storage_pb2.PersistentVolume]:
+        """Volumes whose folders on this node are to be removed: all in a snapshot, further ones in a delta."""
+
     def __init__(
         self,
         *,
@@ -467,10 +547,13 @@ class Assignments(_message.Message):
         removed_secrets: _abc.Iterable[_builtins.str] | None = ...,
         config_maps: _abc.Iterable[_core_pb2.ConfigMap] | None = ...,
         removed_config_maps: _abc.Iterable[_builtins.str] | None = ...,
+        persistent_volumes: _abc.Iterable[_storage_pb2.PersistentVolume] | None = ...,
+        removed_persistent_volumes: _abc.Iterable[_builtins.str] | None = ...,
+        condemned_volumes: _abc.Iterable[_storage_pb2.PersistentVolume] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applies_to", b"applies_to", "config_maps", b"config_maps", "pods", b"pods", "removed_config_maps", b"removed_config_maps", "removed_pods", b"removed_pods", "removed_secrets", b"removed_secrets", "results_in", b"results_in", "secrets", b"secrets", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applies_to", b"applies_to", "condemned_volumes", b"condemned_volumes", "config_maps", b"config_maps", "persistent_volumes", b"persistent_volumes", "pods", b"pods", "removed_config_maps", b"removed_config_maps", "removed_persistent_volumes", b"removed_persistent_volumes", "removed_pods", b"removed_pods", "removed_secrets", b"removed_secrets", "results_in", b"results_in", "secrets", b"secrets", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from podium.v1 import meta_pb2 as podium_dot_v1_dot_meta__pb2
 from podium.v1 import options_pb2 as podium_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17podium/v1/storage.proto\x12\tpodium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14podium/v1/core.proto\x1a\x14podium/v1/meta.proto\x1a\x17podium/v1/options.proto\"\x9d\x01\n\x10PersistentVolume\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.podium.v1.PersistentVolumeSpec\x12\x31\n\x06status\x18\x03 \x01(\x0b\x32!.podium.v1.PersistentVolumeStatus\"\xf4\x03\n\x14PersistentVolumeSpec\x12\x45\n\x08\x63\x61pacity\x18\x01 \x03(\x0b\x32-.podium.v1.PersistentVolumeSpec.CapacityEntryB\x04\xa8\xbb\x18\x01\x12\x14\n\x0c\x61\x63\x63\x65ss_modes\x18\x02 \x03(\t\x12-\n\tclaim_ref\x18\x03 \x01(\x0b\x32\x1a.podium.v1.ObjectReference\x12;\n persistent_volume_reclaim_policy\x18\x04 \x01(\tB\x11\xc2\xbb\x18\rRetain,Delete\x12\x1a\n\x12storage_class_name\x18\x05 \x01(\t\x12\x15\n\rmount_options\x18\x06 \x03(\t\x12#\n\x0bvolume_mode\x18\x07 \x01(\tB\x0e\xc2\xbb\x18\nFilesystem\x12\x34\n\rnode_affinity\x18\x08 \x01(\x0b\x32\x1d.podium.v1.VolumeNodeAffinity\x12+\n\x05local\x18\t \x01(\x0b\x32\x1c.podium.v1.LocalVolumeSource\x12\'\n\x03nfs\x18\n \x01(\x0b\x32\x1a.podium.v1.NFSVolumeSource\x1a/\n\rCapacityEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x12VolumeNodeAffinity\x12/\n\x08required\x18\x01 \x01(\x0b\x32\x17.podium.v1.NodeSelectorB\x04\xc8\xbb\x18\x01\"\'\n\x11LocalVolumeSource\x12\x12\n\x04path\x18\x01 \x01(\tB\x04\xc8\xbb\x18\x01\"\xb5\x01\n\x16PersistentVolumeStatus\x12:\n\x05phase\x18\x01 \x01(\tB+\xc2\xbb\x18\'Pending,Available,Bound,Released,Failed\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12>\n\x1alast_phase_transition_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xac\x01\n\x15PersistentVolumeClaim\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.podium.v1.PersistentVolumeClaimSpec\x12\x36\n\x06status\x18\x03 \x01(\x0b\x32&.podium.v1.PersistentVolumeClaimStatus\"\x8f\x02\n\x19PersistentVolumeClaimSpec\x12\x1a\n\x0c\x61\x63\x63\x65ss_modes\x18\x01 \x03(\tB\x04\xc8\xbb\x18\x01\x12*\n\x08selector\x18\x02 \x01(\x0b\x32\x18.podium.v1.LabelSelector\x12\x38\n\tresources\x18\x03 \x01(\x0b\x32%.podium.v1.VolumeResourceRequirements\x12\x13\n\x0bvolume_name\x18\x04 \x01(\t\x12\x1f\n\x12storage_class_name\x18\x05 \x01(\tH\x00\x88\x01\x01\x12#\n\x0bvolume_mode\x18\x06 \x01(\tB\x0e\xc2\xbb\x18\nFilesystemB\x15\n\x13_storage_class_name\"\x92\x02\n\x1aVolumeResourceRequirements\x12G\n\x06limits\x18\x01 \x03(\x0b\x32\x31.podium.v1.VolumeResourceRequirements.LimitsEntryB\x04\xa8\xbb\x18\x01\x12K\n\x08requests\x18\x02 \x03(\x0b\x32\x33.podium.v1.VolumeResourceRequirements.RequestsEntryB\x04\xa8\xbb\x18\x01\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rRequestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8d\x02\n\x1bPersistentVolumeClaimStatus\x12%\n\x05phase\x18\x01 \x01(\tB\x16\xc2\xbb\x18\x12Pending,Bound,Lost\x12\x14\n\x0c\x61\x63\x63\x65ss_modes\x18\x02 \x03(\t\x12L\n\x08\x63\x61pacity\x18\x03 \x03(\x0b\x32\x34.podium.v1.PersistentVolumeClaimStatus.CapacityEntryB\x04\xa8\xbb\x18\x01\x12\x32\n\nconditions\x18\x04 \x03(\x0b\x32\x14.podium.v1.ConditionB\x08\xb2\xbb\x18\x04type\x1a/\n\rCapacityEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc2\x03\n\x0cStorageClass\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\x19\n\x0bprovisioner\x18\x02 \x01(\tB\x04\xc8\xbb\x18\x01\x12;\n\nparameters\x18\x03 \x03(\x0b\x32\'.podium.v1.StorageClass.ParametersEntry\x12)\n\x0ereclaim_policy\x18\x04 \x01(\tB\x11\xc2\xbb\x18\rRetain,Delete\x12\x15\n\rmount_options\x18\x05 \x03(\t\x12#\n\x16\x61llow_volume_expansion\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12?\n\x13volume_binding_mode\x18\x07 \x01(\tB\"\xc2\xbb\x18\x1eImmediate,WaitForFirstConsumer\x12;\n\x12\x61llowed_topologies\x18\x08 \x03(\x0b\x32\x1f.podium.v1.TopologySelectorTerm\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x19\n\x17_allow_volume_expansion\"d\n\x14TopologySelectorTerm\x12L\n\x17match_label_expressions\x18\x01 \x03(\x0b\x32+.podium.v1.TopologySelectorLabelRequirement\"K\n TopologySelectorLabelRequirement\x12\x11\n\x03key\x18\x01 \x01(\tB\x04\xc8\xbb\x18\x01\x12\x14\n\x06values\x18\x02 \x03(\tB\x04\xc8\xbb\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17podium/v1/storage.proto\x12\tpodium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14podium/v1/core.proto\x1a\x14podium/v1/meta.proto\x1a\x17podium/v1/options.proto\"\x9d\x01\n\x10PersistentVolume\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.podium.v1.PersistentVolumeSpec\x12\x31\n\x06status\x18\x03 \x01(\x0b\x32!.podium.v1.PersistentVolumeStatus\"\xa8\x04\n\x14PersistentVolumeSpec\x12\x45\n\x08\x63\x61pacity\x18\x01 \x03(\x0b\x32-.podium.v1.PersistentVolumeSpec.CapacityEntryB\x04\xa8\xbb\x18\x01\x12\x14\n\x0c\x61\x63\x63\x65ss_modes\x18\x02 \x03(\t\x12-\n\tclaim_ref\x18\x03 \x01(\x0b\x32\x1a.podium.v1.ObjectReference\x12;\n persistent_volume_reclaim_policy\x18\x04 \x01(\tB\x11\xc2\xbb\x18\rRetain,Delete\x12\x1a\n\x12storage_class_name\x18\x05 \x01(\t\x12\x15\n\rmount_options\x18\x06 \x03(\t\x12#\n\x0bvolume_mode\x18\x07 \x01(\tB\x0e\xc2\xbb\x18\nFilesystem\x12\x34\n\rnode_affinity\x18\x08 \x01(\x0b\x32\x1d.podium.v1.VolumeNodeAffinity\x12+\n\x05local\x18\t \x01(\x0b\x32\x1c.podium.v1.LocalVolumeSource\x12\'\n\x03nfs\x18\n \x01(\x0b\x32\x1a.podium.v1.NFSVolumeSource\x12\x32\n\thost_path\x18\x0b \x01(\x0b\x32\x1f.podium.v1.HostPathVolumeSource\x1a/\n\rCapacityEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x12VolumeNodeAffinity\x12/\n\x08required\x18\x01 \x01(\x0b\x32\x17.podium.v1.NodeSelectorB\x04\xc8\xbb\x18\x01\"\'\n\x11LocalVolumeSource\x12\x12\n\x04path\x18\x01 \x01(\tB\x04\xc8\xbb\x18\x01\"\xb5\x01\n\x16PersistentVolumeStatus\x12:\n\x05phase\x18\x01 \x01(\tB+\xc2\xbb\x18\'Pending,Available,Bound,Released,Failed\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12>\n\x1alast_phase_transition_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xac\x01\n\x15PersistentVolumeClaim\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.podium.v1.PersistentVolumeClaimSpec\x12\x36\n\x06status\x18\x03 \x01(\x0b\x32&.podium.v1.PersistentVolumeClaimStatus\"\x8f\x02\n\x19PersistentVolumeClaimSpec\x12\x1a\n\x0c\x61\x63\x63\x65ss_modes\x18\x01 \x03(\tB\x04\xc8\xbb\x18\x01\x12*\n\x08selector\x18\x02 \x01(\x0b\x32\x18.podium.v1.LabelSelector\x12\x38\n\tresources\x18\x03 \x01(\x0b\x32%.podium.v1.VolumeResourceRequirements\x12\x13\n\x0bvolume_name\x18\x04 \x01(\t\x12\x1f\n\x12storage_class_name\x18\x05 \x01(\tH\x00\x88\x01\x01\x12#\n\x0bvolume_mode\x18\x06 \x01(\tB\x0e\xc2\xbb\x18\nFilesystemB\x15\n\x13_storage_class_name\"\x92\x02\n\x1aVolumeResourceRequirements\x12G\n\x06limits\x18\x01 \x03(\x0b\x32\x31.podium.v1.VolumeResourceRequirements.LimitsEntryB\x04\xa8\xbb\x18\x01\x12K\n\x08requests\x18\x02 \x03(\x0b\x32\x33.podium.v1.VolumeResourceRequirements.RequestsEntryB\x04\xa8\xbb\x18\x01\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rRequestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8d\x02\n\x1bPersistentVolumeClaimStatus\x12%\n\x05phase\x18\x01 \x01(\tB\x16\xc2\xbb\x18\x12Pending,Bound,Lost\x12\x14\n\x0c\x61\x63\x63\x65ss_modes\x18\x02 \x03(\t\x12L\n\x08\x63\x61pacity\x18\x03 \x03(\x0b\x32\x34.podium.v1.PersistentVolumeClaimStatus.CapacityEntryB\x04\xa8\xbb\x18\x01\x12\x32\n\nconditions\x18\x04 \x03(\x0b\x32\x14.podium.v1.ConditionB\x08\xb2\xbb\x18\x04type\x1a/\n\rCapacityEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc2\x03\n\x0cStorageClass\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\x19\n\x0bprovisioner\x18\x02 \x01(\tB\x04\xc8\xbb\x18\x01\x12;\n\nparameters\x18\x03 \x03(\x0b\x32\'.podium.v1.StorageClass.ParametersEntry\x12)\n\x0ereclaim_policy\x18\x04 \x01(\tB\x11\xc2\xbb\x18\rRetain,Delete\x12\x15\n\rmount_options\x18\x05 \x03(\t\x12#\n\x16\x61llow_volume_expansion\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12?\n\x13volume_binding_mode\x18\x07 \x01(\tB\"\xc2\xbb\x18\x1eImmediate,WaitForFirstConsumer\x12;\n\x12\x61llowed_topologies\x18\x08 \x03(\x0b\x32\x1f.podium.v1.TopologySelectorTerm\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x19\n\x17_allow_volume_expansion\"d\n\x14TopologySelectorTerm\x12L\n\x17match_label_expressions\x18\x01 \x03(\x0b\x32+.podium.v1.TopologySelectorLabelRequirement\"K\n TopologySelectorLabelRequirement\x12\x11\n\x03key\x18\x01 \x01(\tB\x04\xc8\xbb\x18\x01\x12\x14\n\x06values\x18\x02 \x03(\tB\x04\xc8\xbb\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -84,35 +84,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSISTENTVOLUME']._serialized_start=141
   _globals['_PERSISTENTVOLUME']._serialized_end=298
   _globals['_PERSISTENTVOLUMESPEC']._serialized_start=301
-  _globals['_PERSISTENTVOLUMESPEC']._serialized_end=801
-  _globals['_PERSISTENTVOLUMESPEC_CAPACITYENTRY']._serialized_start=754
-  _globals['_PERSISTENTVOLUMESPEC_CAPACITYENTRY']._serialized_end=801
-  _globals['_VOLUMENODEAFFINITY']._serialized_start=803
-  _globals['_VOLUMENODEAFFINITY']._serialized_end=872
-  _globals['_LOCALVOLUMESOURCE']._serialized_start=874
-  _globals['_LOCALVOLUMESOURCE']._serialized_end=913
-  _globals['_PERSISTENTVOLUMESTATUS']._serialized_start=916
-  _globals['_PERSISTENTVOLUMESTATUS']._serialized_end=1097
-  _globals['_PERSISTENTVOLUMECLAIM']._serialized_start=1100
-  _globals['_PERSISTENTVOLUMECLAIM']._serialized_end=1272
-  _globals['_PERSISTENTVOLUMECLAIMSPEC']._serialized_start=1275
-  _globals['_PERSISTENTVOLUMECLAIMSPEC']._serialized_end=1546
-  _globals['_VOLUMERESOURCEREQUIREMENTS']._serialized_start=1549
-  _globals['_VOLUMERESOURCEREQUIREMENTS']._serialized_end=1823
-  _globals['_VOLUMERESOURCEREQUIREMENTS_LIMITSENTRY']._serialized_start=1729
-  _globals['_VOLUMERESOURCEREQUIREMENTS_LIMITSENTRY']._serialized_end=1774
-  _globals['_VOLUMERESOURCEREQUIREMENTS_REQUESTSENTRY']._serialized_start=1776
-  _globals['_VOLUMERESOURCEREQUIREMENTS_REQUESTSENTRY']._serialized_end=1823
-  _globals['_PERSISTENTVOLUMECLAIMSTATUS']._serialized_start=1826
-  _globals['_PERSISTENTVOLUMECLAIMSTATUS']._serialized_end=2095
-  _globals['_PERSISTENTVOLUMECLAIMSTATUS_CAPACITYENTRY']._serialized_start=754
-  _globals['_PERSISTENTVOLUMECLAIMSTATUS_CAPACITYENTRY']._serialized_end=801
-  _globals['_STORAGECLASS']._serialized_start=2098
-  _globals['_STORAGECLASS']._serialized_end=2548
-  _globals['_STORAGECLASS_PARAMETERSENTRY']._serialized_start=2472
-  _globals['_STORAGECLASS_PARAMETERSENTRY']._serialized_end=2521
-  _globals['_TOPOLOGYSELECTORTERM']._serialized_start=2550
-  _globals['_TOPOLOGYSELECTORTERM']._serialized_end=2650
-  _globals['_TOPOLOGYSELECTORLABELREQUIREMENT']._serialized_start=2652
-  _globals['_TOPOLOGYSELECTORLABELREQUIREMENT']._serialized_end=2727
+  _globals['_PERSISTENTVOLUMESPEC']._serialized_end=853
+  _globals['_PERSISTENTVOLUMESPEC_CAPACITYENTRY']._serialized_start=806
+  _globals['_PERSISTENTVOLUMESPEC_CAPACITYENTRY']._serialized_end=853
+  _globals['_VOLUMENODEAFFINITY']._serialized_start=855
+  _globals['_VOLUMENODEAFFINITY']._serialized_end=924
+  _globals['_LOCALVOLUMESOURCE']._serialized_start=926
+  _globals['_LOCALVOLUMESOURCE']._serialized_end=965
+  _globals['_PERSISTENTVOLUMESTATUS']._serialized_start=968
+  _globals['_PERSISTENTVOLUMESTATUS']._serialized_end=1149
+  _globals['_PERSISTENTVOLUMECLAIM']._serialized_start=1152
+  _globals['_PERSISTENTVOLUMECLAIM']._serialized_end=1324
+  _globals['_PERSISTENTVOLUMECLAIMSPEC']._serialized_start=1327
+  _globals['_PERSISTENTVOLUMECLAIMSPEC']._serialized_end=1598
+  _globals['_VOLUMERESOURCEREQUIREMENTS']._serialized_start=1601
+  _globals['_VOLUMERESOURCEREQUIREMENTS']._serialized_end=1875
+  _globals['_VOLUMERESOURCEREQUIREMENTS_LIMITSENTRY']._serialized_start=1781
+  _globals['_VOLUMERESOURCEREQUIREMENTS_LIMITSENTRY']._serialized_end=1826
+  _globals['_VOLUMERESOURCEREQUIREMENTS_REQUESTSENTRY']._serialized_start=1828
+  _globals['_VOLUMERESOURCEREQUIREMENTS_REQUESTSENTRY']._serialized_end=1875
+  _globals['_PERSISTENTVOLUMECLAIMSTATUS']._serialized_start=1878
+  _globals['_PERSISTENTVOLUMECLAIMSTATUS']._serialized_end=2147
+  _globals['_PERSISTENTVOLUMECLAIMSTATUS_CAPACITYENTRY']._serialized_start=806
+  _globals['_PERSISTENTVOLUMECLAIMSTATUS_CAPACITYENTRY']._serialized_end=853
+  _globals['_STORAGECLASS']._serialized_start=2150
+  _globals['_STORAGECLASS']._serialized_end=2600
+  _globals['_STORAGECLASS_PARAMETERSENTRY']._serialized_start=2524
+  _globals['_STORAGECLASS_PARAMETERSENTRY']._serialized_end=2573
+  _globals['_TOPOLOGYSELECTORTERM']._serialized_start=2602
+  _globals['_TOPOLOGYSELECTORTERM']._serialized_end=2702
+  _globals['_TOPOLOGYSELECTORLABELREQUIREMENT']._serialized_start=2704
+  _globals['_TOPOLOGYSELECTORLABELREQUIREMENT']._serialized_end=2779
 # @@protoc_insertion_point(module_scope)

@@ -58,7 +58,7 @@ Global___PersistentVolume: _TypeAlias = PersistentVolume  # noqa: Y015
 
 @_typing.final
 class PersistentVolumeSpec(_message.Message):
-    """Exactly one of `local` and `nfs` says where the data is."""
+    """Exactly one of `local`, `hostPath` and `nfs` says where the data is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -92,6 +92,7 @@ class PersistentVolumeSpec(_message.Message):
     NODE_AFFINITY_FIELD_NUMBER: _builtins.int
     LOCAL_FIELD_NUMBER: _builtins.int
     NFS_FIELD_NUMBER: _builtins.int
+    HOST_PATH_FIELD_NUMBER: _builtins.int
     persistent_volume_reclaim_policy: _builtins.str
     """What becomes of the volume when its claim is gone: kept with its data, or deleted. Default `Retain`; a volume that
     is made for a claim gets its class's.
@@ -123,6 +124,10 @@ class PersistentVolumeSpec(_message.Message):
     def local(self) -> Global___LocalVolumeSource: ...
     @_builtins.property
     def nfs(self) -> _core_pb2.NFSVolumeSource: ...
+    @_builtins.property
+    def host_path(self) -> _core_pb2.HostPathVolumeSource:
+        """Whatever node a pod is on: its own file or folder there, unless `nodeAffinity` says which node."""
+
     def __init__(
         self,
         *,
@@ -136,10 +141,11 @@ class PersistentVolumeSpec(_message.Message):
         node_affinity: Global___VolumeNodeAffinity | None = ...,
         local: Global___LocalVolumeSource | None = ...,
         nfs: _core_pb2.NFSVolumeSource | None = ...,
+        host_path: _core_pb2.HostPathVolumeSource | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["claim_ref", b"claim_ref", "local", b"local", "nfs", b"nfs", "node_affinity", b"node_affinity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim_ref", b"claim_ref", "host_path", b"host_path", "local", b"local", "nfs", b"nfs", "node_affinity", b"node_affinity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_modes", b"access_modes", "capacity", b"capacity", "claim_ref", b"claim_ref", "local", b"local", "mount_options", b"mount_options", "nfs", b"nfs", "node_affinity", b"node_affinity", "persistent_volume_reclaim_policy", b"persistent_volume_reclaim_policy", "storage_class_name", b"storage_class_name", "volume_mode", b"volume_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_modes", b"access_modes", "capacity", b"capacity", "claim_ref", b"claim_ref", "host_path", b"host_path", "local", b"local", "mount_options", b"mount_options", "nfs", b"nfs", "node_affinity", b"node_affinity", "persistent_volume_reclaim_policy", b"persistent_volume_reclaim_policy", "storage_class_name", b"storage_class_name", "volume_mode", b"volume_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ from nodelet.session.dial import Dialer
 from nodelet.session.events import EventBuffer
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import Session
+from nodelet.volumes.hollow import HollowLocalVolumes
 from podium.aio.clock import Clock
 from podium.objects.references import Objects
 from podium.v1.core_pb2 import NodeStatus, Pod, PodStatus
@@ -39,9 +40,10 @@ class RecordingNode(Generic[D]):
         self.welcome: Welcome | None = None
         self.opened: list[OpenStream] = []
         self.kept: list[Assignments] = []
+        self.volumes = HollowLocalVolumes()
         self.session = Session(
             dialer=dialer, node=self, pods=self, reporter=self.reporter, events=self.events, streams=self, store=self,
-            clock=clock,
+            volumes=self.volumes, clock=clock,
         )  # fmt: skip
 
     def names(self) -> set[str]:

@@ -22,8 +22,8 @@ from podium.v1.storage_pb2 import (
     StorageClass,
 )
 
-_SOURCES = ("local", "nfs")
-_SOURCE_NAMES = "local, nfs"
+_SOURCES = {"local": "local", "host_path": "hostPath", "nfs": "nfs"}
+_SOURCE_NAMES = ", ".join(_SOURCES.values())
 
 # ---------------------------------------------------------------- PersistentVolume
 
@@ -52,9 +52,8 @@ def _claim_ref(spec: PersistentVolumeSpec, path: str, findings: Findings) -> Non
 
 def update_volume(new: PersistentVolume, old: PersistentVolume, findings: Findings) -> None:
     """Where the data lies stays."""
-    for name in (*_SOURCES, "volume_mode"):
+    for name, json in (*_SOURCES.items(), ("volume_mode", "volumeMode")):
         if getattr(new.spec, name) != getattr(old.spec, name):
-            json = "volumeMode" if name == "volume_mode" else name
             findings.append(Violation(f".spec.{json}", "is immutable", "delete the volume and create another"))
     if old.spec.HasField("node_affinity") and new.spec.node_affinity != old.spec.node_affinity:
         findings.append(Violation(".spec.nodeAffinity", "is immutable once set"))

@@ -11,6 +11,7 @@ from master.scheduler.plugins.resources import Resources
 from master.scheduler.plugins.spread import Spread
 from master.scheduler.plugins.taints import Taints
 from master.scheduler.plugins.topology_spread import TopologyLabels, TopologyPreference, TopologySpread
+from master.scheduler.plugins.volumes import VolumeBinding, VolumeRestrictions
 
 
 def default_profile() -> Profile:
@@ -21,6 +22,8 @@ def default_profile() -> Profile:
         NodeAffinity(),
         HostPorts(),
         Resources(),
+        VolumeRestrictions(),
+        VolumeBinding(),
         TopologyLabels(),
         TopologySpread(),
         TopologyPreference(),

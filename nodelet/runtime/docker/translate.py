@@ -120,7 +120,20 @@ def _host_config(spec: ContainerSpec, sandbox_id: str, oom_floor: int) -> dict[s
 
 
 def _mount(mount: Mount) -> dict[str, Any]:
-    """Private: what a container mounts below stays its own. A source that is missing is an error, never made."""
+    """Private: what a container mounts below stays its own. A source that is missing is an error, never made.
+
+    A driver's volume has no name, so that the engine removes it with its container; images' content is not copied in.
+    """
+    if mount.volume is not None:
+        return {
+            "Type": "volume",
+            "Target": mount.target,
+            "ReadOnly": mount.read_only,
+            "VolumeOptions": {
+                "NoCopy": True,
+                "DriverConfig": {"Name": mount.volume.driver, "Options": dict(mount.volume.options)},
+            },
+        }
     return {
         "Type": "bind",
         "Source": mount.source,

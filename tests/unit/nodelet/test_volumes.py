@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from nodelet.runtime.protocol import Mount, PodIdentity
+from nodelet.volumes.claim import ClaimSource
+from nodelet.volumes.local import LocalFolders
 from nodelet.volumes.mounts import below
 from nodelet.volumes.protocol import Prepared, Request, VolumeFault
 from nodelet.volumes.sources import all_sources
@@ -34,7 +36,8 @@ def identity(uid: str = "u1") -> PodIdentity:
 
 def volumes(root: Path, mounts: PlainMounts | None = None) -> HostVolumes:
     mounter = mounts or PlainMounts()
-    return HostVolumes(root, sources=all_sources(mounter, {}), mounter=mounter)
+    claims = ClaimSource(LocalFolders(mounter), lambda volume: None)
+    return HostVolumes(root, sources=all_sources(mounter, {}, claims), mounter=mounter)
 
 
 async def test_an_empty_dir_begins_empty_lasts_and_ends_with_the_pod(tmp_path: Path) -> None:
