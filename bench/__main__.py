@@ -21,6 +21,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "placement": ("bench.bench_scheduler", "placement"),
     "e2e": ("bench.bench_scheduler", "e2e"),
     "api": ("bench.bench_api",),
+    "policy": ("bench.bench_policy",),
     "scale": ("bench.bench_scale",),
     "start": ("bench.bench_start", "--network"),
     "cli": ("bench.bench_cli",),

@@ -305,6 +305,7 @@ def _parts(master: Master) -> Mapping[str, Callable[[], Awaitable[None]]]:
         clock=clock,
         liveness=master.dispatcher.sessions,
         prometheus=ground.prometheus,
+        quotas=ground.writer.quotas,
         fleet=FleetSettings(lease=settings.lease),
     )
     autoscaler = HorizontalController(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from master.access.protocol import Principal
+from master.access.quotas import Hold
 from master.cache.cache import WatchCache
 from master.cache.item import Item
 from master.store.protocol import ABSENT, Op, Put, Remove, Revision
@@ -27,10 +28,14 @@ class Situation:
 
 
 class Planned(NamedTuple):
-    """What to commit, and the object that comes of it. No `op`: nothing changes, or nothing is to be written."""
+    """What to commit, and the object that comes of it. No `op`: nothing changes, or nothing is to be written.
+
+    `hold` is what the write takes of quotas, once it is on its way.
+    """
 
     message: Any
     op: Op | None = None
+    hold: Hold | None = None
 
     @property
     def durable(self) -> bool:

@@ -6,12 +6,15 @@ create of a name is refused then, an update with a resourceVersion is a conflict
 
 Many writes are planned some at a time, and handed to the store, which writes them while the next are planned; of those
 that are about the same object, the later wait until the earlier are done.
+
+What a write takes of quotas is held from its planning until it is visible or has failed (`master.access.quotas`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar, assert_never
 
 from google.protobuf.message import Message
@@ -20,6 +23,7 @@ from master.access.create import plan_create
 from master.access.delete import plan_delete
 from master.access.planned import Attempt, Planned, Situation, copy_of
 from master.access.protocol import Bind, Create, Delete, Mutate, Principal, Update
+from master.access.quotas import Hold, QuotaLedger
 from master.access.reader import not_found
 from master.access.scope import settle_scope
 from master.access.subresources import plan_bind, rescaled
@@ -28,7 +32,7 @@ from master.access.writes import ApiWrite, Apply, Evict, Patch, Rescale
 from master.auth.authorizer import Authorizer
 from master.cache.cache import WatchCache
 from master.cache.item import Item
-from master.store.protocol import Mismatch, Outcome, Store
+from master.store.protocol import Mismatch, Outcome, Put, Store
 from podium.aio.clock import Clock
 from podium.codec.apply import server_side_apply
 from podium.codec.json import object_from_dict, parse_json
@@ -46,13 +50,18 @@ TOGETHER = 100
 
 
 class StoreWriter:
-    """See `master.access.protocol.Writer`, and the module."""
+    """See `master.access.protocol.Writer`, and the module. `cache` is loaded.
+
+    Attributes:
+        quotas: What is used of every quota.
+    """
 
     def __init__(self, *, store: Store, cache: WatchCache, authorizer: Authorizer, clock: Clock) -> None:
         self._store = store
         self._cache = cache
         self._authorizer = authorizer
         self._clock = clock
+        self.quotas = QuotaLedger(cache, clock)
 
     async def create(self, obj: M, *, by: Principal, dry_run: bool = False, field_manager: str = "") -> M:
         created: M = await self.write(Create(obj, dry_run, field_manager), by=by)
@@ -90,11 +99,13 @@ class StoreWriter:
             PodiumError: As the method of `Writer` for such a write does.
         """
         attempt = self._attempt(write, self._situation(by))
+        await self._settle_doubts()
         for _ in range(ATTEMPTS):
-            planned = attempt.plan()
+            planned = self._admitted(attempt)
             if planned.op is None or attempt.dry_run:
                 return planned.unwritten
-            [outcome] = await self._commit([planned], durable=planned.durable)
+            with self._held([planned]):
+                [outcome] = await self._commit([planned], durable=planned.durable)
             if isinstance(outcome, PodiumError):
                 raise outcome
             if not isinstance(outcome, Mismatch):
@@ -111,6 +122,7 @@ class StoreWriter:
                 attempts[index] = self._attempt(write, situation)
             except PodiumError as error:
                 outcomes[index] = error
+        await self._settle_doubts()
         lost = dict.fromkeys(attempts, 0)
         while attempts:
             for index, outcome in (await self._round(attempts)).items():
@@ -132,32 +144,73 @@ class StoreWriter:
         """Plan and commit what can be now; an attempt without an outcome waits for one before it on the same key."""
         outcomes: dict[int, _Outcome] = {}
         committing: list[tuple[list[int], asyncio.Task[Sequence[_Outcome]]]] = []
-        async with asyncio.TaskGroup() as commits:
-            first = list(_first_of_each_key(attempts))
-            for start in range(0, len(first), TOGETHER):
-                groups = self._planned({i: attempts[i] for i in first[start : start + TOGETHER]}, outcomes)
-                for durable, group in groups.items():
-                    commit = commits.create_task(self._commit(list(group.values()), durable=durable))
-                    committing.append((list(group), commit))
-                await asyncio.sleep(0)  # the store writes these while the next are planned
+        held: list[Planned] = []
+        with self._held(held):
+            async with asyncio.TaskGroup() as commits:
+                first = list(_first_of_each_key(attempts))
+                for start in range(0, len(first), TOGETHER):
+                    chunk = {i: attempts[i] for i in first[start : start + TOGETHER]}
+                    for durable, group in self._planned(chunk, outcomes, held).items():
+                        commit = commits.create_task(self._commit(list(group.values()), durable=durable))
+                        committing.append((list(group), commit))
+                    await asyncio.sleep(0)  # the store writes these while the next are planned
         for indices, commit in committing:
             outcomes.update(zip(indices, commit.result(), strict=True))
         return outcomes
 
-    def _planned(self, attempts: dict[int, Attempt], outcomes: dict[int, _Outcome]) -> dict[bool, dict[int, Planned]]:
+    def _planned(
+        self, attempts: dict[int, Attempt], outcomes: dict[int, _Outcome], held: list[Planned]
+    ) -> dict[bool, dict[int, Planned]]:
         """What is to be committed, durably or not; what has an outcome already is put with the `outcomes`."""
         groups: dict[bool, dict[int, Planned]] = {}
         for index, attempt in attempts.items():
             try:
-                planned = attempt.plan()
+                planned = self._admitted(attempt)
             except PodiumError as error:
                 outcomes[index] = error
                 continue
+            if planned.hold is not None:
+                held.append(planned)
             if planned.op is None or attempt.dry_run:
                 outcomes[index] = planned.unwritten
             else:
                 groups.setdefault(planned.durable, {})[index] = planned
         return groups
+
+    def _admitted(self, attempt: Attempt) -> Planned:
+        """The attempt's plan, if quotas admit it, with what it takes of them."""
+        planned = attempt.plan()
+        if isinstance(planned.op, Put):
+            hold = self.quotas.hold(planned.op.key, planned.message, dry_run=attempt.dry_run)
+            if hold is not None:
+                return planned._replace(hold=hold)
+        return planned
+
+    @contextmanager
+    def _held(self, group: Sequence[Planned]) -> Iterator[None]:
+        """When the body ends without outcomes (its caller has gone), whether the writes will be made is not known."""
+        try:
+            yield
+        except BaseException:
+            self.quotas.doubt(planned.hold for planned in group if planned.hold is not None)
+            raise
+
+    async def _settle_doubts(self) -> None:
+        """Wait until writes whose callers have gone are visible, or will never be."""
+        if not self.quotas.doubtful:
+            return
+        holds = self.quotas.take_doubtful()
+        try:
+            _ = await self._store.commit(())
+            await self._cache.wait_for(self._store.revision)
+        except BaseException:
+            self.quotas.doubt(holds)
+            raise
+        self._release(holds)
+
+    def _release(self, holds: Iterable[Hold]) -> None:
+        for hold in holds:
+            self.quotas.release(hold)
 
     async def _commit(self, group: Sequence[Planned], *, durable: bool) -> Sequence[_Outcome]:
         ops = [planned.op for planned in group if planned.op is not None]
@@ -167,12 +220,14 @@ class StoreWriter:
             committed = await self._store.commit_each([(op,) for op in ops], durable=durable)
         except PodiumError as error:
             self._take_back(group)
+            self._release(planned.hold for planned in group if planned.hold is not None)
             return [error] * len(group)
         except asyncio.CancelledError:
             self._take_back(group)
             raise
         # The store tells events in order: everything that made us lose, too, is before its newest revision.
         await self._cache.wait_for(self._store.revision)
+        self._release(planned.hold for planned in group if planned.hold is not None)
         return [self._settle(planned, outcome) for planned, outcome in zip(group, committed, strict=True)]
 
     def _settle(self, planned: Planned, outcome: Outcome) -> Message | Mismatch:

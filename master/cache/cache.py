@@ -104,11 +104,15 @@ class WatchCache:
                 f"resourceVersion {revision} is not of this history, which is at {self._revision}; list again"
             )
 
+    def follow(self, kinds: Sequence[str], listener: Listener) -> None:
+        """Tell `listener` of events of these kinds, for as long as the cache lives."""
+        for kind in kinds:
+            self._listeners[kind].append(listener)
+
     @contextmanager
     def listening(self, kinds: Sequence[str], listener: Listener) -> Iterator[None]:
         """Tell `listener` of events of these kinds from now on."""
-        for kind in kinds:
-            self._listeners[kind].append(listener)
+        self.follow(kinds, listener)
         try:
             yield
         finally:

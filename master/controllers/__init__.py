@@ -15,6 +15,7 @@ from master.controllers.liveness import Liveness
 from master.controllers.namespace import NamespaceController
 from master.controllers.node_lifecycle import NodeLifecycleController
 from master.controllers.pod_gc import PodGcController
+from master.controllers.quota import QuotaController, QuotaUsage
 from master.controllers.replicaset import ReplicaSetController
 from master.controllers.statefulset import StatefulSetController
 from master.controllers.storage import StorageController
@@ -32,6 +33,7 @@ def build(
     clock: Clock,
     liveness: Liveness,
     prometheus: Queries,
+    quotas: QuotaUsage,
     fleet: FleetSettings | None = None,
 ) -> list[Controller]:
     """Every controller, for `master.reconcile.runtime.ControllerRuntime.run`."""
@@ -51,5 +53,6 @@ def build(
         PodGcController(reader=reader, writer=writer),
         NamespaceController(reader=reader, writer=writer, clock=clock),
         GarbageController(reader=reader, writer=writer),
+        QuotaController(reader=reader, writer=writer, quotas=quotas, clock=clock),
         EventTtlController(reader=reader, writer=writer, clock=clock),
     ]

@@ -96,8 +96,11 @@ class Store(Protocol):
     async def commit(self, ops: Sequence[Op], *, durable: bool = True) -> Revisions:
         """Apply all or nothing; returns the revision of each operation, consecutive and growing.
 
-        Concurrent commits share one fsync (group commit). Returns after the data is on disk; with
-        `durable=False` after it is ordered and visible, to be written with the next group.
+        Concurrent commits share one fsync (group commit), and take effect in the order in which they were asked for:
+        when a durable one returns (even one of no operations), whatever became of those before it is told to watchers.
+
+        Returns after the data is on disk; with `durable=False` after it is ordered and visible, to be written with the
+        next group.
 
         Raises:
             Mismatch: An `expect` did not hold.

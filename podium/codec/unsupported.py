@@ -29,7 +29,6 @@ KINDS: dict[str, str] = {
     "PodTemplate": "v1",
     "PriorityClass": "scheduling.k8s.io/v1",
     "ReplicationController": "v1",
-    "ResourceQuota": "v1",
     "Role": "rbac.authorization.k8s.io/v1",
     "RoleBinding": "rbac.authorization.k8s.io/v1",
     "RuntimeClass": "node.k8s.io/v1",

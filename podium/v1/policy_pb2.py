@@ -26,7 +26,7 @@ from podium.v1 import meta_pb2 as podium_dot_v1_dot_meta__pb2
 from podium.v1 import options_pb2 as podium_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16podium/v1/policy.proto\x12\tpodium.v1\x1a\x14podium/v1/meta.proto\x1a\x17podium/v1/options.proto\"^\n\nLimitRange\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.podium.v1.LimitRangeSpec\"A\n\x0eLimitRangeSpec\x12/\n\x06limits\x18\x01 \x03(\x0b\x32\x19.podium.v1.LimitRangeItemB\x04\xc8\xbb\x18\x01\"\x9e\x05\n\x0eLimitRangeItem\x12\x39\n\x04type\x18\x01 \x01(\tB+\xc2\xbb\x18#Container,Pod,PersistentVolumeClaim\xc8\xbb\x18\x01\x12\x35\n\x03max\x18\x02 \x03(\x0b\x32\".podium.v1.LimitRangeItem.MaxEntryB\x04\xa8\xbb\x18\x01\x12\x35\n\x03min\x18\x03 \x03(\x0b\x32\".podium.v1.LimitRangeItem.MinEntryB\x04\xa8\xbb\x18\x01\x12=\n\x07\x64\x65\x66\x61ult\x18\x04 \x03(\x0b\x32&.podium.v1.LimitRangeItem.DefaultEntryB\x04\xa8\xbb\x18\x01\x12L\n\x0f\x64\x65\x66\x61ult_request\x18\x05 \x03(\x0b\x32-.podium.v1.LimitRangeItem.DefaultRequestEntryB\x04\xa8\xbb\x18\x01\x12Z\n\x17max_limit_request_ratio\x18\x06 \x03(\x0b\x32\x33.podium.v1.LimitRangeItem.MaxLimitRequestRatioEntryB\x04\xa8\xbb\x18\x01\x1a*\n\x08MaxEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a*\n\x08MinEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x44\x65\x66\x61ultEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x35\n\x13\x44\x65\x66\x61ultRequestEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a;\n\x19MaxLimitRequestRatioEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16podium/v1/policy.proto\x12\tpodium.v1\x1a\x14podium/v1/meta.proto\x1a\x17podium/v1/options.proto\"^\n\nLimitRange\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.podium.v1.LimitRangeSpec\"A\n\x0eLimitRangeSpec\x12/\n\x06limits\x18\x01 \x03(\x0b\x32\x19.podium.v1.LimitRangeItemB\x04\xc8\xbb\x18\x01\"\x9e\x05\n\x0eLimitRangeItem\x12\x39\n\x04type\x18\x01 \x01(\tB+\xc2\xbb\x18#Container,Pod,PersistentVolumeClaim\xc8\xbb\x18\x01\x12\x35\n\x03max\x18\x02 \x03(\x0b\x32\".podium.v1.LimitRangeItem.MaxEntryB\x04\xa8\xbb\x18\x01\x12\x35\n\x03min\x18\x03 \x03(\x0b\x32\".podium.v1.LimitRangeItem.MinEntryB\x04\xa8\xbb\x18\x01\x12=\n\x07\x64\x65\x66\x61ult\x18\x04 \x03(\x0b\x32&.podium.v1.LimitRangeItem.DefaultEntryB\x04\xa8\xbb\x18\x01\x12L\n\x0f\x64\x65\x66\x61ult_request\x18\x05 \x03(\x0b\x32-.podium.v1.LimitRangeItem.DefaultRequestEntryB\x04\xa8\xbb\x18\x01\x12Z\n\x17max_limit_request_ratio\x18\x06 \x03(\x0b\x32\x33.podium.v1.LimitRangeItem.MaxLimitRequestRatioEntryB\x04\xa8\xbb\x18\x01\x1a*\n\x08MaxEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a*\n\x08MinEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x44\x65\x66\x61ultEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x35\n\x13\x44\x65\x66\x61ultRequestEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a;\n\x19MaxLimitRequestRatioEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x94\x01\n\rResourceQuota\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.podium.v1.ResourceQuotaSpec\x12.\n\x06status\x18\x03 \x01(\x0b\x32\x1e.podium.v1.ResourceQuotaStatus\"\xbe\x01\n\x11ResourceQuotaSpec\x12:\n\x04hard\x18\x01 \x03(\x0b\x32&.podium.v1.ResourceQuotaSpec.HardEntryB\x04\xa8\xbb\x18\x01\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12\x30\n\x0escope_selector\x18\x03 \x01(\x0b\x32\x18.podium.v1.ScopeSelector\x1a+\n\tHardEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"X\n\rScopeSelector\x12G\n\x11match_expressions\x18\x01 \x03(\x0b\x32,.podium.v1.ScopedResourceSelectorRequirement\"\xca\x01\n!ScopedResourceSelectorRequirement\x12]\n\nscope_name\x18\x01 \x01(\tBI\xc2\xbb\x18\x41Terminating,NotTerminating,BestEffort,NotBestEffort,PriorityClass\xc8\xbb\x18\x01\x12\x36\n\x08operator\x18\x02 \x01(\tB$\xc2\xbb\x18\x1cIn,NotIn,Exists,DoesNotExist\xc8\xbb\x18\x01\x12\x0e\n\x06values\x18\x03 \x03(\t\"\xeb\x01\n\x13ResourceQuotaStatus\x12<\n\x04hard\x18\x01 \x03(\x0b\x32(.podium.v1.ResourceQuotaStatus.HardEntryB\x04\xa8\xbb\x18\x01\x12<\n\x04used\x18\x02 \x03(\x0b\x32(.podium.v1.ResourceQuotaStatus.UsedEntryB\x04\xa8\xbb\x18\x01\x1a+\n\tHardEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tUsedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,6 +57,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMITRANGEITEM'].fields_by_name['default_request']._serialized_options = b'\250\273\030\001'
   _globals['_LIMITRANGEITEM'].fields_by_name['max_limit_request_ratio']._loaded_options = None
   _globals['_LIMITRANGEITEM'].fields_by_name['max_limit_request_ratio']._serialized_options = b'\250\273\030\001'
+  _globals['_RESOURCEQUOTASPEC_HARDENTRY']._loaded_options = None
+  _globals['_RESOURCEQUOTASPEC_HARDENTRY']._serialized_options = b'8\001'
+  _globals['_RESOURCEQUOTASPEC'].fields_by_name['hard']._loaded_options = None
+  _globals['_RESOURCEQUOTASPEC'].fields_by_name['hard']._serialized_options = b'\250\273\030\001'
+  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT'].fields_by_name['scope_name']._loaded_options = None
+  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT'].fields_by_name['scope_name']._serialized_options = b'\302\273\030ATerminating,NotTerminating,BestEffort,NotBestEffort,PriorityClass\310\273\030\001'
+  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT'].fields_by_name['operator']._loaded_options = None
+  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT'].fields_by_name['operator']._serialized_options = b'\302\273\030\034In,NotIn,Exists,DoesNotExist\310\273\030\001'
+  _globals['_RESOURCEQUOTASTATUS_HARDENTRY']._loaded_options = None
+  _globals['_RESOURCEQUOTASTATUS_HARDENTRY']._serialized_options = b'8\001'
+  _globals['_RESOURCEQUOTASTATUS_USEDENTRY']._loaded_options = None
+  _globals['_RESOURCEQUOTASTATUS_USEDENTRY']._serialized_options = b'8\001'
+  _globals['_RESOURCEQUOTASTATUS'].fields_by_name['hard']._loaded_options = None
+  _globals['_RESOURCEQUOTASTATUS'].fields_by_name['hard']._serialized_options = b'\250\273\030\001'
+  _globals['_RESOURCEQUOTASTATUS'].fields_by_name['used']._loaded_options = None
+  _globals['_RESOURCEQUOTASTATUS'].fields_by_name['used']._serialized_options = b'\250\273\030\001'
   _globals['_LIMITRANGE']._serialized_start=84
   _globals['_LIMITRANGE']._serialized_end=178
   _globals['_LIMITRANGESPEC']._serialized_start=180
@@ -73,4 +89,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMITRANGEITEM_DEFAULTREQUESTENTRY']._serialized_end=857
   _globals['_LIMITRANGEITEM_MAXLIMITREQUESTRATIOENTRY']._serialized_start=859
   _globals['_LIMITRANGEITEM_MAXLIMITREQUESTRATIOENTRY']._serialized_end=918
+  _globals['_RESOURCEQUOTA']._serialized_start=921
+  _globals['_RESOURCEQUOTA']._serialized_end=1069
+  _globals['_RESOURCEQUOTASPEC']._serialized_start=1072
+  _globals['_RESOURCEQUOTASPEC']._serialized_end=1262
+  _globals['_RESOURCEQUOTASPEC_HARDENTRY']._serialized_start=1219
+  _globals['_RESOURCEQUOTASPEC_HARDENTRY']._serialized_end=1262
+  _globals['_SCOPESELECTOR']._serialized_start=1264
+  _globals['_SCOPESELECTOR']._serialized_end=1352
+  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT']._serialized_start=1355
+  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT']._serialized_end=1557
+  _globals['_RESOURCEQUOTASTATUS']._serialized_start=1560
+  _globals['_RESOURCEQUOTASTATUS']._serialized_end=1795
+  _globals['_RESOURCEQUOTASTATUS_HARDENTRY']._serialized_start=1219
+  _globals['_RESOURCEQUOTASTATUS_HARDENTRY']._serialized_end=1262
+  _globals['_RESOURCEQUOTASTATUS_USEDENTRY']._serialized_start=1752
+  _globals['_RESOURCEQUOTASTATUS_USEDENTRY']._serialized_end=1795
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,18 @@ async def test_compare_and_set(store: Store) -> None:
     assert await store.commit([Put(key("a"), b"2", Revision(1))]) == [2]
 
 
+async def test_when_a_commit_of_nothing_returns_all_before_it_have_come_to_an_end(store: Store) -> None:
+    left = [asyncio.get_running_loop().create_task(store.commit([Put(key(f"a{n}"), b"1")])) for n in range(20)]
+    await asyncio.sleep(0)
+    for task in left:
+        task.cancel()
+    assert await store.commit([]) == []
+    revision = store.revision
+    assert {entry.key.name for entry in (await store.list())[0]} == {f"a{n}" for n in range(20)}
+    assert [event.key.name for event in await events(store, 0, revision)] == [f"a{n}" for n in range(20)]
+    assert await store.commit([Put(key("b"), b"1")]) == [revision + 1]
+
+
 async def test_a_transaction_is_all_or_nothing(store: Store) -> None:
     await store.commit([Put(key("a"), b"1")])
     with pytest.raises(Mismatch):

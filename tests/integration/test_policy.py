@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from master.access.protocol import Create
 from master.store.memory import MemoryStore
-from podium.errors import Forbidden
-from tests.support.objects_api import Api, objects_api
-from tests.support.policies import bounded_pod, limit_range, named
+from master.store.sqlite import SqliteStore
+from podium.aio.clock import SystemClock
+from podium.cli.describe.objects import describe
+from podium.cli.describe.page import Page
+from podium.cli.output.columns import cells, columns_of
+from podium.client import AsyncClient
+from podium.errors import Forbidden, PodiumError
+from podium.objects.kinds import kind_of
+from podium.v1 import objects_service_pb2 as wire
+from podium.v1.apps_pb2 import ReplicaSet
+from podium.v1.core_pb2 import Pod
+from podium.v1.policy_pb2 import ResourceQuota
+from tests.support.control_plane import ME, ControlPlane, control_plane
+from tests.support.master_process import MasterProcess
+from tests.support.objects_api import ADMIN, Api, objects_api, packed
+from tests.support.policies import bounded_pod, limit_range, named, quota
+from tests.support.waiting import until
+from tests.support.workloads import replica_set
 
 
 @pytest.fixture
@@ -20,10 +40,6 @@ async def api() -> AsyncIterator[Api]:
 
 
 def _described(obj: Any) -> str:
-    from podium.aio.clock import SystemClock
-    from podium.cli.describe.objects import describe
-    from podium.cli.describe.page import Page
-
     page = Page()
     describe(page, obj, SystemClock().now())
     return str(page)
@@ -50,3 +66,106 @@ async def test_a_limit_range_holds_from_when_it_is_made_in_its_namespace_alone(a
     assert "Container   cpu        -     1" in _described(made)
     await api.delete(type(made), "limits")
     await api.create(bounded_pod("big", requests={"cpu": "2"}))
+
+
+# ---------------------------------------------------------------- ResourceQuota
+
+
+async def _streamed(api: Api, names: list[str]) -> list[Any]:
+    """The results of creating pods over one Batch stream, many a frame."""
+    writes = [wire.BatchRequest(create=wire.CreateRequest(object=packed(bounded_pod(n)))) for n in names]
+    frame = wire.BatchRequest(more=writes)
+    return [result async for answer in api.stub.raw.Batch(iter([frame])) for result in answer.results]
+
+
+async def test_concurrent_creates_by_every_way_admit_exactly_the_quota(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "podium.db")
+    async with objects_api(store) as api:
+        await api.create(quota({"pods": 150, "count/pods": 150}))
+        unary = [api.create(bounded_pod(f"u{n}")) for n in range(100)]
+        streams = [_streamed(api, [f"s{stream}-{n}" for n in range(60)]) for stream in range(3)]
+        inside = api.writer.write_many([Create(bounded_pod(f"w{n}")) for n in range(120)], by=ADMIN)
+        calls, streamed, written = await asyncio.gather(
+            asyncio.gather(*unary, return_exceptions=True), asyncio.gather(*streams), inside
+        )
+        refused: list[Any] = [answer for answer in (*calls, *written) if isinstance(answer, PodiumError)]
+        refused += [result for results in streamed for result in results if result.code]
+        assert len(api.reader.list(Pod)) == 150
+        assert len(refused) == 100 + 180 + 120 - 150
+        assert all("exceeded quota: quota" in str(getattr(r, "message", r)) for r in refused)
+        await api.delete(Pod, api.reader.list(Pod)[0].metadata.name)
+        again = await asyncio.gather(*(api.create(bounded_pod(f"x{n}")) for n in range(20)), return_exceptions=True)
+        assert sum(isinstance(a, Pod) for a in again) == 1
+    await store.close()
+
+
+async def test_callers_that_leave_take_no_more_than_they_got(api: Api) -> None:
+    await api.create(quota({"pods": 10}))
+
+    async def impatient(n: int) -> None:
+        with suppress(TimeoutError, PodiumError):
+            async with asyncio.timeout(0.001 * (n % 3)):
+                await api.writer.create(bounded_pod(f"i{n}"), by=ADMIN)
+
+    await asyncio.gather(*(impatient(n) for n in range(30)))
+    results = await api.writer.write_many([Create(bounded_pod(f"p{n}")) for n in range(20)], by=ADMIN)
+    assert len(api.reader.list(Pod)) == 10
+    assert any(isinstance(result, Forbidden) for result in results)
+
+
+async def test_a_killed_master_goes_on_counting_where_the_disk_is(tmp_path: Path) -> None:
+    master = MasterProcess(tmp_path / "data")
+    await master.start()
+    try:
+        async with master.client() as client:
+            await client.create(quota({"pods": 120}))
+            creating = [asyncio.ensure_future(_tried(client, f"a{n}")) for n in range(200)]
+            await until(lambda: sum(task.done() for task in creating) >= 20)
+            await master.end(signal.SIGKILL)
+            await asyncio.gather(*creating)
+        await master.start()
+        async with master.client() as client:
+            before = len(await client.list(Pod))
+            assert 20 <= before <= 120
+            made = await asyncio.gather(*(_tried(client, f"b{n}") for n in range(150)))
+            assert sum(made) == 120 - before
+            assert len(await client.list(Pod)) == 120
+    finally:
+        await master.end(signal.SIGKILL)
+
+
+async def _tried(client: AsyncClient, name: str) -> bool:
+    try:
+        await client.create(bounded_pod(name))
+    except PodiumError:
+        return False
+    return True
+
+
+def _status(plane: ControlPlane) -> dict[str, str]:
+    found = plane.reader.get(ResourceQuota, "default", "quota")
+    assert found is not None
+    return dict(found.status.used)
+
+
+async def test_a_replica_set_fills_the_quota_says_why_no_more_and_status_follows() -> None:
+    async with control_plane() as plane:
+        await plane.writer.create(quota({"pods": 3, "count/replicasets.apps": 2}), by=ME)
+        await until(lambda: _status(plane) == {"pods": "0", "count/replicasets.apps": "0"})
+        await plane.writer.create(replica_set(replicas=5), by=ME)
+        await until(lambda: _status(plane) == {"pods": "3", "count/replicasets.apps": "1"})
+        failing = await until(
+            lambda: [c for rs in plane.replica_sets() for c in rs.status.conditions if c.type == "ReplicaFailure"]
+        )
+        assert "exceeded quota: quota, requested: pods=1, used: pods=3, limited: pods=3" in failing[0].message
+
+        found = plane.reader.get(ResourceQuota, "default", "quota")
+        assert "pods                     3      3" in _described(found)
+        columns = columns_of(kind_of(ResourceQuota), wide=False, namespaces=False, labels=False)
+        assert cells(found, columns, SystemClock().now())[1] == "count/replicasets.apps: 1/2, pods: 3/3"
+
+        def shrink(obj: ReplicaSet) -> None:
+            obj.spec.replicas = 1
+
+        await plane.writer.mutate(ReplicaSet, "default", plane.replica_sets()[0].metadata.name, shrink, by=ME)
+        await until(lambda: _status(plane)["pods"] == "1")

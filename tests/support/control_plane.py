@@ -231,7 +231,13 @@ async def control_plane(*, nodes: int = 3) -> AsyncIterator[ControlPlane]:
             def start() -> ControllerRuntime:
                 runtime = ControllerRuntime(reader=reader, clock=clock)
                 made = controllers.build(
-                    reader=reader, writer=writer, events=events, clock=clock, liveness=liveness, prometheus=prometheus
+                    reader=reader,
+                    writer=writer,
+                    events=events,
+                    clock=clock,
+                    liveness=liveness,
+                    prometheus=prometheus,
+                    quotas=writer.quotas,
                 )
                 running.append(group.create_task(runtime.run(made)))
                 return runtime

@@ -33,3 +33,8 @@ def claim(size: str = "1Gi", name: str = "data", storage_class: str | None = Non
     if storage_class is not None:
         spec["storageClassName"] = storage_class
     return named("PersistentVolumeClaim", name, spec=spec)
+
+
+def quota(hard: dict[str, Any], name: str = "quota", **spec: Any) -> Any:
+    """A ResourceQuota."""
+    return named("ResourceQuota", name, spec={"hard": hard, **spec})

@@ -25,6 +25,7 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     core_pb2.Pod: pods.pod,
     policy_pb2.LimitRange: policy.limit_range,
     batch_pb2.Job: batch.job,
+    policy_pb2.ResourceQuota: policy.resource_quota,
     apps_pb2.ReplicaSet: apps.replica_set,
     apps_pb2.ReplicationController: apps.replication_controller,
     apps_pb2.Deployment: apps.deployment,

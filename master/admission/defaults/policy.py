@@ -1,9 +1,9 @@
-"""Defaults of LimitRange: what a container gets follows from the bounds, where it is not said."""
+"""Defaults of LimitRange (what a container gets follows from the bounds, where it is not said) and ResourceQuota."""
 
 from __future__ import annotations
 
 from master.admission.defaults.quantities import canonicalize
-from podium.v1.policy_pb2 import LimitRange, LimitRangeItem
+from podium.v1.policy_pb2 import LimitRange, LimitRangeItem, ResourceQuota
 
 
 def limit_range(obj: LimitRange) -> None:
@@ -13,6 +13,11 @@ def limit_range(obj: LimitRange) -> None:
             canonicalize(amounts)
         if item.type == "Container":
             _container(item)
+
+
+def resource_quota(obj: ResourceQuota) -> None:
+    """Quantities are canonical."""
+    canonicalize(obj.spec.hard)
 
 
 def _container(item: LimitRangeItem) -> None:

@@ -33,7 +33,7 @@ from master.admission.validation import (
 from master.admission.validation.walk import Findings, Walk
 from podium.errors import Violation
 from podium.objects.kinds import kind_of
-from podium.v1 import apps_pb2, batch_pb2, core_pb2, storage_pb2
+from podium.v1 import apps_pb2, batch_pb2, core_pb2, policy_pb2, storage_pb2
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """Largest object that is stored, encoded."""
@@ -46,6 +46,7 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
     core_pb2.ConfigMap: config.update_config_map,
     apps_pb2.ReplicaSet: apps.update_replica_set,
     apps_pb2.Deployment: apps.update_deployment,
+    policy_pb2.ResourceQuota: policy.update_resource_quota,
     storage_pb2.PersistentVolume: storage.update_volume,
     storage_pb2.PersistentVolumeClaim: storage.update_claim,
     storage_pb2.StorageClass: storage.update_class,

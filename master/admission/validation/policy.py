@@ -1,8 +1,10 @@
-"""Rules of LimitRange: amounts that can be read, and bounds that leave room between them."""
+"""Rules of LimitRange and ResourceQuota: amounts that can be read, of resources that can be bounded; and bounds that
+leave room between them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from fractions import Fraction
 
 from google.protobuf.message import Message
@@ -10,8 +12,14 @@ from google.protobuf.message import Message
 from master.admission.validation import names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule
 from podium.errors import BadRequest, Violation
-from podium.objects import quantity
-from podium.v1.policy_pb2 import LimitRangeItem, LimitRangeSpec
+from podium.objects import quantity, quotas
+from podium.v1.policy_pb2 import (
+    LimitRangeItem,
+    LimitRangeSpec,
+    ResourceQuota,
+    ResourceQuotaSpec,
+    ScopedResourceSelectorRequirement,
+)
 
 _OF_CONTAINERS = frozenset(("cpu", "memory", "ephemeral-storage"))
 _OF_CLAIMS = frozenset(("storage",))
@@ -110,6 +118,72 @@ def _resource_names(item: LimitRangeItem, path: str, findings: Findings) -> None
                 findings.append(Violation(f"{path}.{field}[{name}]", f"must be one of {', '.join(sorted(known))}"))
 
 
-MESSAGES: dict[type[Message], MessageRule] = {LimitRangeSpec: _limit_range, LimitRangeItem: _limit_range_item}
+# ---------------------------------------------------------------- ResourceQuota
+
+_COMPUTE_NAMES = ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
+_STORAGE_NAMES = ("ephemeral-storage", "requests.ephemeral-storage", "limits.ephemeral-storage", "requests.storage")
+_KNOWN = ("pods", *_COMPUTE_NAMES, *_STORAGE_NAMES, *quotas.COUNTS)
+_OF_SCOPE = {quotas.BEST_EFFORT: ("pods",)}
+_OPPOSITES = ((quotas.TERMINATING, quotas.NOT_TERMINATING), (quotas.BEST_EFFORT, quotas.NOT_BEST_EFFORT))
+
+
+def _quota(spec: ResourceQuotaSpec, path: str, findings: Findings) -> None:
+    for name, amount in readable(spec.hard, f"{path}.hard", findings).items():
+        if quotas.kind_using(name) is None:
+            near = get_close_matches(name, _KNOWN, n=1)
+            hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(sorted(_KNOWN))}"
+            findings.append(Violation(f"{path}.hard[{name}]", "is nothing that a quota can bound", hint))
+        elif quotas.is_counted(name) and amount.denominator != 1:
+            findings.append(Violation(f"{path}.hard[{name}]", f"must be a whole number, not {spec.hard[name]}"))
+    _scopes(spec, path, findings)
+
+
+def _scopes(spec: ResourceQuotaSpec, path: str, findings: Findings) -> None:
+    named: list[tuple[str, str]] = []
+    for index, scope in enumerate(spec.scopes):
+        where = f"{path}.scopes[{index}]"
+        if scope not in quotas.SCOPES:
+            findings.append(Violation(where, f'must be one of {", ".join(quotas.SCOPES)}, not "{scope}"'))
+        elif scope in spec.scopes[:index]:
+            findings.append(Violation(where, f'must be once: "{scope}" is there already'))
+        named.append((scope, where))
+    named += [
+        (requirement.scope_name, f"{path}.scopeSelector.matchExpressions[{index}].scopeName")
+        for index, requirement in enumerate(spec.scope_selector.match_expressions)
+    ]
+    present = {scope for scope, _ in named}
+    for scope, opposite in _OPPOSITES:
+        if {scope, opposite} <= present:
+            findings.append(Violation(f"{path}.scopes", f"must not hold both {scope} and {opposite}"))
+    for scope, where in named:
+        allowed = _OF_SCOPE.get(scope, ("pods", *_COMPUTE_NAMES))
+        strange = sorted(set(spec.hard) - set(allowed))
+        if strange and scope in quotas.SCOPES:
+            said = f"{scope} is a scope of {', '.join(allowed)} only, not of {', '.join(strange)}"
+            findings.append(Violation(where, said))
+
+
+def _scope_requirement(requirement: ScopedResourceSelectorRequirement, path: str, findings: Findings) -> None:
+    name, operator, values = requirement.scope_name, requirement.operator, requirement.values
+    if name != quotas.PRIORITY_CLASS and operator != "Exists":
+        findings.append(Violation(f"{path}.operator", f'must be "Exists" for the scope {name}, not "{operator}"'))
+    if operator in ("In", "NotIn") and not values:
+        findings.append(Violation(f"{path}.values", f"is required with the operator {operator}"))
+    elif operator in ("Exists", "DoesNotExist") and values:
+        findings.append(Violation(f"{path}.values", f"must be empty with the operator {operator}"))
+
+
+def update_resource_quota(new: ResourceQuota, old: ResourceQuota, findings: Findings) -> None:
+    """The bounds may change, for whom they hold may not."""
+    if set(quotas.scopes_of(new)) != set(quotas.scopes_of(old)):
+        findings.append(Violation(".spec.scopes", "is immutable", "delete the quota and create it anew"))
+
+
+MESSAGES: dict[type[Message], MessageRule] = {
+    LimitRangeSpec: _limit_range,
+    LimitRangeItem: _limit_range_item,
+    ResourceQuotaSpec: _quota,
+    ScopedResourceSelectorRequirement: _scope_requirement,
+}
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {}

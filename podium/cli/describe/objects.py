@@ -152,4 +152,5 @@ _DESCRIBERS: dict[str, Describer] = {
     "Namespace": _namespace,
     "Secret": _secret,
     "LimitRange": policy.limit_range,
+    "ResourceQuota": policy.resource_quota,
 }

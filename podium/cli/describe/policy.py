@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 
 from podium.cli.describe.page import Page, header
-from podium.v1.policy_pb2 import LimitRange
+from podium.objects.quotas import scopes_of
+from podium.v1.policy_pb2 import LimitRange, ResourceQuota
 
 
 def limit_range(page: Page, obj: LimitRange, now: datetime.datetime) -> None:
@@ -18,3 +19,13 @@ def limit_range(page: Page, obj: LimitRange, now: datetime.datetime) -> None:
         rows += [[item.type, name, *(column.get(name, "-") for column in columns)] for name in names]
     with page.section("Limits"):
         page.table(["TYPE", "RESOURCE", "MIN", "MAX", "DEFAULT REQUEST", "DEFAULT LIMIT", "MAX LIMIT/REQUEST"], rows)
+
+
+def resource_quota(page: Page, obj: ResourceQuota, now: datetime.datetime) -> None:
+    """How much is used of what is allowed."""
+    header(page, obj)
+    scopes = (f"{s.name} {s.operator} {','.join(sorted(s.values))}".rstrip() for s in scopes_of(obj))
+    page.field("Scopes", "\n".join(scope.removesuffix(" Exists") for scope in scopes))
+    with page.section("Resources"):
+        rows = [[name, obj.status.used.get(name, "-"), obj.spec.hard[name]] for name in sorted(obj.spec.hard)]
+        page.table(["RESOURCE", "USED", "HARD"], rows)

@@ -102,6 +102,11 @@ def _selector(selector: Any) -> str:
     return ",".join(words) or NONE
 
 
+def _used(quota: Any, *, of_limits: bool) -> str:
+    names = (name for name in sorted(quota.spec.hard) if name.startswith("limits.") is of_limits)
+    return ", ".join(f"{name}: {quota.status.used.get(name, '-')}/{quota.spec.hard[name]}" for name in names)
+
+
 def _event_object(event: Any, _: datetime.datetime) -> str:
     about = event.involved_object
     return f"{about.kind.lower()}/{about.name}"
@@ -249,6 +254,12 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         _AGE,
     ),
     "Lease": (_NAME, Column("HOLDER", lambda o, _: o.spec.holder_identity), _AGE),
+    "ResourceQuota": (
+        _NAME,
+        Column("REQUEST", lambda o, _: _used(o, of_limits=False)),
+        Column("LIMIT", lambda o, _: _used(o, of_limits=True)),
+        _AGE,
+    ),
     "LimitRange": (_NAME, Column("TYPES", lambda o, _: ",".join(i.type for i in o.spec.limits)), _AGE),
     "Event": (
         Column("LAST SEEN", lambda o, now: age(o.last_timestamp, now)),
