@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from master.controllers.pods import pod_from
+from master.controllers.stateful_claims import add_volumes
 from podium.objects.history import REVISION_LABEL
 from podium.objects.meta import is_terminating
 from podium.objects.pod import available_in, is_failing, is_ready, is_terminal
@@ -77,6 +78,7 @@ def stateful_pod(stateful_set: StatefulSet, template: PodTemplateSpec, revision:
     pod.metadata.labels[POD_NAME_LABEL] = name
     pod.metadata.labels[POD_INDEX_LABEL] = str(ordinal)
     pod.spec.hostname, pod.spec.subdomain = name, stateful_set.spec.service_name
+    add_volumes(pod, stateful_set, ordinal)
     return pod
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
+from master.controllers.claim_writes import ClaimWrites
 from master.controllers.history import Histories
 from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
 from master.controllers.patience import Patience
@@ -34,8 +35,10 @@ from podium.objects.pod import is_failing, is_terminal
 from podium.objects.revisions import SUCCEEDED
 from podium.objects.selectors import workload_selector
 from podium.objects.stateful import ordinal_in
+from podium.objects.storage import is_bound
 from podium.v1.apps_pb2 import ControllerRevision, StatefulSet
 from podium.v1.core_pb2 import Pod
+from podium.v1.storage_pb2 import PersistentVolumeClaim
 
 _BY = component("controller:statefulset")
 
@@ -49,6 +52,7 @@ class StatefulSetController:
     def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._pods = PodWrites(writer=writer, events=events, by=_BY)
+        self._claims = ClaimWrites(reader=reader, writer=writer, events=events, by=_BY)
         self._histories = Histories(StatefulSet, reader=reader, writer=writer, by=_BY)
         self._orphans = Orphans(Pod)
         self._patience = Patience(clock)
@@ -56,6 +60,7 @@ class StatefulSetController:
             Trigger(StatefulSet, lambda change: [key_of(change.new)]),
             Trigger(ControllerRevision, self._histories.keys),
             Trigger(Pod, self._keys_of_pod),
+            Trigger(PersistentVolumeClaim, self._keys_of_claim),
         )
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -70,8 +75,10 @@ class StatefulSetController:
             stateful_set, pods, revisions, now=self._clock.now(), patience=lambda n: self._patience.left((uid, n))
         )
         self._tell_failures(stateful_set, plan.failed)
-        await self._pods.delete(stateful_set, plan.delete)
-        failure = await self._pods.create(stateful_set, self._made(stateful_set, plan.create, revisions))
+        failure = await self._claims.settle(stateful_set, pods, plan.create)
+        if failure is None:
+            await self._pods.delete(stateful_set, plan.delete)
+            failure = await self._pods.create(stateful_set, self._made(stateful_set, plan.create, revisions))
         wait = await self._write_status(stateful_set, revisions)
         if failure is not None:
             raise failure
@@ -161,6 +168,13 @@ class StatefulSetController:
         if change.type is not ChangeType.DELETED and controller_of(new) is None:
             keys.update(selecting(self._reader.list(StatefulSet, new.metadata.namespace), new))
         return [key for key in keys if key is not None]
+
+    def _keys_of_claim(self, change: Change[PersistentVolumeClaim]) -> Iterable[Key]:
+        """A claim that is gone may be missed; one that is bound now may have to grow."""
+        settled = change.old is not None and is_bound(change.new) and not is_bound(change.old)
+        if change.type is not ChangeType.DELETED and not settled:
+            return ()
+        return [key_of(found) for found in self._claims.set_of(change.new)]
 
 
 def _matters(old: Pod, new: Pod) -> bool:

@@ -76,6 +76,7 @@ _FIELDS: dict[str, frozenset[str]] = {
         "rbd", "scaleIO", "storageos", "volumeAttributesClassName", "vsphereVolume",
     )),
     "LocalVolumeSource": frozenset(("fsType",)),
+    "PersistentVolumeClaim": frozenset(("apiVersion", "kind")),
     "PersistentVolumeClaimSpec": frozenset(("dataSource", "dataSourceRef", "volumeAttributesClassName")),
     "PersistentVolumeClaimStatus": frozenset((
         "allocatedResourceStatuses", "allocatedResources", "currentVolumeAttributesClassName", "modifyVolumeStatus",
@@ -84,6 +85,8 @@ _FIELDS: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 _DONE_ANYWAY: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("PersistentVolumeClaim", "apiVersion"): ("v1",),
+    ("PersistentVolumeClaim", "kind"): ("PersistentVolumeClaim",),
     ("PodSpec", "schedulerName"): ("default-scheduler",),
     ("PodSpec", "enableServiceLinks"): (True,),
     ("PodSpec", "serviceAccountName"): ("default",),

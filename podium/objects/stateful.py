@@ -30,3 +30,18 @@ def ordinals(stateful_set: StatefulSet) -> range:
     """The ordinals that should exist."""
     start = stateful_set.spec.ordinals.start
     return range(start, start + (stateful_set.spec.replicas if stateful_set.spec.HasField("replicas") else 1))
+
+
+def claim_name(stateful_set: StatefulSet, template: str, ordinal: int) -> str:
+    """The name of the claim that a template makes for the pod with this ordinal."""
+    return f"{template}-{name_of(stateful_set, ordinal)}"
+
+
+def claim_owner(stateful_set: StatefulSet, claim: str) -> str:
+    """The name of the pod that a claim of this name is for; empty when it is no claim of the set's templates."""
+    for template in stateful_set.spec.volume_claim_templates:
+        pod = claim.removeprefix(f"{template.metadata.name}-")
+        prefix, dash, number = pod.rpartition("-")
+        if pod != claim and dash and prefix == stateful_set.metadata.name and _NUMBER.fullmatch(number):
+            return pod
+    return ""

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from podium.v1 import core_pb2 as _core_pb2
 from podium.v1 import meta_pb2 as _meta_pb2
+from podium.v1 import storage_pb2 as _storage_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1145,11 +1146,13 @@ class StatefulSetSpec(_message.Message):
     REPLICAS_FIELD_NUMBER: _builtins.int
     SELECTOR_FIELD_NUMBER: _builtins.int
     TEMPLATE_FIELD_NUMBER: _builtins.int
+    VOLUME_CLAIM_TEMPLATES_FIELD_NUMBER: _builtins.int
     SERVICE_NAME_FIELD_NUMBER: _builtins.int
     POD_MANAGEMENT_POLICY_FIELD_NUMBER: _builtins.int
     UPDATE_STRATEGY_FIELD_NUMBER: _builtins.int
     REVISION_HISTORY_LIMIT_FIELD_NUMBER: _builtins.int
     MIN_READY_SECONDS_FIELD_NUMBER: _builtins.int
+    PERSISTENT_VOLUME_CLAIM_RETENTION_POLICY_FIELD_NUMBER: _builtins.int
     ORDINALS_FIELD_NUMBER: _builtins.int
     replicas: _builtins.int
     service_name: _builtins.str
@@ -1163,7 +1166,15 @@ class StatefulSetSpec(_message.Message):
     @_builtins.property
     def template(self) -> _core_pb2.PodTemplateSpec: ...
     @_builtins.property
+    def volume_claim_templates(self) -> _containers.RepeatedCompositeFieldContainer[_storage_pb2.PersistentVolumeClaim]:
+        """Claims that each pod gets for itself, named `TEMPLATE-POD`, and a volume named as the template that is bound to it.
+        Only the request for storage can change later: a larger one expands the claims that there are.
+        """
+
+    @_builtins.property
     def update_strategy(self) -> Global___StatefulSetUpdateStrategy: ...
+    @_builtins.property
+    def persistent_volume_claim_retention_policy(self) -> Global___StatefulSetPersistentVolumeClaimRetentionPolicy: ...
     @_builtins.property
     def ordinals(self) -> Global___StatefulSetOrdinals: ...
     def __init__(
@@ -1172,16 +1183,18 @@ class StatefulSetSpec(_message.Message):
         replicas: _builtins.int | None = ...,
         selector: _meta_pb2.LabelSelector | None = ...,
         template: _core_pb2.PodTemplateSpec | None = ...,
+        volume_claim_templates: _abc.Iterable[_storage_pb2.PersistentVolumeClaim] | None = ...,
         service_name: _builtins.str = ...,
         pod_management_policy: _builtins.str = ...,
         update_strategy: Global___StatefulSetUpdateStrategy | None = ...,
         revision_history_limit: _builtins.int | None = ...,
         min_ready_seconds: _builtins.int = ...,
+        persistent_volume_claim_retention_policy: Global___StatefulSetPersistentVolumeClaimRetentionPolicy | None = ...,
         ordinals: Global___StatefulSetOrdinals | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "ordinals", b"ordinals", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "ordinals", b"ordinals", "persistent_volume_claim_retention_policy", b"persistent_volume_claim_retention_policy", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "min_ready_seconds", b"min_ready_seconds", "ordinals", b"ordinals", "pod_management_policy", b"pod_management_policy", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "service_name", b"service_name", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "min_ready_seconds", b"min_ready_seconds", "ordinals", b"ordinals", "persistent_volume_claim_retention_policy", b"persistent_volume_claim_retention_policy", "pod_management_policy", b"pod_management_policy", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "service_name", b"service_name", "template", b"template", "update_strategy", b"update_strategy", "volume_claim_templates", b"volume_claim_templates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
     _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
@@ -1244,6 +1257,32 @@ class RollingUpdateStatefulSetStrategy(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__partition) -> _WhichOneofReturnType__partition | None: ...
 
 Global___RollingUpdateStatefulSetStrategy: _TypeAlias = RollingUpdateStatefulSetStrategy  # noqa: Y015
+
+@_typing.final
+class StatefulSetPersistentVolumeClaimRetentionPolicy(_message.Message):
+    """What becomes of claims made from templates; default: both `Retain`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHEN_DELETED_FIELD_NUMBER: _builtins.int
+    WHEN_SCALED_FIELD_NUMBER: _builtins.int
+    when_deleted: _builtins.str
+    """When the set is deleted."""
+    when_scaled: _builtins.str
+    """When the set is scaled down: of the pods that go."""
+    def __init__(
+        self,
+        *,
+        when_deleted: _builtins.str = ...,
+        when_scaled: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["when_deleted", b"when_deleted", "when_scaled", b"when_scaled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatefulSetPersistentVolumeClaimRetentionPolicy: _TypeAlias = StatefulSetPersistentVolumeClaimRetentionPolicy  # noqa: Y015
 
 @_typing.final
 class StatefulSetOrdinals(_message.Message):

@@ -8,12 +8,13 @@ from nodelet.volumes.hollow import HollowLocalVolumes
 from podium.objects import storage
 from podium.objects.conditions import get_condition
 from podium.objects.kinds import Key
+from podium.v1.apps_pb2 import StatefulSet
 from podium.v1.cluster_service_pb2 import ExplainPodRequest
 from podium.v1.cluster_service_pb2_grpc import ClusterStub
 from podium.v1.core_pb2 import Pod
 from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim
 from tests.support.cluster import ADMIN, HollowCluster, hollow_cluster
-from tests.support.storage import claim, storage_class, volume
+from tests.support.storage import claim, stateful_set, storage_class, volume
 from tests.support.waiting import until
 from tests.support.workloads import pod
 
@@ -129,3 +130,42 @@ async def test_a_volume_on_a_node_that_is_gone_for_good_does_not_stay(tmp_path: 
         _ = await cluster.writer.delete(Key("Pod", "default", "p"), by=ADMIN)
         _ = await cluster.writer.delete(Key("Node", "", node), by=ADMIN)
         await until(lambda: not cluster.reader.list(PersistentVolume), seconds=20)
+
+
+async def test_a_stateful_sets_claims_follow_their_pods_grow_and_go(tmp_path: Path) -> None:
+    async with hollow_cluster(tmp_path, nodes=3) as cluster:
+        made = stateful_set(3, "1Gi", deleted="Delete", scaled="Delete")
+        _ = await cluster.writer.create(made, by=ADMIN)
+        await until(lambda: len(cluster.pods(phase="Running")) == 3)
+        claims = {c.metadata.name: c for c in cluster.reader.list(PersistentVolumeClaim)}
+        assert set(claims) == {"data-db-0", "data-db-1", "data-db-2"}
+        await until(lambda: all(storage.is_bound(c) for c in cluster.reader.list(PersistentVolumeClaim)))
+
+        def grow(obj: StatefulSet) -> None:
+            obj.spec.volume_claim_templates[0].spec.resources.requests[storage.STORAGE] = "2Gi"
+
+        _ = await cluster.writer.mutate(StatefulSet, "default", "db", grow, by=ADMIN)
+
+        def sizes() -> list[str]:
+            return [c.status.capacity[storage.STORAGE] for c in cluster.reader.list(PersistentVolumeClaim)]
+
+        await until(lambda: sizes() == ["2Gi"] * 3)
+        node = its_pod(cluster, "db-1")
+        _ = await cluster.writer.delete(Key("Pod", "default", "db-1"), by=ADMIN)
+        assert node is not None
+        again = await until(lambda: _another(cluster, "db-1", node.metadata.uid))
+        assert again.spec.node_name == node.spec.node_name
+
+        def scale(obj: StatefulSet) -> None:
+            obj.spec.replicas = 1
+
+        _ = await cluster.writer.mutate(StatefulSet, "default", "db", scale, by=ADMIN)
+        await until(lambda: [c.metadata.name for c in cluster.reader.list(PersistentVolumeClaim)] == ["data-db-0"])
+        _ = await cluster.writer.delete(Key("StatefulSet", "default", "db"), by=ADMIN)
+        await until(lambda: not cluster.reader.list(PersistentVolumeClaim))
+        await until(lambda: not cluster.reader.list(PersistentVolume))
+
+
+def _another(cluster: HollowCluster, name: str, uid: str) -> Pod | None:
+    found = its_pod(cluster, name)
+    return found if found is not None and found.metadata.uid != uid and found.status.phase == "Running" else None

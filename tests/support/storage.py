@@ -9,6 +9,7 @@ from master.controllers import claim_plan
 from master.controllers.claim_plan import ClaimAction, plan_claim
 from podium.objects import storage
 from podium.objects.node_affinity import selects
+from podium.v1.apps_pb2 import StatefulSet
 from podium.v1.core_pb2 import Node
 from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim, StorageClass
 
@@ -77,6 +78,26 @@ def node(name: str, *, ready: bool = True) -> Node:
     made.metadata.labels[storage.HOSTNAME] = name
     made.metadata.annotations[storage.LOCAL_VOLUMES] = f"/data/{name}"
     made.status.conditions.add(type="Ready", status="True" if ready else "False")
+    return made
+
+
+def stateful_set(replicas: int = 2, size: str = "1Gi", *, deleted: str = "", scaled: str = "") -> StatefulSet:
+    """`db`, with a claim template `data` that its pods mount."""
+    made = StatefulSet()
+    made.metadata.namespace, made.metadata.name, made.metadata.uid = "default", "db", "uid-db"
+    made.spec.replicas = replicas
+    made.spec.selector.match_labels["app"] = "db"
+    made.spec.template.metadata.labels["app"] = "db"
+    container = made.spec.template.spec.containers.add(name="c", image="i:1")
+    container.volume_mounts.add(name="data", mount_path="/data")
+    template = made.spec.volume_claim_templates.add()
+    template.metadata.name = "data"
+    template.metadata.labels["tier"] = "gold"
+    template.spec.access_modes.append(storage.ONCE)
+    template.spec.resources.requests[storage.STORAGE] = size
+    policy = made.spec.persistent_volume_claim_retention_policy
+    policy.when_deleted, policy.when_scaled = deleted, scaled
+    apply_defaults(made)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from master.admission.defaults.pods import pod_spec
+from master.admission.defaults.storage import claim_spec
 from master.admission.defaults.strategies import strategy
 from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
 
@@ -74,4 +75,11 @@ def stateful_set(obj: StatefulSet) -> None:
     rolling = spec.update_strategy.rolling_update
     if spec.update_strategy.type == "RollingUpdate" and not rolling.HasField("partition"):
         rolling.partition = 0
+    for template in spec.volume_claim_templates:
+        claim_spec(template.spec)
+        template.ClearField("status")
+    retention = spec.persistent_volume_claim_retention_policy
+    for when in ("when_deleted", "when_scaled"):
+        if spec.volume_claim_templates and not getattr(retention, when):
+            setattr(retention, when, "Retain")
     pod_spec(spec.template.spec)

@@ -14,7 +14,7 @@ from podium.errors import BadRequest
 from podium.objects import storage
 from podium.objects.meta import is_terminating
 from podium.objects.quantity import canonical
-from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim, StorageClass
+from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, StorageClass
 
 FILESYSTEM = "Filesystem"
 
@@ -33,14 +33,19 @@ def volume(obj: PersistentVolume) -> None:
 
 def claim(obj: PersistentVolumeClaim) -> None:
     """A claim waits for a file system."""
-    if not obj.spec.volume_mode:
-        obj.spec.volume_mode = FILESYSTEM
+    claim_spec(obj.spec)
     if not obj.status.phase:
         obj.status.phase = storage.PENDING
-    if obj.spec.HasField("resources"):
-        _canonicalize(obj.spec.resources.requests)
-        _canonicalize(obj.spec.resources.limits)
     _protect(obj, storage.CLAIM_PROTECTION)
+
+
+def claim_spec(spec: PersistentVolumeClaimSpec) -> None:
+    """Of a claim's spec, or a claim template's."""
+    if not spec.volume_mode:
+        spec.volume_mode = FILESYSTEM
+    if spec.HasField("resources"):
+        _canonicalize(spec.resources.requests)
+        _canonicalize(spec.resources.limits)
 
 
 def storage_class(obj: StorageClass) -> None:

@@ -6,9 +6,11 @@ from google.protobuf.message import Message
 
 from master.admission.validation import meta, names
 from master.admission.validation.shares import share
+from master.admission.validation.volumes import unknown_volume
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax
 from podium.errors import BadRequest, Violation
 from podium.objects.selectors import Selector, from_label_selector, from_labels
+from podium.objects.storage import requested_storage
 from podium.v1.apps_pb2 import (
     ControllerRevision,
     DaemonSet,
@@ -28,6 +30,7 @@ from podium.v1.apps_pb2 import (
 )
 from podium.v1.core_pb2 import PodTemplateSpec
 from podium.v1.meta_pb2 import LabelSelector
+from podium.v1.storage_pb2 import PersistentVolumeClaim
 
 # ---------------------------------------------------------------- selector and template
 
@@ -101,8 +104,22 @@ def _stateful_set(obj: StatefulSet, path: str, findings: Findings) -> None:
 
 
 def _stateful_set_spec(spec: StatefulSetSpec, path: str, findings: Findings) -> None:
+    _claim_templates(spec, path, findings)
     if spec.HasField("selector") and spec.HasField("template"):
         _workload(_selector(spec.selector), spec.template, path, findings)
+
+
+def _claim_templates(spec: StatefulSetSpec, path: str, findings: Findings) -> None:
+    known: set[str] = set()
+    for index, template in enumerate(spec.volume_claim_templates):
+        name, where = template.metadata.name, f"{path}.volumeClaimTemplates[{index}].metadata.name"
+        if problem := names.dns_label(name) if name else "is required":
+            findings.append(Violation(where, f'"{name}" {problem}' if name else problem))
+        elif name in known:
+            findings.append(Violation(where, f'must be once: "{name}" is there twice'))
+        known.add(name)
+    brought = {unknown_volume(name) for name in known}
+    findings[:] = [f for f in findings if not (f.description in brought and f.field.startswith(f"{path}.template."))]
 
 
 def update_stateful_set(new: StatefulSet, old: StatefulSet, findings: Findings) -> None:
@@ -111,6 +128,24 @@ def update_stateful_set(new: StatefulSet, old: StatefulSet, findings: Findings) 
         if getattr(new.spec, name) != getattr(old.spec, name):
             json = StatefulSetSpec.DESCRIPTOR.fields_by_name[name].json_name
             findings.append(Violation(f".spec.{json}", "is immutable", "delete the object and create it anew"))
+    _same_claim_templates(new.spec, old.spec, findings)
+
+
+def _same_claim_templates(new: StatefulSetSpec, old: StatefulSetSpec, findings: Findings) -> None:
+    """Claims can grow, and are otherwise what they were."""
+    path = ".spec.volumeClaimTemplates"
+    if [t.metadata.name for t in new.volume_claim_templates] != [t.metadata.name for t in old.volume_claim_templates]:
+        findings.append(Violation(path, "is immutable, but for requests that grow"))
+        return
+    for index, (now, before) in enumerate(zip(new.volume_claim_templates, old.volume_claim_templates, strict=True)):
+        requests = f"{path}[{index}].spec.resources.requests[storage]"
+        if requested_storage(now) < requested_storage(before):
+            findings.append(Violation(requests, "must not shrink"))
+        same = PersistentVolumeClaim()
+        same.CopyFrom(now)
+        same.spec.resources.CopyFrom(before.spec.resources)
+        if same != before:
+            findings.append(Violation(f"{path}[{index}]", "is immutable, but for a request that grows"))
 
 
 def update_controller_revision(new: ControllerRevision, old: ControllerRevision, findings: Findings) -> None:

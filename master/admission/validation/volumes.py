@@ -55,14 +55,17 @@ def pod_volumes(spec: PodSpec, path: str, findings: Findings) -> None:
     _containers_shown(spec, path, findings)
 
 
+def unknown_volume(name: str) -> str:
+    """What is said of a mount whose volume is not in the pod; a claim template of a StatefulSet may bring it yet."""
+    return f'must name a volume of the pod, not "{name}"'
+
+
 def _mounts(container: Container, known: set[str], path: str, findings: Findings) -> None:
     taken: set[str] = set()
     for index, mount in enumerate(container.volume_mounts):
         if mount.name and mount.name not in known:
             hint = f"volumes of the pod: {', '.join(sorted(known))}" if known else "the pod has no volumes"
-            findings.append(
-                Violation(f"{path}[{index}].name", f'must name a volume of the pod, not "{mount.name}"', hint)
-            )
+            findings.append(Violation(f"{path}[{index}].name", unknown_volume(mount.name), hint))
         if mount.mount_path in taken:
             where = f"{path}[{index}].mountPath"
             findings.append(Violation(where, f'must be once in a container: "{mount.mount_path}" is there twice'))
