@@ -26,6 +26,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "start": ("bench.bench_start", "--network"),
     "cli": ("bench.bench_cli",),
     "failover": ("bench.bench_failover",),
+    "autoscale": ("bench.bench_autoscale",),
 }
 
 

@@ -5,7 +5,8 @@
                                                      History ┘
 
 Load is not an object, so nothing wakes an autoscaler when it moves: each is looked at again after `EVERY_SECONDS`, less
-often when there are very many. Changes of the autoscaler or of its target's replicas wake it at once.
+often when there are very many of them, or of their pods. Changes of the autoscaler or of its target's replicas wake it
+at once.
 
 What is remembered between looks is a History an autoscaler (`behavior`). It is not stored: if this process dies, the
 next begins with what the target has, and so goes down no sooner than a window later. The target is written only if it
@@ -35,7 +36,8 @@ from podium.objects.meta import is_terminating
 from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus
 
 EVERY_SECONDS = 1.0
-LOOKS_PER_SECOND = 200.0
+LOOKS_PER_SECOND, PODS_PER_SECOND = 200.0, 4000.0
+"""All autoscalers together look at no more: what they cost is bounded, some tenth of a core."""
 STUCK_SECONDS = 5.0
 FIGURES_SECONDS = 5.0
 """A status in which only figures differ is written no more often."""
@@ -60,6 +62,7 @@ class Memory:
     uid: str
     target: Target
     history: History
+    pods: int = 0
     told_at: float = float("-inf")
 
 
@@ -109,9 +112,13 @@ class HorizontalController:
         memory = self._memory(key, hpa, seen)
         decision = plan_scale(seen, memory.history, now=self._clock.monotonic(), tuning=self._tuning)
         await self._carry_out(hpa, target, seen, decision)
-        memory.history = decision.history
+        memory.history, memory.pods = decision.history, len(seen.pods)
         await self._tell(hpa, decided_status(hpa, seen, decision, self._clock.now()), decision.findings)
-        return After(max(EVERY_SECONDS, len(self._memories) / LOOKS_PER_SECOND), decision.because)
+        return After(self._pace(), decision.because)
+
+    def _pace(self) -> float:
+        pods = sum(memory.pods for memory in self._memories.values())
+        return max(EVERY_SECONDS, len(self._memories) / LOOKS_PER_SECOND, pods / PODS_PER_SECOND)
 
     def _stuck(self, key: Key, hpa: HorizontalPodAutoscaler, target: Any) -> Finding | None:
         ref = hpa.spec.scale_target_ref

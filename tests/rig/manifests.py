@@ -45,3 +45,24 @@ def pod(name: str, command: list[str], *, image: str = "busybox", spec: dict[str
             }
         )
     )  # fmt: skip
+
+
+def on_demand(name: str, *, most: int, window: int = 2) -> str:
+    """A Deployment of one pod that is busy while it has a file /tmp/busy, and its autoscaler."""
+    loop = "while :; do if [ -e /tmp/busy ]; then :; else sleep 0.2; fi; done"
+    container = {
+        "command": ["sh", "-c", loop],
+        "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "400m"}},
+    }
+    workload = deployment(name, image="busybox", replicas=1, container=container)
+    aim = {"type": "Utilization", "averageUtilization": 50}
+    autoscaler = {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": name},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": 1, "maxReplicas": most,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": aim}}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": window}},
+        },
+    }  # fmt: skip
+    return f"{workload}---\n{yaml.safe_dump(autoscaler)}"
