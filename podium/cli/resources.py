@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from podium.errors import BadRequest
 from podium.objects.kinds import Kind, lookup
 
-ALL = ("pods", "replicationcontrollers", "replicasets", "deployments", "statefulsets", "daemonsets")
+ALL = (
+    "pods", "replicationcontrollers", "replicasets", "deployments", "statefulsets", "daemonsets", "horizontalpodautoscalers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
