@@ -9,8 +9,14 @@ from podium.errors import BadRequest
 from podium.objects.kinds import Kind, lookup
 
 ALL = (
-    "pods", "replicationcontrollers", "replicasets", "deployments", "statefulsets", "daemonsets", "horizontalpodautoscalers",
-)  # fmt: skip
+    "pods",
+    "replicationcontrollers",
+    "replicasets",
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "horizontalpodautoscalers",
+)
 
 
 @dataclass(frozen=True, slots=True)
