@@ -23,6 +23,7 @@ from nodelet.metrics.status import About
 from nodelet.network.pod_network import LinuxPodNetwork
 from nodelet.node import Node, Parts, Wishes
 from nodelet.pods.evict import Evictor
+from nodelet.pods.size_limits import SizeLimits
 from nodelet.pods.spec import NodeFacts
 from nodelet.runtime.docker import DockerRuntime
 from nodelet.runtime.docker.engine import DEFAULT_SOCKET
@@ -116,7 +117,8 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             host.follow(ManagedPods(node.pods))
             node.restore(await asyncio.to_thread(state.load_assignments))
             try:
-                parts = _parts(node, host, keeper, _renewer(settings, identity, dialer, state, clock), clock)
+                limits = SizeLimits(manager=node.pods, measure=volumes.used, clock=clock)
+                parts = _parts(node, host, keeper, limits, _renewer(settings, identity, dialer, state, clock), clock)
                 with shown(host):
                     yield RealNode(node=node, host=host, parts=parts)
             finally:
@@ -127,10 +129,16 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
 
 
 def _parts(
-    node: Node, host: LinuxHost, keeper: AssignmentKeeper, renewer: Renewer, clock: Clock
+    node: Node, host: LinuxHost, keeper: AssignmentKeeper, limits: SizeLimits, renewer: Renewer, clock: Clock
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     evictor = Evictor(manager=node.pods, signals=host.signals, uses=host.uses, clock=clock)
-    return {"node": node.run, "assignments": keeper.run, "renewal": renewer.run, "eviction": evictor.run}
+    return {
+        "node": node.run,
+        "assignments": keeper.run,
+        "renewal": renewer.run,
+        "eviction": evictor.run,
+        "size limits": limits.run,
+    }
 
 
 def _renewer(

@@ -134,6 +134,11 @@ class Session:
         volumes.reports.wake = self._wake.set
 
     @property
+    def desired(self) -> Desired:
+        """What the masters' messages add up to; to be looked at only."""
+        return self._desired
+
+    @property
     def last_heard(self) -> float:
         """When the master was last heard, in monotonic seconds; the start of this object before that."""
         return self._last_heard

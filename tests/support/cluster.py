@@ -27,6 +27,7 @@ from nodelet.runtime.hollow import HollowRuntime, HollowSettings
 from nodelet.session.dial import GrpcDialer
 from nodelet.session.join import join, parse_token
 from nodelet.session.session import SessionTimes
+from nodelet.volumes.protocol import PodVolumes
 from podium import tls
 from podium.aio.clock import SystemClock
 from podium.aio.tasks import TaskScope, cancel_and_wait
@@ -87,9 +88,14 @@ class HollowCluster:
         ]
 
     async def add_node(
-        self, name: str, *, size: HollowSize | None = None, behaviours: HollowSettings | None = None
+        self,
+        name: str,
+        *,
+        size: HollowSize | None = None,
+        behaviours: HollowSettings | None = None,
+        volumes: PodVolumes | None = None,
     ) -> HollowMember:
-        """Join a hollow node and start it."""
+        """Join a hollow node and start it; volumes are hollow, too, unless given."""
         token = await self.master.ground.tokens.create(by=component("test"))
         endpoint = f"127.0.0.1:{self.master.join.ports[0]}"
         identity = await join([endpoint], parse_token(token.text), node_name=name, machine_id=f"hollow-{name}")
@@ -100,6 +106,7 @@ class HollowCluster:
             size=size,
             behaviours=behaviours,
             times=SessionTimes(status=1.0, usage=1.0),
+            volumes=volumes,
         )
         task = self.scope.start(node.run(), name=f"node {name}")
         member = self.members[name] = HollowMember(name, node, runtime, dialer, task)

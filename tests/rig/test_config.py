@@ -1,0 +1,171 @@
+"""Configuration of pods on real hosts: variables and files, changes under way, what is missing, and what is secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from podium.client import Client
+from podium.objects.pod import is_ready
+from podium.v1.core_pb2 import ConfigMap, Pod
+from tests.rig.manifests import deployment, pod
+from tests.rig.rig import PODIUM, Host, podium, run, until
+
+SECRET = "s3cr3t-of-the-rig"
+FOREVER = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.2; done"]
+
+
+def _apply(namespace: str, *manifests: str) -> None:
+    run(PODIUM, "-n", namespace, "apply", "-f", "-", stdin="\n---\n".join(manifests), timeout=60)
+
+
+def _object(kind: str, name: str, **body: Any) -> str:
+    return str(yaml.safe_dump({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **body}))
+
+
+def _sh(namespace: str, target: str, command: str) -> str:
+    return podium("-n", namespace, "exec", target, "--", "sh", "-c", command).strip()
+
+
+def _running(client: Client, namespace: str, name: str) -> Pod:
+    def ready() -> Pod | None:
+        found = client.get(Pod, name, namespace=namespace)
+        return found if is_ready(found) else None
+
+    return until(ready, seconds=40, what=f"{name} is ready")
+
+
+VOLUMES = [
+    {"name": "config", "configMap": {"name": "settings"}},
+    {"name": "secret", "secret": {"secretName": "db", "defaultMode": 0o400}},
+    {"name": "pod", "downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+    {
+        "name": "all",
+        "projected": {"sources": [{"configMap": {"name": "settings"}}, {"secret": {"name": "db"}}]},
+    },
+    {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+]
+MOUNTS = [
+    {"name": "config", "mountPath": "/config"},
+    {"name": "secret", "mountPath": "/secret"},
+    {"name": "pod", "mountPath": "/pod"},
+    {"name": "all", "mountPath": "/all"},
+    {"name": "scratch", "mountPath": "/scratch"},
+    {"name": "config", "mountPath": "/one.conf", "subPath": "mode"},
+]
+ENV = {
+    "envFrom": [{"configMapRef": {"name": "settings"}, "prefix": "APP_"}],
+    "env": [
+        {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+        {"name": "OPTIONAL", "valueFrom": {"configMapKeyRef": {"name": "gone", "key": "k", "optional": True}}},
+    ],
+    "resources": {"limits": {"memory": "64Mi"}},
+    "volumeMounts": MOUNTS,
+}
+
+
+def test_variables_files_changes_and_secrets_of_a_running_pod(client: Client, namespace: str) -> None:
+    _apply(
+        namespace,
+        _object("ConfigMap", "settings", data={"mode": "fast"}),
+        _object("Secret", "db", stringData={"password": SECRET}),
+        pod("app", FOREVER, spec={"volumes": VOLUMES}, container=ENV),
+    )
+    made = _running(client, namespace, "app")
+    node = Host(made.spec.node_name)
+    lines = _sh(namespace, "app", "env").splitlines()
+    for line in (
+        "APP_mode=fast",
+        f"PASSWORD={SECRET}",
+        f"POD_IP={made.status.pod_ip}",
+        f"NODE={node.name}",
+        "MEMORY=64",
+    ):
+        assert line in lines
+    assert not any(line.startswith(("OPTIONAL=", "APP_1bad")) for line in lines)
+    assert _sh(namespace, "app", "cat /config/mode /secret/password /all/mode /one.conf") == f"fast{SECRET}fastfast"
+    assert _sh(namespace, "app", "cat /pod/labels") == 'app="app"'
+    assert _sh(namespace, "app", "stat -L -c %a /secret/password") == "400"
+    assert "Read-only" in _sh(namespace, "app", "touch /config/x 2>&1; true")
+    assert "No space left" in _sh(namespace, "app", "dd if=/dev/zero of=/scratch/f bs=64k count=32 2>&1; true")
+
+    # Secrets lie in memory: nothing of them is in a file of the host's disk but the assignments, which are root's own.
+    place = f"/var/lib/podium/nodelet/volumes/{made.metadata.uid}"
+    assert node.sh(f"stat -f -c %T {place}/secret {place}/all").split() == ["tmpfs", "tmpfs"]
+    assert node.sh(f"stat -f -c %T {place}/config").strip() != "tmpfs"
+    found = node.sh(f"grep -rlxF --one-file-system {SECRET} /var/lib/podium /var/log /tmp 2>/dev/null || true")
+    assert place not in found or all("/secret/" in line or "/all/" in line for line in found.split())
+    assert node.sh("stat -c %a /var/lib/podium/nodelet/assignments.pb").strip() == "600"
+    assert SECRET not in podium("-n", namespace, "describe", "pod", "app")
+    assert SECRET not in podium("-n", namespace, "events")
+
+    podium("-n", namespace, "patch", "configmap", "settings", "-p", '{"data": {"mode": "slow", "new": "x"}}')
+    podium("-n", namespace, "label", "pod", "app", "track=stable")
+    until(lambda: _sh(namespace, "app", "cat /config/mode /all/new") == "slowx", seconds=5, what="the changed file")
+    until(lambda: 'track="stable"' in _sh(namespace, "app", "cat /pod/labels"), seconds=5, what="the new label")
+    assert _sh(namespace, "app", "cat /one.conf; echo $APP_mode") == "fastfast"
+    assert client.get(Pod, "app", namespace=namespace).status.container_statuses[0].restart_count == 0
+
+    podium("-n", namespace, "delete", "pod", "app", "--timeout=30s")
+    until(lambda: not node.sh(f"ls -d {place} 2>/dev/null || true").strip(), seconds=10, what="nothing left")
+    assert made.metadata.uid not in node.sh("cat /proc/mounts")
+
+
+def test_a_pod_waits_for_a_missing_key_and_starts_as_it_comes(client: Client, namespace: str) -> None:
+    ref = {"configMapKeyRef": {"name": "late", "key": "mode"}}
+    _apply(namespace, pod("waits", FOREVER, container={"env": [{"name": "MODE", "valueFrom": ref}]}))
+
+    def waiting() -> Any:
+        statuses = client.get(Pod, "waits", namespace=namespace).status.container_statuses
+        return statuses[0].state.waiting if statuses else None
+
+    def says(message: str) -> bool:
+        return bool(waiting() and waiting().reason == "CreateContainerConfigError" and waiting().message == message)
+
+    until(lambda: says('configmap "late" not found'), seconds=30, what="the missing object is named")
+    _apply(namespace, _object("ConfigMap", "late", data={"other": "x"}))
+    until(lambda: says(f"couldn't find key mode in ConfigMap {namespace}/late"), seconds=30, what="the key is named")
+    _apply(namespace, _object("ConfigMap", "late", data={"mode": "on"}))
+    _running(client, namespace, "waits")
+    assert _sh(namespace, "waits", "echo $MODE") == "on"
+
+
+def test_pods_made_anew_and_a_restarted_nodelet_keep_their_configuration(client: Client, namespace: str) -> None:
+    spec = {"volumes": VOLUMES[:2]}
+    mounts = {"volumeMounts": MOUNTS[:2], "command": FOREVER}
+    _apply(
+        namespace,
+        _object("ConfigMap", "settings", data={"mode": "one"}),
+        _object("Secret", "db", stringData={"password": SECRET}),
+        deployment("app", image="busybox", replicas=1, spec=spec, container=mounts),
+    )
+    podium("-n", namespace, "rollout", "status", "deploy/app", "--timeout=60s", timeout=90)
+
+    def newest() -> Pod:
+        found = client.list(Pod, namespace=namespace, selector="app=app")
+        return next(p for p in found if not p.metadata.HasField("deletion_timestamp"))
+
+    first = newest()
+    node = Host(first.spec.node_name)
+    old = node.pid_of("podium-nodelet")
+    node.sh(f"kill -9 {old}")
+    until(lambda: node.pid_of("podium-nodelet") not in (0, old), seconds=30, what="a new nodelet")
+
+    def edit(stored: ConfigMap) -> None:
+        stored.data["mode"] = "two"
+
+    config = client.get(ConfigMap, "settings", namespace=namespace)
+    edit(config)
+    client.update(config)
+    target = first.metadata.name
+    until(lambda: _sh(namespace, target, "cat /config/mode") == "two", seconds=20, what="a change after the restart")
+    assert _sh(namespace, target, "cat /secret/password") == SECRET
+    assert client.get(Pod, target, namespace=namespace).status.container_statuses[0].restart_count == 0
+
+    podium("-n", namespace, "delete", "pod", target, "--timeout=30s")
+    until(lambda: newest().metadata.uid != first.metadata.uid and is_ready(newest()), seconds=40, what="another pod")
+    assert _sh(namespace, newest().metadata.name, "cat /config/mode /secret/password") == f"two{SECRET}"
