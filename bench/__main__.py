@@ -27,6 +27,8 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "cli": ("bench.bench_cli",),
     "failover": ("bench.bench_failover",),
     "autoscale": ("bench.bench_autoscale",),
+    "config": ("bench.bench_config",),
+    "config-host": ("bench.bench_config", "--rig"),
 }
 
 

@@ -6,13 +6,13 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from podium.cli.describe import autoscaling, batch, pods, policy
+from podium.cli.describe import autoscaling, batch, config, pods, policy
 from podium.cli.describe.page import Page, conditions, header
 from podium.cli.describe.strategies import strategy
 from podium.objects.kinds import kind_of
 from podium.objects.selectors import workload_selector
 from podium.v1.apps_pb2 import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
-from podium.v1.core_pb2 import Namespace, Node, Secret
+from podium.v1.core_pb2 import Namespace, Node
 
 Describer = Callable[[Page, Any, datetime.datetime], None]
 
@@ -116,14 +116,6 @@ def _namespace(page: Page, obj: Namespace, now: datetime.datetime) -> None:
     conditions(page, obj.status.conditions, now)
 
 
-def _secret(page: Page, obj: Secret, now: datetime.datetime) -> None:
-    header(page, obj)
-    page.field("Type", obj.type)
-    with page.section("Data"):
-        for key, value in sorted(obj.data.items()):
-            page.field(key, f"{len(value)} bytes")
-
-
 def _plain(page: Page, obj: Any, now: datetime.datetime) -> None:
     """Everything else: metadata, then its fields as YAML."""
     from podium.codec.json import to_dict
@@ -150,7 +142,8 @@ _DESCRIBERS: dict[str, Describer] = {
     "HorizontalPodAutoscaler": autoscaling.autoscaler,
     "Node": _node,
     "Namespace": _namespace,
-    "Secret": _secret,
+    "Secret": config.secret,
+    "ConfigMap": config.config_map,
     "LimitRange": policy.limit_range,
     "ResourceQuota": policy.resource_quota,
 }

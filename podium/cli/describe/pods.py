@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from podium.cli.describe import config
 from podium.cli.describe.page import Page, conditions, header, when
 from podium.cli.output.pods import phase_word
 from podium.v1.core_pb2 import Container, ContainerState, Pod, PodSpec, Probe
@@ -23,6 +24,7 @@ def describe(page: Page, pod: Pod, now: datetime.datetime) -> None:
     page.field("QoS Class", pod.status.qos_class)
     statuses = {s.name: s for s in [*pod.status.init_container_statuses, *pod.status.container_statuses]}
     containers(page, pod.spec, statuses)
+    config.volumes(page, pod.spec)
     conditions(page, pod.status.conditions, now)
     page.mapping("Node-Selectors", pod.spec.node_selector)
     page.field("Scheduling Gates", ", ".join(g.name for g in pod.spec.scheduling_gates))
@@ -34,6 +36,7 @@ def template(page: Page, spec: PodSpec, labels: Mapping[str, str]) -> None:
     with page.section("Pod Template"):
         page.mapping("Labels", labels)
         containers(page, spec, {})
+        config.volumes(page, spec)
         page.mapping("Node-Selectors", spec.node_selector)
 
 
@@ -63,7 +66,8 @@ def _container(page: Page, container: Container, status: Any | None) -> None:
     for name in ("liveness_probe", "readiness_probe", "startup_probe"):
         if container.HasField(name):
             page.field(name.partition("_")[0].capitalize(), probe(getattr(container, name)))
-    page.field("Environment", "\n".join(f"{e.name}={e.value}" for e in container.env))
+    page.field("Environment", config.environment(container))
+    page.field("Mounts", config.mounts(container))
 
 
 def state(found: ContainerState) -> str:

@@ -571,3 +571,76 @@ def test_an_immutable_config_map_stays() -> None:
     assert refusals(_object("ConfigMap", data={"k": "v"}), old).keys() == {"immutable"}
     assert refusals(_object("ConfigMap", data={"k": "v"}, immutable=True), old) == {}
     assert refusals(_object("ConfigMap", data={"k": "w"}, immutable=True), _object("ConfigMap", data={"k": "v"})) == {}
+
+
+def _volume(**source: Any) -> Any:
+    return pod(volumes=[{"name": "v", **source}])
+
+
+def _downward(**item: Any) -> Any:
+    return _volume(downwardAPI={"items": [{"path": "p", **item}]})
+
+
+def _env(**value_from: Any) -> Any:
+    return pod({"env": [{"name": "V", "valueFrom": value_from}]})
+
+
+ITEM = "spec.volumes[0].downwardAPI.items[0]"
+VALUE = "spec.containers[0].env[0].valueFrom"
+
+
+@pytest.mark.parametrize(
+    ("obj", "field", "words"),
+    [
+        (_volume(emptyDir={}, hostPath={"path": "/a"}), "spec.volumes[0].hostPath", "must not be set beside emptyDir"),
+        (_volume(emptyDir={"medium": "HugePages"}), "spec.volumes[0].emptyDir.medium", "must be one of Memory"),
+        (_volume(emptyDir={"sizeLimit": "-1"}), "spec.volumes[0].emptyDir.sizeLimit", "must be at least 0"),
+        (_volume(hostPath={}), "spec.volumes[0].hostPath.path", "is required"),
+        (_volume(hostPath={"path": "a"}), "spec.volumes[0].hostPath.path", "must be an absolute path"),
+        (_volume(hostPath={"path": "/a/../b"}), "spec.volumes[0].hostPath.path", 'must not contain ".."'),
+        (_volume(hostPath={"path": "/a", "type": "Dir"}), "spec.volumes[0].hostPath.type", "must be one of"),
+        (_volume(configMap={}), "spec.volumes[0].configMap.name", "is required"),
+        (_volume(secret={"secretName": "S"}), "spec.volumes[0].secret.secretName", "must be lower-case"),
+        (_volume(secret={"secretName": "s", "defaultMode": 512}), "spec.volumes[0].secret.defaultMode", "must be between 0 and 511"),
+        (_volume(configMap={"name": "c", "items": [{"key": "k"}]}), "spec.volumes[0].configMap.items[0].path", "is required"),
+        (_volume(configMap={"name": "c", "items": [{"key": "k", "path": "/a"}]}), "spec.volumes[0].configMap.items[0].path", "must be a relative path"),
+        (_volume(configMap={"name": "c", "items": [{"key": "k", "path": "a/../b"}]}), "spec.volumes[0].configMap.items[0].path", 'must not contain ".."'),
+        (_volume(configMap={"name": "c", "items": [{"key": "k", "path": "..x"}]}), "spec.volumes[0].configMap.items[0].path", 'must not start with ".."'),
+        (_downward(), ITEM, "must have one source: fieldRef, resourceFieldRef"),
+        (_downward(fieldRef={"fieldPath": "status.podIP"}), f"{ITEM}.fieldRef.fieldPath", "must be one of metadata.name"),
+        (_downward(fieldRef={"fieldPath": "metadata.labels['a b']"}), f"{ITEM}.fieldRef.fieldPath", 'the key "a b" must be'),
+        (_downward(resourceFieldRef={"resource": "limits.cpu"}), f"{ITEM}.resourceFieldRef.containerName", "is required in a volume"),
+        (_downward(resourceFieldRef={"containerName": "x", "resource": "limits.cpu"}), f"{ITEM}.resourceFieldRef.containerName", "must name a container of the pod"),
+        (_volume(projected={"sources": [{}]}), "spec.volumes[0].projected.sources[0]", "must have one source: configMap, secret, downwardAPI"),
+        (
+            _volume(projected={"sources": [{kind: {"name": "n", "items": [{"key": "k", "path": "p"}]}} for kind in ("configMap", "secret")]}),
+            "spec.volumes[0].projected.sources[1].secret.items[0].path",
+            "must be once in a volume",
+        ),
+        (_env(), VALUE, "must have one source"),
+        (_env(fieldRef={"fieldPath": "metadata.labels"}), f"{VALUE}.fieldRef.fieldPath", "must be one of metadata.name"),
+        (_env(fieldRef={"fieldPath": "metadata.name", "apiVersion": "v2"}), f"{VALUE}.fieldRef.apiVersion", "must be one of v1"),
+        (_env(resourceFieldRef={"resource": "limits.gpu"}), f"{VALUE}.resourceFieldRef.resource", "must be one of limits.cpu"),
+        (_env(resourceFieldRef={"resource": "limits.cpu", "containerName": "x"}), f"{VALUE}.resourceFieldRef.containerName", "must name a container"),
+        (_env(secretKeyRef={"name": "s"}), f"{VALUE}.secretKeyRef.key", "is required"),
+        (_env(secretKeyRef={"name": "s", "key": "k"}, configMapKeyRef={"name": "s", "key": "k"}), f"{VALUE}.secretKeyRef", "must not be set beside"),
+        (pod({"env": [{"name": "V", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}), VALUE, "must not be set beside value"),
+        (pod({"envFrom": [{}]}), "spec.containers[0].envFrom[0]", "must have one source: configMapRef, secretRef"),
+        (pod({"envFrom": [{"prefix": "1", "configMapRef": {"name": "c"}}]}), "spec.containers[0].envFrom[0].prefix", "must not start with a digit"),
+        (
+            pod({"volumeMounts": [{"name": "v", "mountPath": "/a", "subPath": "a/../b"}]}, volumes=[EMPTY]),
+            "spec.containers[0].volumeMounts[0].subPath",
+            'must not contain ".."',
+        ),
+        (
+            pod({"volumeMounts": [{"name": "v", "mountPath": "/a", "subPath": "a", "subPathExpr": "b"}]}, volumes=[EMPTY]),
+            "spec.containers[0].volumeMounts[0].subPathExpr",
+            "must not be set beside subPath",
+        ),
+        (pod(securityContext={"fsGroup": -1}), "spec.securityContext.fsGroup", "must be at least 0"),
+    ],
+)  # fmt: skip
+def test_sources_of_volumes_and_variables(obj: Any, field: str, words: str) -> None:
+    found = refusals(obj)
+    assert list(found) == [field]
+    assert words in found[field]
