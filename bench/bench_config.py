@@ -18,8 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from nodelet.volumes.sources import all_sources
-from nodelet.volumes.volumes import HostVolumes
 from podium.client import AsyncClient, Client
 from podium.codec.json import object_from_dict
 from podium.objects.pod import is_ready
@@ -27,7 +25,7 @@ from podium.v1.apps_pb2 import Deployment
 from podium.v1.core_pb2 import ConfigMap, Pod
 from tests.rig.rig import CONFIG, Host, until
 from tests.support.cluster import HollowCluster, hollow_cluster
-from tests.support.plain_mounts import PlainMounts
+from tests.support.host_volumes import host_volumes
 from tests.support.waiting import until as soon
 
 NAME = "bench-config"
@@ -81,9 +79,7 @@ async def hollow(pods: int, nodes: int, rounds: int) -> None:
         root = Path(name)
         async with hollow_cluster(root) as cluster:
             for number in range(nodes):
-                mounter = PlainMounts()
-                volumes = HostVolumes(root / f"v{number}", sources=all_sources(mounter, {}), mounter=mounter)
-                await cluster.add_node(f"node{number}", volumes=volumes)
+                await cluster.add_node(f"node{number}", volumes=host_volumes(root / f"v{number}"))
             await soon(lambda: len(cluster.ready_nodes()) == nodes, seconds=PATIENCE)
             await _hollow_rounds(cluster, root, pods, rounds, nodes)
 

@@ -75,11 +75,11 @@ class HostVolumes:
 
     def _set_up_one(self, pod: Pod, volume: Volume, objects: Objects, folder: Path) -> Prepared:
         request = Request(pod=pod, volume=volume, objects=objects, place=folder / volume.name)
+        source = self._sources.get(source_name(volume))
+        if source is None:
+            raise VolumeFault(failure(volume, "this nodelet is too old for its source"))
         try:
-            source = self._sources[source_name(volume)]
             return source.set_up(request)
-        except KeyError:
-            raise VolumeFault(failure(volume, "this nodelet is too old for its source")) from None
         except (OSError, VolumeFault) as error:
             raise VolumeFault(failure(volume, str(error))) from error
 

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from nodelet.volumes.sources import all_sources
-from nodelet.volumes.volumes import HostVolumes
 from podium.codec.json import object_from_dict
 from podium.errors import Invalid
 from podium.objects.kinds import Key
 from podium.v1.core_pb2 import ConfigMap, Event, Pod, Secret
 from tests.support.cluster import ADMIN, HollowCluster, hollow_cluster
 from tests.support.configuration import config_map, secret
-from tests.support.plain_mounts import PlainMounts
+from tests.support.host_volumes import host_volumes
 from tests.support.waiting import until
 
 FILES = [{"name": "files", "mountPath": "/etc/app"}]
@@ -26,9 +24,7 @@ FILES = [{"name": "files", "mountPath": "/etc/app"}]
 async def cluster(tmp_path: Path) -> AsyncIterator[HollowCluster]:
     async with hollow_cluster(tmp_path) as running:
         for name in ("node1", "node2"):
-            mounter = PlainMounts()
-            volumes = HostVolumes(tmp_path / name, sources=all_sources(mounter, {}), mounter=mounter)
-            await running.add_node(name, volumes=volumes)
+            await running.add_node(name, volumes=host_volumes(tmp_path / name))
         await until(lambda: len(running.ready_nodes()) == 2)
         yield running
 

@@ -17,11 +17,11 @@ from nodelet.runtime.docker import DockerRuntime
 from nodelet.runtime.protocol import ContainerSpec, Mount, PodIdentity, SandboxSpec
 from nodelet.volumes.mounts import LinuxMounter
 from nodelet.volumes.protocol import VolumeFault
-from nodelet.volumes.sources import all_sources
 from nodelet.volumes.volumes import HostVolumes
 from podium.objects.references import Objects
 from podium.v1.core_pb2 import Pod
 from tests.support.configuration import by_key, config_map, pod_with, secret
+from tests.support.host_volumes import host_volumes
 
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(os.getuid() != 0, reason="mounting takes root")]
 
@@ -50,7 +50,7 @@ class World:
         self.volumes = self.make_volumes()
 
     def make_volumes(self) -> HostVolumes:
-        return HostVolumes(self.root, sources=all_sources(self.mounter, {}), mounter=self.mounter)
+        return host_volumes(self.root, self.mounter)
 
     async def run(self, pod: Pod, objects: Objects, **more: Any) -> Inside:
         """Set up and start; as root unless said otherwise."""

@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 
 from nodelet.runtime.protocol import Mount, PodIdentity
-from nodelet.volumes.claim import ClaimSource
-from nodelet.volumes.local import LocalFolders
 from nodelet.volumes.mounts import below
 from nodelet.volumes.protocol import Prepared, Request, VolumeFault
-from nodelet.volumes.sources import all_sources
 from nodelet.volumes.volumes import HostVolumes
 from podium.objects.references import Objects
 from podium.v1.core_pb2 import Container, EmptyDirVolumeSource, Pod, Volume, VolumeMount
 from tests.support.configuration import by_key, config_map, pod_with, secret
+from tests.support.host_volumes import host_volumes
 from tests.support.kept_pods import make_pod
 from tests.support.plain_mounts import PlainMounts
 
@@ -35,9 +33,7 @@ def identity(uid: str = "u1") -> PodIdentity:
 
 
 def volumes(root: Path, mounts: PlainMounts | None = None) -> HostVolumes:
-    mounter = mounts or PlainMounts()
-    claims = ClaimSource(LocalFolders(mounter), lambda volume: None)
-    return HostVolumes(root, sources=all_sources(mounter, {}, claims), mounter=mounter)
+    return host_volumes(root, mounts)
 
 
 async def test_an_empty_dir_begins_empty_lasts_and_ends_with_the_pod(tmp_path: Path) -> None:
