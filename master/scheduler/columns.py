@@ -92,6 +92,21 @@ class Resource:
         self.by_priority = {level: grown(used, capacity) for level, used in self.by_priority.items()}
 
 
+class Image:
+    """One image on every node: its size there, 0 where the node does not have it; and how many nodes have it."""
+
+    __slots__ = ("nodes", "sizes")
+
+    def __init__(self, capacity: int) -> None:
+        self.sizes: Ints = np.zeros(capacity, dtype=np.int64)
+        self.nodes = 0
+
+    def set(self, row: int, size: int) -> None:
+        """The size on one node; 0: it is not there."""
+        self.nodes += int(size > 0) - int(self.sizes[row] > 0)
+        self.sizes[row] = size
+
+
 class LabelColumn:
     """One label key on every node: a code for its value, 0 where the node does not have the label.
 

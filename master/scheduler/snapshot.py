@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from master.scheduler.census import Census
-from master.scheduler.columns import ALL, Bools, Ints, LabelColumn, Resource, RowArray, Rows, grown
+from master.scheduler.columns import ALL, Bools, Image, Ints, LabelColumn, Resource, RowArray, Rows, grown
 from master.scheduler.shape import PODS, Footprint
 from master.scheduler.volume_table import VolumeTable
 from podium.objects import conditions
@@ -75,6 +75,7 @@ class NodeFacts:
     allocatable: dict[str, int]
     labels: dict[str, str]
     taints: tuple[TaintKey, ...]
+    images: tuple[tuple[str, int], ...] = ()
 
 
 def facts_of(node: Node) -> NodeFacts:
@@ -84,6 +85,7 @@ def facts_of(node: Node) -> NodeFacts:
         allocatable=pods.amounts(node.status.allocatable),
         labels=dict(node.metadata.labels),
         taints=tuple(dict.fromkeys((*_written_taints(node), *_implied_taints(node)))),
+        images=tuple((pods.image_name(name), image.size_bytes) for image in node.status.images for name in image.names),
     )
 
 
@@ -111,6 +113,7 @@ class Snapshot:
         self.load_memory: Ints = np.zeros(_FIRST_ROWS, dtype=np.int64)
         self.labels: dict[str, LabelColumn] = {}
         self.taints: dict[TaintKey, Bools] = {}
+        self.images: dict[str, Image] = {}
         self.topology = 0
         self.census = Census(_FIRST_ROWS)
         self.volumes = VolumeTable()
@@ -163,6 +166,8 @@ class Snapshot:
         if old.taints != facts.taints:
             self._set_taints(row, old.taints, facts.taints)
             cause |= Cause.TAINTS_CHANGED
+        if old.images != facts.images:
+            self._set_images(row, old.images, facts.images)
         return cause
 
     def _add(self, facts: NodeFacts) -> Cause:
@@ -173,6 +178,7 @@ class Snapshot:
         self._set_allocatable(row, facts.allocatable)
         self._set_labels(row, {}, facts.labels)
         self._set_taints(row, (), facts.taints)
+        self._set_images(row, (), facts.images)
         self.topology += 1
         return Cause.NODE_ADDED
 
@@ -184,6 +190,7 @@ class Snapshot:
         facts = self.facts(row)
         self._set_labels(row, facts.labels, {})
         self._set_taints(row, facts.taints, ())
+        self._set_images(row, facts.images, ())
         for resource in (*self._resources.values(), *self._claimed.values()):
             resource.forget(row)
         self.load_cpu[row] = self.load_memory[row] = 0
@@ -238,6 +245,20 @@ class Snapshot:
             self.taints[taint][row] = True
         self.topology += 1
 
+    def _set_images(self, row: int, old: tuple[tuple[str, int], ...], new: tuple[tuple[str, int], ...]) -> None:
+        sizes = dict(new)
+        for name in {name for name, _ in old} - sizes.keys():
+            image = self.images[name]
+            image.set(row, 0)
+            if not image.nodes:
+                del self.images[name]
+        for name, size in sizes.items():
+            if size <= 0:
+                continue
+            if name not in self.images:
+                self.images[name] = Image(self.capacity)
+            self.images[name].set(row, size)
+
     def column(self, key: str) -> LabelColumn:
         """One label on every node; absent everywhere when no node ever had it."""
         found = self.labels.get(key)
@@ -252,6 +273,8 @@ class Snapshot:
             resource.grow(self.capacity)
         for column in self.labels.values():
             column.grow(self.capacity)
+        for image in self.images.values():
+            image.sizes = grown(image.sizes, self.capacity)
         self.taints = {taint: grown(where, self.capacity) for taint, where in self.taints.items()}
         self._ports = {port: grown(counts, self.capacity) for port, counts in self._ports.items()}
         self.census.grow(self.capacity)

@@ -179,6 +179,17 @@ def all_containers(spec: PodSpec) -> Iterator[Container]:
     yield from spec.containers
 
 
+_DEFAULT_PREFIXES = ("docker.io/library/", "docker.io/")
+
+
+def image_name(name: str) -> str:
+    """An image's name as nodes report it: without the registry that is meant anyway, with the tag that is."""
+    for prefix in _DEFAULT_PREFIXES:
+        name = name.removeprefix(prefix)
+    last = name.rpartition("/")[2]
+    return name if ":" in last or "@" in last else f"{name}:latest"
+
+
 class HostPort(NamedTuple):
     """A port taken on the node's own address; an empty `ip` is every address."""
 

@@ -24,6 +24,7 @@ def node(
     ready: str = "True",
     cordoned: bool = False,
     extra: Mapping[str, str] | None = None,
+    images: Mapping[str, int] | None = None,
 ) -> Node:
     """A ready node. `ready` empty: no condition at all."""
     made = Node()
@@ -32,6 +33,8 @@ def node(
     made.spec.taints.extend(taints)
     made.spec.unschedulable = cordoned
     made.status.allocatable.update({"cpu": cpu, "memory": memory, "pods": pods, **(extra or {})})
+    for name, size in (images or {}).items():
+        made.status.images.add(names=[name], size_bytes=size)
     if ready:
         made.status.conditions.append(Condition(type="Ready", status=ready))
     return made

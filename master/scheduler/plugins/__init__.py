@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from master.scheduler.framework import Profile
+from master.scheduler.plugins.image_locality import ImageLocality
 from master.scheduler.plugins.node_name import NodeName
 from master.scheduler.plugins.node_selector import NodeAffinity
 from master.scheduler.plugins.pod_affinity import PodAffinity, PodAntiAffinity, PodPreference
@@ -31,4 +32,5 @@ def default_profile() -> Profile:
         PodAntiAffinity(),
         PodPreference(),
         Spread(),
+        ImageLocality(),
     ))  # fmt: skip

@@ -172,7 +172,7 @@ def test_priority_goes_first_then_age() -> None:
 def test_one_shape_has_one_evaluation_however_the_pods_differ_elsewhere() -> None:
     made = engine()
     first, second = pod("a", cpu="1"), pod("b", cpu="1000m")
-    second.spec.containers[0].image = "other"
+    second.spec.containers[0].command.append("other")
     assert made.shapes.shape(first) is made.shapes.shape(second)
     assert made.shapes.shape(first) is not made.shapes.shape(pod("c", cpu="1", priority=1))
 

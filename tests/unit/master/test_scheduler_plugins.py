@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
 from master.scheduler.explain import diagnose, verdicts
+from master.scheduler.plugins.image_locality import ImageLocality
 from master.scheduler.shape import measure
 from podium.v1.core_pb2 import (
     Node,
@@ -16,7 +19,7 @@ from podium.v1.core_pb2 import (
     Taint,
     Toleration,
 )
-from tests.support.scheduling import bound, engine, node, pod, turns
+from tests.support.scheduling import bound, engine, node, pod, see, turns
 
 
 def admitted(wanted: Pod, *nodes: Node | Pod) -> set[str]:
@@ -248,6 +251,51 @@ def test_a_taken_port_is_named_in_kubernetes_words() -> None:
     reason = "node(s) didn't have free ports for the requested pod ports"
     taken = pod("a", on="n1", host_port=80)
     assert said(pod(host_port=80), node(), taken) == f"0/1 nodes are available: 1 {reason}."
+
+
+# ---------------------------------------------------------------- images
+
+GIB = 1024 * 1024 * 1024
+
+
+def image_scores(images: list[Mapping[str, int]], *wanted: str) -> list[float]:
+    made = engine(*(node(f"n{i}", images=there) for i, there in enumerate(images)))
+    asking = pod()
+    del asking.spec.containers[:]
+    for index, image in enumerate(wanted):
+        asking.spec.containers.add(name=f"c{index}", image=image)
+    plugin = ImageLocality()
+    need = plugin.sign(asking, measure(asking))
+    return [round(float(s), 1) for s in plugin.score(need, made.cluster, made.cluster.rows(), 1)[:, 0]]
+
+
+@pytest.mark.parametrize(
+    ("images", "wanted", "expected"),
+    [
+        ([{"app:1": GIB}, {"app:1": GIB}], ["app:1"], [100, 100]),
+        ([{"app:1": GIB}, {}], ["app:1"], [50.1, 0]),
+        ([{"app:1": GIB}, {}], ["app:2"], [0, 0]),
+        ([{"app:1": GIB // 64}], ["app:1"], [0]),
+        ([{"busybox:latest": GIB}], ["docker.io/library/busybox"], [100]),
+        ([{"team/app@sha256:0123": GIB}], ["docker.io/team/app@sha256:0123"], [100]),
+        ([{"app:1": GIB}], ["app:1", "other:1"], [50.6]),
+        ([{"app:1": GIB}], ["app:1", "app:1"], [100]),
+    ],
+)
+def test_a_node_that_has_the_images_is_better(
+    images: list[Mapping[str, int]], wanted: list[str], expected: list[float]
+) -> None:
+    assert image_scores(images, *wanted) == expected
+
+
+def test_an_image_that_is_removed_attracts_no_longer() -> None:
+    made = engine(node("n1", images={"busybox:latest": GIB}), node("n2"))
+    see(made, node("n1"))
+    assert made.cluster.images == {}
+    see(made, node("n2", images={"busybox:latest": GIB}), pod("a"))
+    assert bound(turns(made)) == {"a": "n2"}
+    made.node_gone("n2")
+    assert made.cluster.images == {}
 
 
 # ---------------------------------------------------------------- node name, spread, explain
