@@ -27,6 +27,7 @@ def plan_bind(current: Item, uid: str, node: str, situation: Situation) -> Plann
         raise Conflict(f'Pod "{pod.metadata.name}" cannot be bound to node "{node}": {refused}')
     bound = copy_of(current)
     bound.spec.node_name = node
+    bound.status.nominated_node_name = ""  # it was a promise, and says nothing any more
     set_condition(bound.status.conditions, SCHEDULED, "True", now=situation.now)
     return put(current.key, bound, current)
 

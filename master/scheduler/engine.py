@@ -160,7 +160,8 @@ class Engine:
             self._stir(entry)
             return
         if pod.status.nominated_node_name:
-            self.ledger.claim(entry, pod.status.nominated_node_name)
+            entry.nominated = pod.status.nominated_node_name
+            self.ledger.claim(entry, entry.nominated)
         self._wait(entry)
 
     def _update(self, entry: Entry, pod: Pod) -> None:
@@ -213,7 +214,7 @@ class Engine:
 
     def _bound(self, entry: Entry, node: str) -> None:
         self.queue.remove(entry)
-        self._helped(self.ledger.unclaim(entry), Cause.PODS_LEFT)
+        self._helped(self._unclaim(entry), Cause.PODS_LEFT)
         if entry.node != node:
             self._stir(entry)
         self._helped(self.ledger.bind(entry, node), Cause.PODS_LEFT)
@@ -229,7 +230,7 @@ class Engine:
         if shape is entry.shape:
             return
         waiting, promised = self.queue.remove(entry), entry.claim
-        self._helped(self.ledger.unclaim(entry), Cause.PODS_LEFT)
+        self._helped(self._unclaim(entry), Cause.PODS_LEFT)
         entry.shape, entry.footprint = shape, shape.footprint
         if promised:
             self.ledger.claim(entry, promised)
@@ -238,13 +239,19 @@ class Engine:
 
     def _forget(self, entry: Entry) -> None:
         self.queue.remove(entry)
-        self._helped(self.ledger.unclaim(entry), Cause.PODS_LEFT)
+        self._helped(self._unclaim(entry), Cause.PODS_LEFT)
         if entry.node:
             self._stir(entry)
         self._helped(self.ledger.free(entry), Cause.PODS_LEFT)
         self._take_promises_back(entry)
         entry.state = State.GONE
         del self.ledger.entries[entry.key]
+
+    def _unclaim(self, entry: Entry) -> int | None:
+        """Take a promise back; the row where that may help others."""
+        if entry.claim:
+            self._stir(entry)
+        return self.ledger.unclaim(entry)
 
     def _wait(self, entry: Entry) -> None:
         if self.queue.push(entry).parked:
@@ -340,7 +347,7 @@ class Engine:
         lines: dict[Line, list[Entry]] = {}
         for entry in joined:
             line = self.queue.line_of(entry)
-            if line is not None and line.parked and entry.told != line.message:
+            if line is not None and line.parked and entry.is_news(line.message):
                 lines.setdefault(line, []).append(entry)
         return tuple(_tell(entries, line.message) for line, entries in lines.items())
 
@@ -385,7 +392,7 @@ class Engine:
         for victim in eviction.victims:
             self.leave(victim)
         line = self._diagnosed(entry, eviction.node)
-        entry.told = line.message
+        entry.tell(line.message)
         return Making(pod=entry, eviction=eviction)
 
     def _diagnosed(self, entry: Entry, node: str) -> Line:
@@ -409,6 +416,7 @@ class Engine:
         if self._still_leaving(entry, node):
             self._diagnosed(entry, node)
             return Turn()
+        self._stir(entry)
         self._helped(row, Cause.PODS_LEFT)
         eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger)
         if eviction is not None:
@@ -425,11 +433,11 @@ class Engine:
         diagnosis = explain.diagnose(self.profile, line.shape, self.cluster)
         message = f"{diagnosis} {preempt.why_not(self.profile, line.shape, self.cluster)}"
         self.queue.park(line, diagnosis.waits_for, message)
-        return _tell([entry for entry in line.pods.values() if entry.told != message], message)
+        return _tell([entry for entry in line.pods.values() if entry.is_news(message)], message)
 
 
 def _tell(entries: Iterable[Entry], message: str) -> Refused:
     told = tuple(entries)
     for entry in told:
-        entry.told = message
+        entry.tell(message)
     return Refused(pods=told, message=message)

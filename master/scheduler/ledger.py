@@ -51,6 +51,7 @@ class Entry:
         terminating: Whether its deletion was asked for.
         started: When it was created, in seconds since 1970; of pods that must go, the younger go first.
         told: The last reason for not being scheduled that was written to it.
+        nominated: The last claim that was written to it, as status.nominatedNodeName.
         failures: Bindings that failed in a row.
         labels: As last seen: they are looked at again when more of them matter.
         pod: The object, only while it is not bound.
@@ -69,10 +70,19 @@ class Entry:
     terminating: bool = False
     started: int = 0
     told: str = ""
+    nominated: str = ""
     failures: int = 0
     labels: Labels = ()
     pod: Pod | None = None
     promises: tuple[Promise, ...] = ()
+
+    def is_news(self, message: str) -> bool:
+        """Whether this reason, or the claim as it is, was not written to the pod yet."""
+        return self.told != message or self.nominated != self.claim
+
+    def tell(self, message: str) -> None:
+        """This reason and the claim as it is will be written to the pod."""
+        self.told, self.nominated = message, self.claim
 
 
 @dataclass(slots=True)

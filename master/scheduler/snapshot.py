@@ -4,8 +4,8 @@ A node is a row. `set_node` and `remove_node` follow the Node objects; `reserve`
 exact inverses, so giving back what was taken restores every array bit by bit. Nothing here knows which pods exist: that
 is the ledger's (`master.scheduler.ledger`), nor why a pod may not go to a node: that is the plugins'.
 
-A *claim* is room that a pod has been promised by evicting others: it counts against pods of the same or a lower
-priority, and not against a higher one.
+A *claim* is room that a pod has been promised by evicting others: its resources, its ports and its anti-affinity count
+against pods of the same or a lower priority, and not against a higher one.
 
 `topology` grows with every change of labels, taints or membership, so what a plugin derives from these alone can be
 kept until it does. A node that is not Ready, or cordoned, is given the taint that Kubernetes' node controllers would
@@ -120,6 +120,7 @@ class Snapshot:
         self._volume_users: dict[ClaimKey, dict[int, int]] = {}
         self._resources: dict[str, Resource] = {}
         self._claimed: dict[str, Resource] = {}
+        self._promised: list[tuple[int, Footprint]] = []
         self._ports: dict[HostPort, Ints] = {}
         self._groups: dict[str, dict[int, int]] = {}
         self._facts: list[NodeFacts | None] = [None] * _FIRST_ROWS
@@ -196,6 +197,7 @@ class Snapshot:
         self.load_cpu[row] = self.load_memory[row] = 0
         self._forget_ports(row)
         self._forget_groups(row)
+        self._promised = [(at, footprint) for at, footprint in self._promised if at != row]
         self.census.forget(row)
         self._forget_volume_users(row)
         self.live[row], self._facts[row] = False, None
@@ -310,6 +312,14 @@ class Snapshot:
             if name not in self._claimed:
                 self._claimed[name] = Resource(self.capacity)
             self._claimed[name].take(row, sign * amount, footprint.priority)
+        if sign > 0:
+            self._promised.append((row, footprint))
+        else:
+            self._promised.remove((row, footprint))
+
+    def promised(self, priority: int) -> list[tuple[int, Footprint]]:
+        """The claims that count against pods of a priority: those of the same or a higher one."""
+        return [(row, footprint) for row, footprint in self._promised if footprint.priority >= priority]
 
     def reserve(self, row: int, footprint: Footprint) -> None:
         """Take what one pod takes."""

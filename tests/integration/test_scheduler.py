@@ -156,6 +156,7 @@ async def test_preemption_end_to_end() -> None:
         assert (await made.event("Preempted")).involved_object.name == "low"
         await made.delete(low)
         assert await made.bound("high") == ["n1"]
+        assert made.pod("high").status.nominated_node_name == ""  # type: ignore[union-attr]
 
 
 async def test_a_gated_pod_says_so_is_not_bound_and_is_placed_when_the_gate_is_removed() -> None:

@@ -149,10 +149,11 @@ def _there(cluster: Snapshot, term: Term, counts: Ints) -> str:
 
 
 class Apart(NamedTuple):
-    """Required terms, and what others' terms see of the pod."""
+    """Required terms, and what others' terms see of the pod. More important pods count where they are promised room."""
 
     terms: tuple[Term, ...]
     kin: Kin
+    priority: int
 
 
 class PodAntiAffinity:
@@ -163,7 +164,7 @@ class PodAntiAffinity:
     evictable = True
 
     def sign(self, pod: Pod, footprint: Footprint) -> Apart | None:
-        return Apart(ties_of(pod).apart, footprint.kin) if footprint.kin is not None else None
+        return Apart(ties_of(pod).apart, footprint.kin, footprint.priority) if footprint.kin is not None else None
 
     def room(self, need: Apart, cluster: Snapshot, rows: Rows, evicting: bool) -> Ints:
         room = np.full(cluster.capacity, UNLIMITED, dtype=np.int64)
@@ -237,11 +238,33 @@ def _self_averse(need: Apart, cluster: Snapshot) -> list[Term]:
 
 
 def _own(need: Apart, cluster: Snapshot) -> list[tuple[Term, Ints]]:
-    return [(term, cluster.census.of((term.crowd,))) for term in need.terms]
+    """The pod's terms with the pods that they name."""
+    census = cluster.census
+    promised = [
+        (term, _one(cluster, row))
+        for row, other in cluster.promised(need.priority)
+        for term in need.terms
+        if other.kin is not None and census.includes((term.crowd,), other.kin)
+    ]
+    return [(term, census.of((term.crowd,))) for term in need.terms] + promised
 
 
 def _others(need: Apart, cluster: Snapshot) -> list[tuple[Term, Ints]]:
-    return [(held.term, counts) for held, counts in cluster.census.held_against(need.kin) if held.pull == 0]
+    """The terms of others that name the pod, with the pods that have them."""
+    census = cluster.census
+    promised = [
+        (held.term, _one(cluster, row))
+        for row, other in cluster.promised(need.priority)
+        for held in other.held
+        if held.pull == 0 and census.includes((held.term.crowd,), need.kin)
+    ]
+    return [(held.term, counts) for held, counts in census.held_against(need.kin) if held.pull == 0] + promised
+
+
+def _one(cluster: Snapshot, row: int) -> Ints:
+    counts = np.zeros(cluster.capacity, dtype=np.int64)
+    counts[row] = 1
+    return counts
 
 
 def _blocked(cluster: Snapshot, term: Term, counts: Ints, evicting: bool) -> Bools:

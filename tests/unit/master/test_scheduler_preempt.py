@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from master.scheduler.engine import Engine, Turn
+from master.scheduler.explain import diagnose
 from master.scheduler.ledger import PodKey
 from master.scheduler.preempt import plan_eviction
 from podium.v1.core_pb2 import Taint
@@ -116,6 +117,52 @@ def test_a_promise_is_void_when_its_node_goes() -> None:
     turns(made)
     see(made, node("n2"))
     assert bound(turns(made)) == {"high": "n2"}
+
+
+def test_a_promise_keeps_its_port_and_its_distance_from_equals_but_not_from_the_more_important() -> None:
+    wanting = pod("high", host_port=80, app="web", apart=("db", "kubernetes.io/hostname"), priority=10)
+    made = engine(node(), pod("low", host_port=80, on="n1"), wanting)
+    assert evicted(turns(made)) == {"high": ("n1", ["low"])}
+    gone(made, "low")
+    see(
+        made,
+        pod("port", host_port=80),
+        pod("db", app="db"),
+        pod("avoids", app="x", apart=("web", "kubernetes.io/hostname")),
+    )
+    entry = made.ledger.entries[PodKey("default", "high")]
+    for lower, reason in (
+        ("port", "free ports"),
+        ("db", "existing pods anti-affinity"),
+        ("avoids", "pod anti-affinity"),
+    ):
+        shape = made.ledger.entries[PodKey("default", lower)].shape
+        assert shape is not None
+        assert reason in str(diagnose(made.profile, shape, made.cluster))
+    assert entry.claim == "n1"
+    more = made.shape_of(pod("more", host_port=80, priority=20))
+    assert made.profile.room(more, made.cluster).any()
+    assert bound(turns(made)) == {"high": "n1"}
+
+
+def test_a_void_promise_is_taken_back_even_when_the_reason_is_the_same() -> None:
+    high = pod("high", cpu="4", priority=10)
+    high.status.nominated_node_name = "gone"
+    made = engine(node(cpu="1"), high)
+    assert refused(turns(made)).keys() == {"high"}
+    entry = made.ledger.entries[PodKey("default", "high")]
+    assert (entry.claim, entry.nominated) == ("", "")
+    assert turns(made) == []
+
+
+def test_a_promise_that_others_took_is_taken_back() -> None:
+    made = engine(node(), pod("low", cpu="4", on="n1"), pod("high", cpu="4", priority=10))
+    turns(made)
+    see(made, pod("higher", cpu="4", priority=20, on="n1"))
+    gone(made, "low")
+    taken = turns(made)
+    assert "high" in refused(taken)
+    assert made.ledger.entries[PodKey("default", "high")].nominated == ""
 
 
 @given(
