@@ -108,7 +108,8 @@ class Census:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._keys: frozenset[str] | None = None
+        self.keys: frozenset[str] | None = None
+        """The labels that some selector looks at; None while no pod ever spoke of other pods."""
         self._namespaces: dict[str, dict[str, str]] = {}
         self._where: dict[Kin, dict[int, int]] = {}
         self._tallies: OrderedDict[Crowds, Tally] = OrderedDict()
@@ -118,22 +119,17 @@ class Census:
 
     # ------------------------------------------------------------ what is looked at
 
-    @property
-    def asked(self) -> bool:
-        """Whether any pod ever spoke of other pods."""
-        return self._keys is not None
-
     def mention(self, keys: frozenset[str]) -> bool:
         """Some selector looks at these label keys; whether kins that were read before may be different now."""
-        known = self._keys
+        known = self.keys
         if known is not None and keys <= known:
             return False
-        self._keys = keys | (known or frozenset())
+        self.keys = keys | (known or frozenset())
         return True
 
     def kin(self, namespace: str, labels: Labels, leaving: bool) -> Kin | None:
         """What selectors can see of a pod; None while there are none."""
-        keys = self._keys
+        keys = self.keys
         if keys is None:
             return None
         return Kin(namespace, tuple(pair for pair in labels if pair[0] in keys), leaving)

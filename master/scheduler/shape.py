@@ -105,6 +105,8 @@ class Shapes:
     def labels(self, pod: Pod) -> Labels:
         """A pod's labels; pods with equal ones share them."""
         labels = pod.metadata.labels
+        if not labels:
+            return ()
         read = tuple(sorted([(key, labels[key]) for key in labels]))
         found = self._labels.get(read)
         if found is not None:
@@ -119,7 +121,7 @@ class Shapes:
         return self._census.kin(namespace, labels, leaving)
 
     def _kin(self, pod: Pod, leaving: bool) -> Kin | None:
-        if not self._census.asked:
+        if self._census.keys is None:
             return None
         return self._census.kin(pod.metadata.namespace, self.labels(pod), leaving)
 
