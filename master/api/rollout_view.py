@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from master.api.rollout_strategies import add_strategy, has_state, waiting_for_strategy, waits_for_a_person
 from podium.objects.conditions import TRUE, get_condition, is_true
+from podium.objects.config import FINGERPRINT, Content, config_changes, pins_of
 from podium.objects.diff import template_changes
 from podium.objects.pod import is_ready, is_terminating
 from podium.objects.problems import pod_problems
@@ -28,8 +29,20 @@ TIMED_OUT = "ProgressDeadlineExceeded"
 MOST_PROBLEMS = 10
 
 
+Contents = Callable[[ReplicaSet], Content]
+
+
+def no_contents(_: ReplicaSet) -> Content:
+    """For Deployments whose configuration does not roll with them."""
+    return {}
+
+
 def rollout_status(
-    deployment: Deployment, replica_sets: Sequence[ReplicaSet], pods: Iterable[Pod], unhealthy: Mapping[str, Event]
+    deployment: Deployment,
+    replica_sets: Sequence[ReplicaSet],
+    pods: Iterable[Pod],
+    unhealthy: Mapping[str, Event],
+    contents: Contents = no_contents,
 ) -> RolloutStatus:
     """How the rollout of a Deployment stands.
 
@@ -38,6 +51,7 @@ def rollout_status(
         replica_sets: Those that it controls.
         pods: Of its newest revision.
         unhealthy: The newest probe failure of a pod, by the pod's uid.
+        contents: The configuration that a revision runs with.
     """
     current = current_of(deployment, replica_sets)
     phase, message = _phase(deployment, replica_sets)
@@ -58,7 +72,7 @@ def rollout_status(
         status.problems.extend(_problems(current, pods, unhealthy, impatient=failed))
         good = last_good(current, replica_sets)
         if current is not None and good is not None:
-            status.changes.extend(template_changes(good, current))
+            status.changes.extend(_changes(good, current, contents))
     return status
 
 
@@ -128,7 +142,9 @@ def _problems(
 # ---------------------------------------------------------------- history
 
 
-def history(deployment: Deployment, replica_sets: Sequence[ReplicaSet]) -> list[RolloutRevision]:
+def history(
+    deployment: Deployment, replica_sets: Sequence[ReplicaSet], contents: Contents = no_contents
+) -> list[RolloutRevision]:
     """Every revision that is kept, oldest first, each with what changed against the one before it."""
     current = current_of(deployment, replica_sets)
     ordered = sorted((rs for rs in replica_sets if revision_of(rs)), key=revision_of)
@@ -142,7 +158,7 @@ def history(deployment: Deployment, replica_sets: Sequence[ReplicaSet]) -> list[
                 user=annotations.get(CHANGED_BY, ""),
                 change_cause=annotations.get(CHANGE_CAUSE, ""),
                 template=bare_template(rs),
-                changes=template_changes(before, rs) if before is not None else (),
+                changes=_changes(before, rs, contents) if before is not None else (),
                 current=rs is current,
                 verdict=_verdict(rs),
             )
@@ -153,3 +169,10 @@ def history(deployment: Deployment, replica_sets: Sequence[ReplicaSet]) -> list[
 def _verdict(rs: ReplicaSet) -> str:
     failed = rs.metadata.annotations.get(FAILED_REVISION, "")
     return f"failed: {failed}" if failed else "worked" if worked(rs) else ""
+
+
+def _changes(old: ReplicaSet, new: ReplicaSet, contents: Contents) -> list[str]:
+    """What changed in the template; and in the configuration, instead of the fingerprint that stands for it."""
+    in_template = template_changes(old, new)
+    in_config = config_changes(contents(old), contents(new)) if pins_of(old) or pins_of(new) else []
+    return [line for line in in_template if not in_config or FINGERPRINT not in line] + in_config

@@ -18,6 +18,7 @@ from podium.aio.tasks import TaskScope
 from podium.codec.revisions import template_of
 from podium.errors import BadRequest, Conflict, NotFound
 from podium.objects import promotion
+from podium.objects.config import Content, contents_of
 from podium.objects.kinds import Kind, kind_of, lookup
 from podium.objects.meta import to_datetime
 from podium.objects.owners import is_controlled_by
@@ -83,7 +84,7 @@ class RolloutsServicer(rollouts_service_pb2_grpc.RolloutsServicer):
         """Who wrote which revision when, and what changed in it."""
         obj = self._workload(self._readable(request.key, context))
         if isinstance(obj, Deployment):
-            revisions = history(obj, self._replica_sets(obj))
+            revisions = history(obj, self._replica_sets(obj), self._contents)
         else:
             revisions = revision_view.history(obj, self._revisions(obj))
         if request.revision:
@@ -206,7 +207,11 @@ class RolloutsServicer(rollouts_service_pb2_grpc.RolloutsServicer):
         sets = self._replica_sets(workload)
         current = current_of(workload, sets)
         pods = self._reader.owned_by(Pod, current.metadata.uid) if current is not None else []
-        return rollout_status(workload, sets, pods, self._unhealthy(key.namespace, {p.metadata.uid for p in pods}))
+        unhealthy = self._unhealthy(key.namespace, {p.metadata.uid for p in pods})
+        return rollout_status(workload, sets, pods, unhealthy, self._contents)
+
+    def _contents(self, replica_set: ReplicaSet) -> Content:
+        return contents_of(replica_set, self._reader.get)
 
     def _unhealthy(self, namespace: str, uids: set[str]) -> dict[str, Event]:
         newest: dict[str, Event] = {}

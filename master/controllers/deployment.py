@@ -26,6 +26,7 @@ from master.access.protocol import (
     Writer,
     component,
 )
+from master.controllers.deployment_config import DeploymentConfig
 from master.controllers.deployment_plan import plan_deployment, plan_labels
 from master.controllers.deployment_status import deployment_status
 from master.controllers.deployment_story import story
@@ -36,6 +37,7 @@ from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
 from podium.errors import AlreadyExists, Conflict, NotFound, PodiumError
 from podium.objects.kinds import Key, key_of
+from podium.objects.meta import is_terminating
 from podium.objects.owners import controller_of, is_controlled_by
 from podium.objects.pod import is_terminal
 from podium.objects.problems import told_problems
@@ -43,7 +45,7 @@ from podium.objects.revisions import REVISION, ROLE, current_of, revision_of
 from podium.objects.selectors import from_label_selector
 from podium.objects.template import same_template
 from podium.v1.apps_pb2 import Deployment, DeploymentStatus, ReplicaSet
-from podium.v1.core_pb2 import Pod
+from podium.v1.core_pb2 import ConfigMap, Pod, Secret
 from podium.v1.meta_pb2 import DeleteOptions, Preconditions
 
 _BY = component("controller:deployment")
@@ -58,10 +60,13 @@ class DeploymentController:
     def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._orphans = Orphans(ReplicaSet)
+        self._config = DeploymentConfig(reader=reader, writer=writer, events=events)
         self.triggers = (
             Trigger(Deployment, lambda change: [key_of(change.new)]),
             Trigger(ReplicaSet, self._keys_of_set),
             Trigger(Pod, self._keys_of_pod),
+            Trigger(ConfigMap, self._config.keys),
+            Trigger(Secret, self._config.keys),
         )
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -70,7 +75,13 @@ class DeploymentController:
         if deployment is None:
             return Done("is gone")
         sets = await self._claim(deployment)
+        if not is_terminating(deployment) and await self._config.settle(deployment, sets):
+            return Done("takes its configuration as it is now")
+        await self._config.pin(sets)
         plan = plan_deployment(deployment, sets, old_pods_exist=self._old_pods_exist(deployment, sets))
+        for step in plan.steps:
+            if isinstance(step, CreateSet):
+                self._config.prepare(deployment, step.replica_set, sets)
         await self._carry_out(deployment, plan)
         await self._label(deployment)
         await self._note_revision(deployment, plan.revision)
@@ -136,6 +147,8 @@ class DeploymentController:
                 return
             case _:
                 assert_never(step)
+        if before == after:
+            return
         direction = "up" if after >= before else "down"
         sentence = f"Scaled {direction} replica set {name} from {before} to {after}"
         self._events.normal(deployment, "ScalingReplicaSet", sentence)

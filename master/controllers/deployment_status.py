@@ -94,6 +94,7 @@ def _counts(sets: Sets) -> DeploymentStatus:
     status.conditions.extend(deployment.status.conditions)
     if deployment.status.HasField("collision_count"):
         status.collision_count = deployment.status.collision_count
+    status.observed_config.update(deployment.status.observed_config)
     if sets.held:
         status.aborted.CopyFrom(deployment.status.aborted)
     status.observed_generation = deployment.metadata.generation

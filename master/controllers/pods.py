@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from podium.objects.config import point_to_copies
 from podium.objects.owners import owner_reference
 from podium.objects.pod import is_ready
 from podium.objects.revisions import ROLE
@@ -22,6 +23,7 @@ def pod_from(template: PodTemplateSpec, owner: Any) -> Pod:
     pod.metadata.finalizers.extend(template.metadata.finalizers)
     pod.metadata.owner_references.append(owner_reference(owner))
     pod.spec.CopyFrom(template.spec)
+    point_to_copies(pod.spec, owner)
     return pod
 
 

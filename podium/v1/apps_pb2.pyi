@@ -243,11 +243,16 @@ class DeploymentSpec(_message.Message):
     REVISION_HISTORY_LIMIT_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     PROGRESS_DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
+    CONFIG_ROLLOUT_FIELD_NUMBER: _builtins.int
     replicas: _builtins.int
     min_ready_seconds: _builtins.int
     revision_history_limit: _builtins.int
     paused: _builtins.bool
     progress_deadline_seconds: _builtins.int
+    config_rollout: _builtins.str
+    """Never (default): pods see ConfigMaps and Secrets as they are now. Automatic: a change of one that the template uses
+    is rolled out as a change of the template is; each revision runs with copies of what it began with.
+    """
     @_builtins.property
     def selector(self) -> _meta_pb2.LabelSelector: ...
     @_builtins.property
@@ -265,10 +270,11 @@ class DeploymentSpec(_message.Message):
         revision_history_limit: _builtins.int | None = ...,
         paused: _builtins.bool = ...,
         progress_deadline_seconds: _builtins.int | None = ...,
+        config_rollout: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_progress_deadline_seconds", b"_progress_deadline_seconds", "_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "progress_deadline_seconds", b"progress_deadline_seconds", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "strategy", b"strategy", "template", b"template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_progress_deadline_seconds", b"_progress_deadline_seconds", "_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "min_ready_seconds", b"min_ready_seconds", "paused", b"paused", "progress_deadline_seconds", b"progress_deadline_seconds", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "strategy", b"strategy", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_progress_deadline_seconds", b"_progress_deadline_seconds", "_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "config_rollout", b"config_rollout", "min_ready_seconds", b"min_ready_seconds", "paused", b"paused", "progress_deadline_seconds", b"progress_deadline_seconds", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "strategy", b"strategy", "template", b"template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__progress_deadline_seconds: _TypeAlias = _typing.Literal["progress_deadline_seconds"]  # noqa: Y015
     _WhichOneofArgType__progress_deadline_seconds: _TypeAlias = _typing.Literal["_progress_deadline_seconds", b"_progress_deadline_seconds"]  # noqa: Y015
@@ -653,6 +659,26 @@ Global___RollingUpdateDeployment: _TypeAlias = RollingUpdateDeployment  # noqa: 
 class DeploymentStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ObservedConfigEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     OBSERVED_GENERATION_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
     UPDATED_REPLICAS_FIELD_NUMBER: _builtins.int
@@ -664,6 +690,7 @@ class DeploymentStatus(_message.Message):
     BLUE_GREEN_FIELD_NUMBER: _builtins.int
     CANARY_FIELD_NUMBER: _builtins.int
     ABORTED_FIELD_NUMBER: _builtins.int
+    OBSERVED_CONFIG_FIELD_NUMBER: _builtins.int
     observed_generation: _builtins.int
     replicas: _builtins.int
     updated_replicas: _builtins.int
@@ -682,6 +709,12 @@ class DeploymentStatus(_message.Message):
     def aborted(self) -> Global___RolloutAbort:
         """The template of the spec is held back, and an earlier revision runs."""
 
+    @_builtins.property
+    def observed_config(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """With configRollout: what the objects that the template uses held when they were last looked at, as digests by
+        KIND/NAME.
+        """
+
     def __init__(
         self,
         *,
@@ -696,10 +729,11 @@ class DeploymentStatus(_message.Message):
         blue_green: Global___BlueGreenStatus | None = ...,
         canary: Global___CanaryStatus | None = ...,
         aborted: Global___RolloutAbort | None = ...,
+        observed_config: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "aborted", b"aborted", "blue_green", b"blue_green", "canary", b"canary", "collision_count", b"collision_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "aborted", b"aborted", "available_replicas", b"available_replicas", "blue_green", b"blue_green", "canary", b"canary", "collision_count", b"collision_count", "conditions", b"conditions", "observed_generation", b"observed_generation", "ready_replicas", b"ready_replicas", "replicas", b"replicas", "unavailable_replicas", b"unavailable_replicas", "updated_replicas", b"updated_replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "aborted", b"aborted", "available_replicas", b"available_replicas", "blue_green", b"blue_green", "canary", b"canary", "collision_count", b"collision_count", "conditions", b"conditions", "observed_config", b"observed_config", "observed_generation", b"observed_generation", "ready_replicas", b"ready_replicas", "replicas", b"replicas", "unavailable_replicas", b"unavailable_replicas", "updated_replicas", b"updated_replicas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__collision_count: _TypeAlias = _typing.Literal["collision_count"]  # noqa: Y015
     _WhichOneofArgType__collision_count: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count"]  # noqa: Y015

@@ -89,6 +89,26 @@ def test_blue_and_green_change_places_and_back_at_once(client: Client, namespace
     assert {p.metadata.uid for p in _pods(client, namespace)} == before
 
 
+def test_a_changed_config_map_is_rolled_out_and_undo_brings_it_back(client: Client, namespace: str) -> None:
+    container = {"command": ["sh", "-c", 'echo "$TEXT"; sleep 3600'], "envFrom": [{"configMapRef": {"name": "words"}}]}
+    workload = deployment("web", image="busybox", container=container, deployment={"configRollout": "Automatic"})
+    _apply(namespace, _words("hello") + "---\n" + workload, "--wait", "--timeout=120s")
+    _apply(namespace, _words("goodbye"))
+    until(lambda: _said(client, namespace) == {"goodbye"}, seconds=60, what="the change was not rolled out")
+    assert "ConfigMap/words[TEXT]: hello -> goodbye" in podium("-n", namespace, "rollout", "history", "deploy/web")
+    podium("-n", namespace, "rollout", "undo", "deploy/web")
+    until(lambda: _said(client, namespace) == {"hello"}, seconds=60, what="undo did not bring the content back")
+
+
+def _words(text: str) -> str:
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: words}}\ndata: {{TEXT: {text}}}\n"
+
+
+def _said(client: Client, namespace: str) -> set[str]:
+    names = [p.metadata.name for p in _pods(client, namespace)]
+    return {run(PODIUM, "-n", namespace, "logs", name, check=False).stdout.strip() for name in names}
+
+
 def _active(namespace: str) -> str:
     found = _state(namespace)["blueGreen"]
     assert isinstance(found, dict)

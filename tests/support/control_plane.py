@@ -8,8 +8,8 @@ ends with that code as soon as it runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,8 +176,13 @@ class ControlPlane:
     liveness: FakeLiveness
     kubelet: InstantKubelet
     prometheus: FakePrometheus
-    restart: Callable[[], Awaitable[None]]
-    """Ends the controllers at once, and starts others that know nothing but the objects."""
+    stopped: Callable[[], AbstractAsyncContextManager[None]]
+    """Ends the controllers at once, and starts others afterwards, which know nothing but the objects."""
+
+    async def restart(self) -> None:
+        """The controllers end in the middle of whatever they do, and others begin."""
+        async with self.stopped():
+            pass
 
     def deployment(self, name: str = "web") -> Deployment:
         """A Deployment of the default namespace."""
@@ -242,12 +247,14 @@ async def control_plane(*, nodes: int = 3) -> AsyncIterator[ControlPlane]:
                 running.append(group.create_task(runtime.run(made)))
                 return runtime
 
-            async def restart() -> None:
+            @asynccontextmanager
+            async def stopped() -> AsyncIterator[None]:
                 running[-1].cancel()
                 _ = await asyncio.wait([running.pop()])
+                yield
                 plane.runtime = start()
 
-            plane = ControlPlane(reader, writer, start(), liveness, kubelet, prometheus, restart)
+            plane = ControlPlane(reader, writer, start(), liveness, kubelet, prometheus, stopped)
             running[:0] = [group.create_task(events.run()), group.create_task(kubelet.run())]
             yield plane
             for task in running:

@@ -34,6 +34,7 @@ def _deployment(page: Page, obj: Deployment, now: datetime.datetime) -> None:
     strategy(page, obj)
     page.field("MinReadySeconds", obj.spec.min_ready_seconds)
     page.field("Paused", obj.spec.paused or "")
+    page.field("ConfigRollout", obj.spec.config_rollout)
     pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
     conditions(page, status.conditions, now)
 
