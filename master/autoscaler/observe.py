@@ -17,7 +17,7 @@ from podium.aio.clock import Clock
 from podium.errors import PodiumError
 from podium.objects import quantity
 from podium.objects.conditions import TRUE, get_condition
-from podium.objects.kinds import Key
+from podium.objects.kinds import Key, key_of
 from podium.objects.pod import READY, is_active
 from podium.v1.apps_pb2 import ReplicaSet
 from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler, MetricSpec
@@ -51,7 +51,8 @@ class Observer:
         """Everything about the target now; takes as long as the slowest query."""
         namespace, metrics = hpa.metadata.namespace, hpa.spec.metrics
         pods = self._pods(target)
-        used = self._used(hpa, pods) if any(metric.type in MEASURED for metric in metrics) else {}
+        measures = any(metric.type in MEASURED for metric in metrics)
+        used = self._used(key_of(hpa), pods if measures else ())
         readings = await asyncio.gather(*(self._read(metric, namespace, pods, used) for metric in metrics))
         return Observation(
             spec=hpa.spec,
@@ -67,8 +68,7 @@ class Observer:
         owners = [target, *self._reader.owned_by(ReplicaSet, target.metadata.uid)]
         return [pod for owner in owners for pod in self._reader.owned_by(Pod, owner.metadata.uid)]
 
-    def _used(self, hpa: HorizontalPodAutoscaler, pods: Sequence[Pod]) -> dict[str, PodUsage]:
-        key = Key("HorizontalPodAutoscaler", hpa.metadata.namespace, hpa.metadata.name)
+    def _used(self, key: Key, pods: Sequence[Pod]) -> dict[str, PodUsage]:
         self._usages.watch(key, {pod.spec.node_name for pod in pods if pod.spec.node_name})
         found = ((pod.metadata.name, self._usages.pod(pod.spec.node_name, pod.metadata.uid)) for pod in pods)
         return {name: usage for name, usage in found if usage is not None}
@@ -97,7 +97,7 @@ def measured(metric: MetricSpec, pods: Sequence[Pod], used: Mapping[str, PodUsag
     }
     requests: dict[str, int] = {}
     if target_of(metric).type == "Utilization":
-        for pod in pods:
+        for pod in filter(is_active, pods):
             requested = _requested(pod, resource, only_container)
             if isinstance(requested, str):
                 return Unread(FAILED[metric.type], f"{metric_name(metric)}: {requested}")
