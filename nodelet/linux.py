@@ -25,6 +25,7 @@ from nodelet.node import Node, Parts, Wishes
 from nodelet.pods.evict import Evictor
 from nodelet.pods.size_limits import SizeLimits
 from nodelet.pods.spec import NodeFacts
+from nodelet.pods.volume_gauge import VolumeGauge
 from nodelet.runtime.docker import DockerRuntime
 from nodelet.runtime.docker.engine import DEFAULT_SOCKET
 from nodelet.runtime.protocol import RuntimeFault, RuntimeInfo
@@ -132,12 +133,14 @@ def _parts(
     node: Node, host: LinuxHost, keeper: AssignmentKeeper, limits: SizeLimits, renewer: Renewer, clock: Clock
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     evictor = Evictor(manager=node.pods, signals=host.signals, uses=host.uses, clock=clock)
+    gauge = VolumeGauge(bound=node.pods.bound_volumes, reports=node.volume_reports, events=node.events, clock=clock)
     return {
         "node": node.run,
         "assignments": keeper.run,
         "renewal": renewer.run,
         "eviction": evictor.run,
         "size limits": limits.run,
+        "volume gauge": gauge.run,
     }
 
 

@@ -21,7 +21,7 @@ from nodelet.session.events import EventBuffer
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import AssignmentStore, Session, SessionTimes
 from nodelet.session.streams import Streams
-from nodelet.volumes.protocol import LocalVolumes, PodVolumes
+from nodelet.volumes.protocol import LocalVolumes, PodVolumes, Reports
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.tasks import TaskScope, forever
@@ -103,7 +103,7 @@ class Node:
         self._configuring: asyncio.Task[None] | None = None
         self._scope = TaskScope(_log_failure)
         self.reporter = Reporter()
-        events = EventBuffer(node=parts.facts.name, clock=clock)
+        events = self.events = EventBuffer(node=parts.facts.name, clock=clock)
         self.pods = PodManager(
             runtime=parts.runtime,
             images=parts.runtime,
@@ -128,6 +128,11 @@ class Node:
             clock=clock,
             times=times,
         )
+
+    @property
+    def volume_reports(self) -> Reports:
+        """What is said of volumes that Podium made here."""
+        return self._parts.local_volumes.reports
 
     def restore(self, assignments: Assignments | None) -> None:
         """Begin with the assignments of before; call it before `run`."""

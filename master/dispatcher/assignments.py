@@ -181,6 +181,11 @@ def _found(keys: Iterable[Key], find: ObjectLookup) -> dict[Key, Any]:
     return {key: obj for key, obj in found if obj is not None}
 
 
+def _differs(old: PersistentVolume, new: PersistentVolume) -> bool:
+    """Whether a volume changed in more than its status, which comes from its node."""
+    return old.spec != new.spec or old.metadata.annotations != new.metadata.annotations
+
+
 class Ledger:
     """The books of all nodes."""
 
@@ -235,10 +240,14 @@ class Ledger:
             self._books[node].touch(key)
         return nodes
 
-    def volume_changed(self, volume: PersistentVolume, *, deleted: bool) -> Collection[str]:
+    def volume_changed(
+        self, old: PersistentVolume | None, volume: PersistentVolume, *, deleted: bool
+    ) -> Collection[str]:
         """Follow one change of a volume. Returns the nodes that must be told of it."""
         name, node = volume.metadata.name, next(iter(nodes_of(volume)), "")
-        told = set(self.object_changed(key_of_bound(volume))) if volume.spec.HasField("claim_ref") else set()
+        told: set[str] = set()
+        if volume.spec.HasField("claim_ref") and (old is None or deleted or _differs(old, volume)):
+            told.update(self.object_changed(key_of_bound(volume)))
         if node and is_condemned(volume) and not deleted:
             self._condemned[name] = node
             if self.book(node).condemn(volume):

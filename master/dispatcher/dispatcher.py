@@ -106,7 +106,7 @@ class Dispatcher:
                 self._node_changed(node, deleted=deleted)
                 return ()
             case PersistentVolume() as volume:
-                return list(self._ledger.volume_changed(volume, deleted=deleted))
+                return list(self._ledger.volume_changed(change.old, volume, deleted=deleted))
             case used:
                 return list(self._ledger.object_changed(key_of(used)))
 

@@ -23,7 +23,6 @@ from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Event, Node, NodeStatus, Pod
 from podium.v1.meta_pb2 import DeleteOptions, ObjectMeta, Preconditions
 from podium.v1.node_session_pb2 import PodStatusUpdate, VolumeState
-from podium.v1.storage_pb2 import PersistentVolume
 
 log = get_logger(__name__)
 
@@ -96,18 +95,19 @@ class Inbox:
     def volume(self, node: str, state: VolumeState) -> None:
         """A node's report of a volume that was made there."""
 
-        def change(volume: PersistentVolume) -> None:
-            local_volumes.merge(volume, state, node)
-
         def done(result: Message | PodiumError) -> None:
             if isinstance(result, (local_volumes.NotIts, NotFound)):
                 DROPPED.labels("volume").inc()
             elif isinstance(result, PodiumError):
                 log.warning("could not store what became of a volume", volume=state.name, error_message=result.message)
 
-        subresource = "status" if state.failure else ""
-        write = Mutate(Key("PersistentVolume", "", state.name), change, subresource)
-        self._writes.put(("volume", state.name), Pending(write, done))
+        key = Key("PersistentVolume", "", state.name)
+        if state.made or state.gone:
+            write = Mutate(key, lambda volume: local_volumes.merge(volume, state, node))
+            self._writes.put(("volume", state.name), Pending(write, done))
+        if state.failure or state.used_bytes or state.free_bytes:
+            write = Mutate(key, lambda volume: local_volumes.merge_status(volume, state, node), "status")
+            self._writes.put(("volume status", state.name), Pending(write, done))
 
     def event(self, node: str, event: Event, *, owns: Callable[[str], bool]) -> None:
         """An event about the node or a pod of its own; `owns(uid)` tells which are."""

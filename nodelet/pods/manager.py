@@ -40,9 +40,11 @@ from podium.aio.clock import Clock
 from podium.aio.tasks import TaskScope, cancel_and_wait, forever
 from podium.errors import NotFound
 from podium.objects.pod import all_containers
-from podium.objects.references import Objects
+from podium.objects.references import Objects, claim_key
+from podium.objects.storage import claims_of
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Pod
+from podium.v1.storage_pb2 import PersistentVolume
 
 log = get_logger(__name__)
 
@@ -262,6 +264,12 @@ class PodManager:
     def pod_uids(self) -> list[str]:
         """Every pod that has something on this host."""
         return [*self._workers, *(uid for uid in self._unclaimed or {} if uid not in self._workers)]
+
+    def bound_volumes(self) -> list[tuple[Pod, PersistentVolume]]:
+        """Each pod here with each volume that a claim of its is bound to."""
+        pods = [worker.pod for worker in self._workers.values() if worker.pod.spec.volumes]
+        found = ((pod, self._objects.get(claim_key(claim))) for pod in pods for claim in claims_of(pod))
+        return [(pod, volume) for pod, volume in found if volume is not None]
 
     def workers(self) -> Iterable[PodWorker]:
         """Every pod that is kept, those being removed included."""

@@ -36,7 +36,9 @@ class VolumeReports:
         self._due: dict[str, VolumeState] = {}
 
     def put(self, state: VolumeState) -> None:
-        """Something became of a volume."""
+        """Something became of a volume. That its folder is there is not forgotten over what is in it."""
+        before = self._due.get(state.name)
+        state.made = state.made or (before is not None and before.made and not state.gone)
         self._due[state.name] = state
         self.wake()
 

@@ -11,7 +11,7 @@ from nodelet.runtime.protocol import DriverVolume, Mount, PodIdentity
 from podium.objects.references import Objects
 from podium.objects.storage import ClaimKey
 from podium.v1.core_pb2 import Container, Pod, Volume
-from podium.v1.node_session_pb2 import VolumeReport
+from podium.v1.node_session_pb2 import VolumeReport, VolumeState
 from podium.v1.storage_pb2 import PersistentVolume
 
 
@@ -64,6 +64,10 @@ class Reports(Protocol):
     """What became of volumes, on its way up. `wake` is called when there is something to send."""
 
     wake: Callable[[], None]
+
+    def put(self, state: VolumeState) -> None:
+        """Something became of a volume."""
+        ...
 
     def take(self) -> VolumeReport | None:
         """What is to be sent, as one message; None when nothing is."""

@@ -330,6 +330,8 @@ class VolumeState(_message.Message):
     MADE_FIELD_NUMBER: _builtins.int
     GONE_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    USED_BYTES_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     uid: _builtins.str
     made: _builtins.bool
@@ -338,6 +340,9 @@ class VolumeState(_message.Message):
     """Nothing of the folder is left."""
     failure: _builtins.str
     """Why the folder could not be removed."""
+    used_bytes: _builtins.int
+    """What is in the folder, and what its file system has left; both 0 when not measured."""
+    free_bytes: _builtins.int
     def __init__(
         self,
         *,
@@ -346,10 +351,12 @@ class VolumeState(_message.Message):
         made: _builtins.bool = ...,
         gone: _builtins.bool = ...,
         failure: _builtins.str = ...,
+        used_bytes: _builtins.int = ...,
+        free_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "gone", b"gone", "made", b"made", "name", b"name", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "free_bytes", b"free_bytes", "gone", b"gone", "made", b"made", "name", b"name", "uid", b"uid", "used_bytes", b"used_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -201,11 +201,16 @@ class PersistentVolumeStatus(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     LAST_PHASE_TRANSITION_TIME_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
     phase: _builtins.str
     """Pending: not looked at yet. Available: without claim. Released: its claim is gone. Failed: cannot be reclaimed."""
     message: _builtins.str
     """Why the phase is what it is, for people."""
     reason: _builtins.str
+    used: _builtins.str
+    """Podium's own, of folders in use: what is in it, in steps of a hundredth of its capacity, and what its disk has left."""
+    free: _builtins.str
     @_builtins.property
     def last_phase_transition_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -215,10 +220,12 @@ class PersistentVolumeStatus(_message.Message):
         message: _builtins.str = ...,
         reason: _builtins.str = ...,
         last_phase_transition_time: _timestamp_pb2.Timestamp | None = ...,
+        used: _builtins.str = ...,
+        free: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_phase_transition_time", b"last_phase_transition_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_phase_transition_time", b"last_phase_transition_time", "message", b"message", "phase", b"phase", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "last_phase_transition_time", b"last_phase_transition_time", "message", b"message", "phase", b"phase", "reason", b"reason", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from podium.cli.describe import autoscaling, batch, config, pods, policy
+from podium.cli.describe import autoscaling, batch, config, pods, policy, storage
 from podium.cli.describe.page import Page, conditions, header
 from podium.cli.describe.strategies import strategy
 from podium.objects.kinds import kind_of
@@ -90,6 +90,7 @@ def _statefulset(page: Page, obj: StatefulSet, now: datetime.datetime) -> None:
     page.field("Current Revision", status.current_revision)
     page.field("Update Revision", status.update_revision)
     pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
+    storage.templates(page, obj.spec.volume_claim_templates)
     conditions(page, status.conditions, now)
 
 
@@ -137,6 +138,9 @@ _DESCRIBERS: dict[str, Describer] = {
     "Deployment": _deployment,
     "DaemonSet": _daemonset,
     "StatefulSet": _statefulset,
+    "PersistentVolume": storage.volume,
+    "PersistentVolumeClaim": storage.claim,
+    "StorageClass": storage.storage_class,
     "ReplicaSet": _replicated,
     "ReplicationController": _replicated,
     "Job": batch.job,

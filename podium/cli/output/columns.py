@@ -232,6 +232,7 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         Column("REASON", lambda o, _: o.status.reason),
         _AGE,
         Column("VOLUMEMODE", lambda o, _: o.spec.volume_mode, wide=True),
+        Column("USED", lambda o, _: o.status.used or NONE, wide=True),
         Column("LOCATION", lambda o, _: storage.where(o), wide=True),
     ),
     "PersistentVolumeClaim": (

@@ -6,7 +6,7 @@ import pytest
 
 from master.controllers.claim_plan import provisioned
 from master.dispatcher.assignments import Ledger
-from master.dispatcher.local_volumes import NotIts, merge
+from master.dispatcher.local_volumes import NotIts, merge, merge_status
 from podium.objects import storage
 from podium.objects.kinds import Key
 from podium.objects.references import loaded, references
@@ -47,11 +47,30 @@ def test_a_node_says_what_became_of_its_own_volumes() -> None:
     its = made()
     merge(its, state(made=True), "n1")
     assert its.metadata.annotations[storage.LOCAL_MADE] == "true"
-    merge(its, state(failure="busy"), "n1")
+    merge_status(its, state(failure="busy"), "n1")
     assert its.status.message == "node n1: busy"
     gone = condemned()
     merge(gone, state(gone=True), "n1")
     assert not gone.metadata.finalizers
+
+
+def test_how_full_a_volume_is_does_not_change_all_the_time() -> None:
+    its, mi = made(), 1024 * 1024
+    its.spec.capacity[storage.STORAGE] = "1Gi"
+    report = VolumeState(name=its.metadata.name, uid="u", used_bytes=100 * mi, free_bytes=5000 * mi)
+    merge_status(its, report, "n1")
+    assert (its.status.used, its.status.free) == ("103Mi", "5008Mi")
+    report.used_bytes += 2 * mi
+    merge_status(its, report, "n1")
+    assert its.status.used == "103Mi"
+
+
+def test_a_change_of_status_alone_is_not_sent_down() -> None:
+    ledger = Ledger()
+    ledger.pod_changed(None, using("a"), deleted=False)
+    fuller = made()
+    fuller.status.used = "1Mi"
+    assert ledger.volume_changed(made(), fuller, deleted=False) == set()
 
 
 def test_a_volume_that_nobody_condemned_is_not_let_go() -> None:
@@ -74,7 +93,7 @@ def test_a_node_is_sent_the_volumes_of_its_pods_and_no_others() -> None:
     book = ledger.book("n1")
     none = book.snapshot(lambda key: None)
     assert not list(loaded(none))
-    assert ledger.volume_changed(its, deleted=False) == {"n1"}
+    assert ledger.volume_changed(None, its, deleted=False) == {"n1"}
     told = book.delta(lambda key: its)
     assert told is not None
     [(key, found)] = loaded(told)
@@ -90,12 +109,12 @@ def test_a_node_is_told_what_to_remove_once_and_in_every_snapshot() -> None:
     ledger = Ledger()
     book = ledger.book("n1")
     _ = book.snapshot(lambda key: None)
-    assert ledger.volume_changed(condemned(), deleted=False) == {"n1"}
-    assert ledger.volume_changed(condemned(), deleted=False) == set()
+    assert ledger.volume_changed(None, condemned(), deleted=False) == {"n1"}
+    assert ledger.volume_changed(None, condemned(), deleted=False) == set()
     told = book.delta(lambda key: None)
     assert told is not None
     assert [v.metadata.name for v in told.condemned_volumes] == ["pvc-uid-c"]
     assert book.delta(lambda key: None) is None
     assert len(book.snapshot(lambda key: None).condemned_volumes) == 1
-    ledger.volume_changed(condemned(), deleted=True)
+    ledger.volume_changed(None, condemned(), deleted=True)
     assert not book.snapshot(lambda key: None).condemned_volumes

@@ -10,19 +10,22 @@ from pathlib import Path
 import pytest
 
 from master.controllers.claim_plan import provisioned
+from nodelet.pods.volume_gauge import Reading, VolumeGauge, complaint
 from nodelet.runtime.docker.translate import _mount as translated
 from nodelet.runtime.protocol import Mount
 from nodelet.volumes.claim import ClaimSource
-from nodelet.volumes.keeper import LocalKeeper
+from nodelet.volumes.keeper import LocalKeeper, VolumeReports
 from nodelet.volumes.local import LocalFolders, give_to
 from nodelet.volumes.nfs import nfs_volume
 from nodelet.volumes.protocol import VolumeFault
 from nodelet.volumes.sources import all_sources
 from nodelet.volumes.volumes import HostVolumes
+from podium.aio.clock import SystemClock
 from podium.aio.tasks import TaskScope
 from podium.objects import storage
 from podium.objects.references import Objects, claim_key
 from podium.v1.core_pb2 import Container, Pod, Volume, VolumeMount
+from podium.v1.node_session_pb2 import VolumeReport, VolumeState
 from podium.v1.storage_pb2 import PersistentVolume
 from tests.support.kept_pods import make_pod
 from tests.support.plain_mounts import PlainMounts
@@ -237,3 +240,46 @@ async def test_a_condemned_volume_is_removed_when_nobody_uses_it_and_reported_un
         keeper.condemn([its])
         again = await until(keeper.reports.take)
         assert again.volumes[0].gone
+
+
+# ---------------------------------------------------------------- how full
+
+
+async def test_full_volumes_are_told_to_the_master_and_to_their_pods(tmp_path: Path) -> None:
+    its, told = made_in(tmp_path), RecordedEvents()
+    path = LocalFolders(PlainMounts()).make(its)
+    (path / "f").write_bytes(b"x" * 2_000_000)
+    reports = VolumeReports()
+    gauge = VolumeGauge(bound=lambda: [(using(), its), (using(), static(tmp_path / "gone"))], reports=reports,
+                        events=told, clock=SystemClock())  # fmt: skip
+    await gauge.measure()
+    report = reports.take()
+    assert report is not None
+    [measured] = report.volumes
+    assert 2_000_000 <= measured.used_bytes < 3_000_000
+    assert measured.free_bytes > 0
+    assert told.reasons == []
+    its.spec.capacity[storage.STORAGE] = "1Mi"
+    await gauge.measure()
+    assert told.reasons == ["VolumeFull"]
+
+
+def test_a_disk_with_nothing_left_is_full() -> None:
+    its = made_in(Path("/srv"))
+    assert "is full: its file system has 1Mi left" in complaint(its, Reading(used=0, free=2**20, total=2**40))
+    assert complaint(its, Reading(used=0, free=2**39, total=2**40)) == ""
+
+
+def test_that_a_folder_is_there_is_not_forgotten_over_what_is_in_it() -> None:
+    reports = VolumeReports()
+    reports.put(VolumeState(name="v", uid="u", made=True))
+    reports.put(VolumeState(name="v", uid="u", used_bytes=5))
+    assert reports.take() == VolumeReport(volumes=[VolumeState(name="v", uid="u", made=True, used_bytes=5)])
+
+
+class RecordedEvents:
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def event(self, pod: Pod, type: str, reason: str, message: str) -> None:
+        self.reasons.append(reason)
