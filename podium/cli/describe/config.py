@@ -93,6 +93,7 @@ _SOURCES: dict[str, Callable[[Volume], str]] = {
     "secret": lambda v: _named("Secret", v.secret.secret_name, v.secret),
     "downward_api": lambda v: _downward(v.downward_api.items),
     "projected": _projected,
+    "nfs": lambda v: f"NFS {v.nfs.server}:{v.nfs.path}{' (read-only)' if v.nfs.read_only else ''}",
     "persistent_volume_claim": lambda v: (
         f"Claim {v.persistent_volume_claim.claim_name}{' (read-only)' if v.persistent_volume_claim.read_only else ''}"
     ),
