@@ -40,7 +40,7 @@ from master.auth.token_file import JoinTokenFile, TokenCleaner
 from master.auth.tokens import TokenBook
 from master.autoscaler.controller import HorizontalController
 from master.autoscaler.facts import Tuning
-from master.bootstrap import ensure_admin_config, ensure_namespaces, ensure_storage_class
+from master.bootstrap import ensure_admin_config, ensure_namespaces, ensure_priority_classes, ensure_storage_class
 from master.cache.cache import WatchCache
 from master.controllers.fleet import FleetSettings
 from master.dispatcher.dispatcher import Dispatcher, DispatcherSettings
@@ -162,6 +162,7 @@ async def running(settings: MasterSettings, *, clock: Clock) -> AsyncIterator[Ma
         ca, serving = await asyncio.to_thread(_identity, settings, clock)
         async with _servers(settings, clock, serving) as (api, join), _ground(settings, clock, ca, api) as ground:
             await ensure_namespaces(ground.reader, ground.writer)
+            await ensure_priority_classes(ground.reader, ground.writer)
             await ensure_storage_class(ground.reader, ground.writer)
             path = settings.data_dir / ADMIN_CONFIG
             await asyncio.to_thread(ensure_admin_config, path, ca, clock, ground.endpoints)

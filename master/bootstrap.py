@@ -1,4 +1,4 @@
-"""What a cluster must have before it serves: namespaces, storage for claims, and a way in for its administrator."""
+"""What a cluster must have before it serves: namespaces, priorities, storage for claims, an administrator's way in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from master.access.protocol import Principal, Reader, Writer, component
+from master.admission.defaults.pods import SYSTEM_PRIORITIES
+from master.admission.priority import built_in
 from master.auth.ca import CertificateAuthority
 from master.auth.principal import MASTERS
 from master.auth.tokens import NAMESPACE as SYSTEM_NAMESPACE
@@ -17,6 +19,7 @@ from podium.files import write_atomic
 from podium.objects import storage
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Namespace
+from podium.v1.policy_pb2 import PriorityClass
 from podium.v1.storage_pb2 import StorageClass
 
 ADMIN = Principal("admin", frozenset({MASTERS}))
@@ -66,6 +69,16 @@ def first_class() -> StorageClass:
     cls.metadata.name = FIRST_CLASS
     cls.metadata.annotations[storage.DEFAULT_CLASS] = "true"
     return cls
+
+
+async def ensure_priority_classes(reader: Reader, writer: Writer) -> None:
+    """Create the priority classes that are always there."""
+    for name in SYSTEM_PRIORITIES:
+        if reader.get(PriorityClass, "", name) is None:
+            try:
+                await writer.create(built_in(name), by=component("bootstrap"))
+            except AlreadyExists:
+                continue  # of another master, in the meantime
 
 
 def ensure_admin_config(path: Path, ca: CertificateAuthority, clock: Clock, endpoints: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from master.access.planned import Planned, Situation, copy_of, put, remove
 from master.access.update import check_same, is_finished
+from master.admission.defaults.pods import SYSTEM_PRIORITIES
 from master.cache.item import Item
 from podium.errors import BadRequest, Forbidden
 from podium.objects.kinds import BY_NAME
@@ -25,6 +26,7 @@ from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import DeleteOptions, ObjectMeta
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+PROTECTED_CLASSES = frozenset(SYSTEM_PRIORITIES)
 PROTECTED_NAMESPACES = frozenset({"default", "podium-system"})
 _FINALIZER_OF = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": ""}
 _DEFAULT_GRACE = 30
@@ -36,7 +38,7 @@ def plan_delete(current: Item, options: DeleteOptions, situation: Situation) -> 
     Raises:
         Conflict: A precondition does not hold.
         BadRequest: The propagation policy does not exist.
-        Forbidden: A namespace that the cluster cannot do without.
+        Forbidden: A namespace, or a priority class, that the cluster cannot do without.
     """
     preconditions = options.preconditions
     asked = ObjectMeta(uid=preconditions.uid, resource_version=preconditions.resource_version)
@@ -44,6 +46,8 @@ def plan_delete(current: Item, options: DeleteOptions, situation: Situation) -> 
     kind = BY_NAME[current.key.kind]
     if kind.name == "Namespace" and current.key.name in PROTECTED_NAMESPACES:
         raise Forbidden(f'namespace "{current.key.name}" cannot be deleted: the cluster needs it')
+    if kind.name == "PriorityClass" and current.key.name in PROTECTED_CLASSES:
+        raise Forbidden(f'priority class "{current.key.name}" is built in and cannot be deleted')
     obj = copy_of(current)
     _propagate(obj.metadata, options.propagation_policy)
     _begin(obj, grace_seconds(obj, options), situation.now)

@@ -7,11 +7,14 @@ from typing import Any
 
 from master.admission.defaults import apply_defaults
 from master.admission.limit_ranges import apply_limits, check_limits
+from master.admission.priority import PriorityClasses, check_only_default, resolve_priority
 from master.admission.surroundings import NONE, Surroundings
 from master.admission.validation import validate, validate_status
+from podium.errors import Violation
 from podium.objects.kinds import kind_of
 from podium.objects.refusal import refusal
 from podium.v1.core_pb2 import Pod
+from podium.v1.policy_pb2 import PriorityClass
 
 __all__ = ["admit", "admit_status", "apply_defaults", "validate", "validate_status"]
 
@@ -28,14 +31,21 @@ def admit(obj: Any, old: Any = None, around: Surroundings = NONE) -> None:
         Invalid: Names every field at fault.
         Forbidden: It is beyond the bounds of its namespace.
     """
+    violations = _resolved(obj, around.priority_classes) if old is None else []
     apply_defaults(obj)
     if around.limit_ranges and old is None and isinstance(obj, Pod):
         apply_limits(obj, around.limit_ranges)
-    violations = validate(obj, old)
+    violations += validate(obj, old)
+    if isinstance(obj, PriorityClass) and around.priority_classes is not None:
+        violations += check_only_default(obj, around.priority_classes)
     if violations:
         raise refusal(_subject(obj), violations)
     if around.limit_ranges and (old is None or (obj.spec != old.spec and not isinstance(obj, Pod))):
         check_limits(obj, around.limit_ranges)
+
+
+def _resolved(obj: Any, classes: PriorityClasses | None) -> list[Violation]:
+    return resolve_priority(obj, classes) if classes is not None and isinstance(obj, Pod) else []
 
 
 def admit_status(obj: Any, old: Any) -> None:

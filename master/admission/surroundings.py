@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from master.admission.priority import PriorityClasses
 from podium.v1.policy_pb2 import LimitRange
 
 
@@ -14,9 +15,11 @@ class Surroundings:
 
     Attributes:
         limit_ranges: Of the object's namespace, in order of name.
+        priority_classes: Of the cluster.
     """
 
     limit_ranges: Sequence[LimitRange] = ()
+    priority_classes: PriorityClasses | None = None
 
 
 NONE = Surroundings()

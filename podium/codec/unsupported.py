@@ -27,7 +27,6 @@ KINDS: dict[str, str] = {
     "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",
     "PodTemplate": "v1",
-    "PriorityClass": "scheduling.k8s.io/v1",
     "ReplicationController": "v1",
     "Role": "rbac.authorization.k8s.io/v1",
     "RoleBinding": "rbac.authorization.k8s.io/v1",

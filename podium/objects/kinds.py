@@ -127,6 +127,8 @@ KINDS: tuple[Kind, ...] = (
          has_generation=False),
     Kind(name="LimitRange", api_version="v1", plural="limitranges", short_names=("limits",),
          message=policy_pb2.LimitRange, has_generation=False),
+    Kind(name="PriorityClass", api_version="scheduling.k8s.io/v1", plural="priorityclasses", short_names=("pc",),
+         message=policy_pb2.PriorityClass, namespaced=False, has_generation=False),
     Kind(name="ResourceQuota", api_version="v1", plural="resourcequotas", short_names=("quota",),
          message=policy_pb2.ResourceQuota, subresources=_STATUS, has_generation=False),
 )  # fmt: skip

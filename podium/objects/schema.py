@@ -82,6 +82,7 @@ _ALWAYS_WRITTEN = frozenset(
         "HorizontalPodAutoscalerStatus.current_replicas",
         "HorizontalPodAutoscalerStatus.desired_replicas",
         "PreferredSchedulingTerm.weight",
+        "PriorityClass.value",
     )
 )
 """Written even when zero, as Kubernetes does: an exit code of 0 is news."""

@@ -462,7 +462,7 @@ class PodSpec(_message.Message):
     subdomain: _builtins.str
     """The pod's full name is HOSTNAME.SUBDOMAIN.NAMESPACE.svc.CLUSTER-DOMAIN; its own /etc/hosts has it."""
     priority_class_name: _builtins.str
-    """`system-cluster-critical` or `system-node-critical`; sets priority."""
+    """Of a PriorityClass, which sets priority and preemption_policy."""
     priority: _builtins.int
     preemption_policy: _builtins.str
     active_deadline_seconds: _builtins.int

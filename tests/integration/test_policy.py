@@ -19,16 +19,16 @@ from podium.cli.describe.objects import describe
 from podium.cli.describe.page import Page
 from podium.cli.output.columns import cells, columns_of
 from podium.client import AsyncClient
-from podium.errors import Forbidden, PodiumError
+from podium.errors import Forbidden, Invalid, PodiumError
 from podium.objects.kinds import kind_of
 from podium.v1 import objects_service_pb2 as wire
 from podium.v1.apps_pb2 import ReplicaSet
 from podium.v1.core_pb2 import Pod
-from podium.v1.policy_pb2 import ResourceQuota
+from podium.v1.policy_pb2 import PriorityClass, ResourceQuota
 from tests.support.control_plane import ME, ControlPlane, control_plane
 from tests.support.master_process import MasterProcess
 from tests.support.objects_api import ADMIN, Api, objects_api, packed
-from tests.support.policies import bounded_pod, limit_range, named, quota
+from tests.support.policies import bounded_pod, limit_range, named, priority_class, quota
 from tests.support.waiting import until
 from tests.support.workloads import replica_set
 
@@ -66,6 +66,26 @@ async def test_a_limit_range_holds_from_when_it_is_made_in_its_namespace_alone(a
     assert "Container   cpu        -     1" in _described(made)
     await api.delete(type(made), "limits")
     await api.create(bounded_pod("big", requests={"cpu": "2"}))
+
+
+# ---------------------------------------------------------------- PriorityClass
+
+
+async def test_priority_is_resolved_when_a_pod_is_made_and_classes_are_guarded(api: Api) -> None:
+    await api.create(priority_class("usual", 7, globalDefault=True))
+    made = await api.create(bounded_pod("plain"))
+    assert (made.spec.priority_class_name, made.spec.priority) == ("usual", 7)
+    with pytest.raises(Invalid, match=r'spec\.priorityClassName: must name a PriorityClass: there is no "usuall"'):
+        await api.create(bounded_pod("odd", spec={"priorityClassName": "usuall"}))
+    with pytest.raises(Invalid, match="globalDefault: must be true of one class only"):
+        await api.create(priority_class("second", 1, globalDefault=True))
+    await api.create(priority_class("system-node-critical", 2_000_001_000))
+    with pytest.raises(Forbidden, match="is built in and cannot be deleted"):
+        await api.delete(PriorityClass, "system-node-critical")
+    critical = await api.create(bounded_pod("critical", spec={"priorityClassName": "system-cluster-critical"}))
+    assert critical.spec.priority == 2_000_000_000
+    await api.delete(PriorityClass, "usual")
+    assert (await api.create(bounded_pod("later"))).spec.priority == 0
 
 
 # ---------------------------------------------------------------- ResourceQuota
@@ -120,7 +140,7 @@ async def test_a_killed_master_goes_on_counting_where_the_disk_is(tmp_path: Path
         async with master.client() as client:
             await client.create(quota({"pods": 120}))
             creating = [asyncio.ensure_future(_tried(client, f"a{n}")) for n in range(200)]
-            await until(lambda: sum(task.done() for task in creating) >= 20)
+            await until(lambda: sum(task.done() and task.result() for task in creating) >= 20)
             await master.end(signal.SIGKILL)
             await asyncio.gather(*creating)
         await master.start()

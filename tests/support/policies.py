@@ -38,3 +38,8 @@ def claim(size: str = "1Gi", name: str = "data", storage_class: str | None = Non
 def quota(hard: dict[str, Any], name: str = "quota", **spec: Any) -> Any:
     """A ResourceQuota."""
     return named("ResourceQuota", name, spec={"hard": hard, **spec})
+
+
+def priority_class(name: str, value: int = 10, **body: Any) -> Any:
+    """A PriorityClass."""
+    return named("PriorityClass", name, "scheduling.k8s.io/v1", value=value, **body)

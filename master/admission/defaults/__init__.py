@@ -24,6 +24,7 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     core_pb2.Event: core.event,
     core_pb2.Pod: pods.pod,
     policy_pb2.LimitRange: policy.limit_range,
+    policy_pb2.PriorityClass: policy.priority_class,
     batch_pb2.Job: batch.job,
     policy_pb2.ResourceQuota: policy.resource_quota,
     apps_pb2.ReplicaSet: apps.replica_set,

@@ -1,9 +1,9 @@
-"""Defaults of LimitRange (what a container gets follows from the bounds, where it is not said) and ResourceQuota."""
+"""Defaults of LimitRange (what a container gets follows from its bounds), ResourceQuota and PriorityClass."""
 
 from __future__ import annotations
 
 from master.admission.defaults.quantities import canonicalize
-from podium.v1.policy_pb2 import LimitRange, LimitRangeItem, ResourceQuota
+from podium.v1.policy_pb2 import LimitRange, LimitRangeItem, PriorityClass, ResourceQuota
 
 
 def limit_range(obj: LimitRange) -> None:
@@ -18,6 +18,12 @@ def limit_range(obj: LimitRange) -> None:
 def resource_quota(obj: ResourceQuota) -> None:
     """Quantities are canonical."""
     canonicalize(obj.spec.hard)
+
+
+def priority_class(obj: PriorityClass) -> None:
+    """Pods of a class may take the place of others."""
+    if not obj.preemption_policy:
+        obj.preemption_policy = "PreemptLowerPriority"
 
 
 def _container(item: LimitRangeItem) -> None:

@@ -46,6 +46,7 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
     core_pb2.ConfigMap: config.update_config_map,
     apps_pb2.ReplicaSet: apps.update_replica_set,
     apps_pb2.Deployment: apps.update_deployment,
+    policy_pb2.PriorityClass: policy.update_priority_class,
     policy_pb2.ResourceQuota: policy.update_resource_quota,
     storage_pb2.PersistentVolume: storage.update_volume,
     storage_pb2.PersistentVolumeClaim: storage.update_claim,

@@ -109,11 +109,9 @@ def _priority(spec: PodSpec, path: str, findings: Findings) -> None:
     if not name:
         if spec.priority > _HIGHEST_USER_PRIORITY:
             findings.append(Violation(f"{path}.priority", f"must be at most {_HIGHEST_USER_PRIORITY} without a class"))
-    elif name not in SYSTEM_PRIORITIES:
-        known = ", ".join(SYSTEM_PRIORITIES)
-        hint = "set priority to a number for any other"
-        findings.append(Violation(f"{path}.priorityClassName", f'must be one of {known}, not "{name}"', hint))
-    elif spec.HasField("priority") and spec.priority != SYSTEM_PRIORITIES[name]:
+    elif problem := names.dns_subdomain(name):
+        findings.append(Violation(f"{path}.priorityClassName", f'"{name}" {problem}'))
+    elif name in SYSTEM_PRIORITIES and spec.HasField("priority") and spec.priority != SYSTEM_PRIORITIES[name]:
         findings.append(Violation(f"{path}.priority", f"must be {SYSTEM_PRIORITIES[name]}, as of class {name}"))
 
 

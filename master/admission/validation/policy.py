@@ -1,5 +1,5 @@
-"""Rules of LimitRange and ResourceQuota: amounts that can be read, of resources that can be bounded; and bounds that
-leave room between them."""
+"""Rules of LimitRange and ResourceQuota (amounts that can be read, of resources that can be bounded; bounds that leave
+room between them) and PriorityClass."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from google.protobuf.message import Message
 
+from master.admission.defaults.pods import SYSTEM_PRIORITIES
 from master.admission.validation import names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule
 from podium.errors import BadRequest, Violation
@@ -16,6 +17,7 @@ from podium.objects import quantity, quotas
 from podium.v1.policy_pb2 import (
     LimitRangeItem,
     LimitRangeSpec,
+    PriorityClass,
     ResourceQuota,
     ResourceQuotaSpec,
     ScopedResourceSelectorRequirement,
@@ -179,7 +181,37 @@ def update_resource_quota(new: ResourceQuota, old: ResourceQuota, findings: Find
         findings.append(Violation(".spec.scopes", "is immutable", "delete the quota and create it anew"))
 
 
+# ---------------------------------------------------------------- PriorityClass
+
+HIGHEST_USER_PRIORITY = 1_000_000_000
+_RESERVED = "system-"
+
+
+def _priority_class(cls: PriorityClass, path: str, findings: Findings) -> None:
+    name, value = cls.metadata.name, cls.value
+    built_in = SYSTEM_PRIORITIES.get(name)
+    if built_in is not None:
+        if value != built_in:
+            findings.append(Violation(f"{path}.value", f"must be {built_in} in the built-in class {name}, not {value}"))
+    elif name.startswith(_RESERVED):
+        known = ", ".join(SYSTEM_PRIORITIES)
+        said = f'must not begin with "{_RESERVED}", which is for the built-in classes {known}'
+        findings.append(Violation(f"{path}.metadata.name", said))
+    elif value > HIGHEST_USER_PRIORITY:
+        findings.append(Violation(f"{path}.value", f"must be at most {HIGHEST_USER_PRIORITY}, not {value}"))
+
+
+def update_priority_class(new: PriorityClass, old: PriorityClass, findings: Findings) -> None:
+    """Pods have copied value and policy: they stay."""
+    hint = "delete the class and create it anew; pods that there are keep theirs"
+    if new.value != old.value:
+        findings.append(Violation(".value", f"is immutable: must be {old.value}", hint))
+    if new.preemption_policy != old.preemption_policy:
+        findings.append(Violation(".preemptionPolicy", f'is immutable: must be "{old.preemption_policy}"', hint))
+
+
 MESSAGES: dict[type[Message], MessageRule] = {
+    PriorityClass: _priority_class,
     LimitRangeSpec: _limit_range,
     LimitRangeItem: _limit_range_item,
     ResourceQuotaSpec: _quota,

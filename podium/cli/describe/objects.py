@@ -151,4 +151,5 @@ _DESCRIBERS: dict[str, Describer] = {
     "ConfigMap": config.config_map,
     "LimitRange": policy.limit_range,
     "ResourceQuota": policy.resource_quota,
+    "PriorityClass": policy.priority_class,
 }

@@ -6,7 +6,7 @@ import datetime
 
 from podium.cli.describe.page import Page, header
 from podium.objects.quotas import scopes_of
-from podium.v1.policy_pb2 import LimitRange, ResourceQuota
+from podium.v1.policy_pb2 import LimitRange, PriorityClass, ResourceQuota
 
 
 def limit_range(page: Page, obj: LimitRange, now: datetime.datetime) -> None:
@@ -29,3 +29,12 @@ def resource_quota(page: Page, obj: ResourceQuota, now: datetime.datetime) -> No
     with page.section("Resources"):
         rows = [[name, obj.status.used.get(name, "-"), obj.spec.hard[name]] for name in sorted(obj.spec.hard)]
         page.table(["RESOURCE", "USED", "HARD"], rows)
+
+
+def priority_class(page: Page, obj: PriorityClass, now: datetime.datetime) -> None:
+    """How important its pods are, and whether they push others aside."""
+    header(page, obj)
+    page.field("Value", obj.value)
+    page.field("Global Default", obj.global_default)
+    page.field("Preemption", obj.preemption_policy)
+    page.field("Description", obj.description)

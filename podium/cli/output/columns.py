@@ -255,6 +255,13 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         _AGE,
     ),
     "Lease": (_NAME, Column("HOLDER", lambda o, _: o.spec.holder_identity), _AGE),
+    "PriorityClass": (
+        _NAME,
+        Column("VALUE", lambda o, _: str(o.value)),
+        Column("GLOBAL-DEFAULT", lambda o, _: str(o.global_default).lower()),
+        _AGE,
+        Column("PREEMPTIONPOLICY", lambda o, _: o.preemption_policy),
+    ),
     "ResourceQuota": (
         _NAME,
         Column("REQUEST", lambda o, _: _used(o, of_limits=False)),

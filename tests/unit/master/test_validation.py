@@ -233,7 +233,7 @@ def _preferred(weight: int) -> dict[str, Any]:
         ({"tolerations": [{"key": "a", "operator": "Is"}]}, "tolerations[0].operator", "must be one of Exists, Equal"),
         ({"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, "tolerations[0].value", "must be empty"),
         ({"tolerations": [{"key": "a", "tolerationSeconds": 1}]}, "tolerations[0].effect", 'must be "NoExecute"'),
-        ({"priorityClassName": "high"}, "priorityClassName", "must be one of system-node-critical"),
+        ({"priorityClassName": "High"}, "priorityClassName", "must be lower-case"),
         ({"priority": 2_000_000_000}, "priority", "at most 1000000000"),
         ({"priorityClassName": "system-node-critical", "priority": 5}, "priority", "must be 2000001000"),
         ({"preemptionPolicy": "Always"}, "preemptionPolicy", "must be one of"),
