@@ -23,6 +23,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "api": ("bench.bench_api",),
     "policy": ("bench.bench_policy",),
     "scale": ("bench.bench_scale",),
+    "jobs": ("bench.bench_jobs",),
     "start": ("bench.bench_start", "--network"),
     "cli": ("bench.bench_cli",),
     "failover": ("bench.bench_failover",),
