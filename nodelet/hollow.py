@@ -216,9 +216,7 @@ async def run_fleet(
     serial = itertools.count(1)
     async with asyncio.TaskGroup() as tasks:
         for identity in identities:
-            node, _, _ = hollow_node(
-                identity, endpoints, clock=clock, size=size, behaviours=behaviours, times=times
-            )
+            node, _, _ = hollow_node(identity, endpoints, clock=clock, size=size, behaviours=behaviours, times=times)
             node.restore(None)
             tasks.create_task(node.run(), name=f"node {next(serial)}")
     raise RuntimeError("a fleet never ends")

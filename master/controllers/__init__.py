@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from master.access.protocol import EventRecorder, Reader, Writer
 from master.controllers.analysis import AnalysisController
+from master.controllers.cronjob import CronJobController
 from master.controllers.daemonset import DaemonSetController
 from master.controllers.deployment import DeploymentController
 from master.controllers.event_ttl import EventTtlController
@@ -45,6 +46,7 @@ def build(
         StatefulSetController(reader=reader, writer=writer, events=events, clock=clock),
         DaemonSetController(reader=reader, writer=writer, events=events, clock=clock),
         JobController(reader=reader, writer=writer, events=events, clock=clock),
+        CronJobController(reader=reader, writer=writer, events=events, clock=clock),
         JobTtlController(reader=reader, writer=writer, clock=clock),
         NodeLifecycleController(
             reader=reader, writer=writer, events=events, clock=clock, liveness=liveness, settings=fleet

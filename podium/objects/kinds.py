@@ -123,6 +123,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="ControllerRevision", api_version="apps/v1", plural="controllerrevisions",
          message=apps_pb2.ControllerRevision, has_generation=False),
     Kind(name="Job", api_version="batch/v1", plural="jobs", message=batch_pb2.Job, subresources=_STATUS),
+    Kind(name="CronJob", api_version="batch/v1", plural="cronjobs", short_names=("cj",), message=batch_pb2.CronJob,
+         subresources=_STATUS),
     Kind(name="Lease", api_version="coordination.k8s.io/v1", plural="leases", message=coordination_pb2.Lease,
          has_generation=False),
     Kind(name="LimitRange", api_version="v1", plural="limitranges", short_names=("limits",),

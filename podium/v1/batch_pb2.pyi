@@ -400,3 +400,150 @@ class UncountedTerminatedPods(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UncountedTerminatedPods: _TypeAlias = UncountedTerminatedPods  # noqa: Y015
+
+@_typing.final
+class CronJob(_message.Message):
+    """---------------------------------------------------------------- CronJob"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _meta_pb2.ObjectMeta: ...
+    @_builtins.property
+    def spec(self) -> Global___CronJobSpec: ...
+    @_builtins.property
+    def status(self) -> Global___CronJobStatus: ...
+    def __init__(
+        self,
+        *,
+        metadata: _meta_pb2.ObjectMeta | None = ...,
+        spec: Global___CronJobSpec | None = ...,
+        status: Global___CronJobStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CronJob: _TypeAlias = CronJob  # noqa: Y015
+
+@_typing.final
+class CronJobSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    STARTING_DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_POLICY_FIELD_NUMBER: _builtins.int
+    SUSPEND_FIELD_NUMBER: _builtins.int
+    JOB_TEMPLATE_FIELD_NUMBER: _builtins.int
+    SUCCESSFUL_JOBS_HISTORY_LIMIT_FIELD_NUMBER: _builtins.int
+    FAILED_JOBS_HISTORY_LIMIT_FIELD_NUMBER: _builtins.int
+    schedule: _builtins.str
+    """Five fields (minute, hour, day of month, month, day of week), or `@hourly`, `@daily`, …"""
+    time_zone: _builtins.str
+    """A name of the IANA database, such as `Europe/Berlin`; absent: UTC."""
+    starting_deadline_seconds: _builtins.int
+    """How late a Job may start; absent: however late, but only the last of those missed."""
+    concurrency_policy: _builtins.str
+    suspend: _builtins.bool
+    successful_jobs_history_limit: _builtins.int
+    failed_jobs_history_limit: _builtins.int
+    @_builtins.property
+    def job_template(self) -> Global___JobTemplateSpec: ...
+    def __init__(
+        self,
+        *,
+        schedule: _builtins.str = ...,
+        time_zone: _builtins.str | None = ...,
+        starting_deadline_seconds: _builtins.int | None = ...,
+        concurrency_policy: _builtins.str = ...,
+        suspend: _builtins.bool | None = ...,
+        job_template: Global___JobTemplateSpec | None = ...,
+        successful_jobs_history_limit: _builtins.int | None = ...,
+        failed_jobs_history_limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_failed_jobs_history_limit", b"_failed_jobs_history_limit", "_starting_deadline_seconds", b"_starting_deadline_seconds", "_successful_jobs_history_limit", b"_successful_jobs_history_limit", "_suspend", b"_suspend", "_time_zone", b"_time_zone", "failed_jobs_history_limit", b"failed_jobs_history_limit", "job_template", b"job_template", "starting_deadline_seconds", b"starting_deadline_seconds", "successful_jobs_history_limit", b"successful_jobs_history_limit", "suspend", b"suspend", "time_zone", b"time_zone"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failed_jobs_history_limit", b"_failed_jobs_history_limit", "_starting_deadline_seconds", b"_starting_deadline_seconds", "_successful_jobs_history_limit", b"_successful_jobs_history_limit", "_suspend", b"_suspend", "_time_zone", b"_time_zone", "concurrency_policy", b"concurrency_policy", "failed_jobs_history_limit", b"failed_jobs_history_limit", "job_template", b"job_template", "schedule", b"schedule", "starting_deadline_seconds", b"starting_deadline_seconds", "successful_jobs_history_limit", b"successful_jobs_history_limit", "suspend", b"suspend", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__failed_jobs_history_limit: _TypeAlias = _typing.Literal["failed_jobs_history_limit"]  # noqa: Y015
+    _WhichOneofArgType__failed_jobs_history_limit: _TypeAlias = _typing.Literal["_failed_jobs_history_limit", b"_failed_jobs_history_limit"]  # noqa: Y015
+    _WhichOneofReturnType__starting_deadline_seconds: _TypeAlias = _typing.Literal["starting_deadline_seconds"]  # noqa: Y015
+    _WhichOneofArgType__starting_deadline_seconds: _TypeAlias = _typing.Literal["_starting_deadline_seconds", b"_starting_deadline_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__successful_jobs_history_limit: _TypeAlias = _typing.Literal["successful_jobs_history_limit"]  # noqa: Y015
+    _WhichOneofArgType__successful_jobs_history_limit: _TypeAlias = _typing.Literal["_successful_jobs_history_limit", b"_successful_jobs_history_limit"]  # noqa: Y015
+    _WhichOneofReturnType__suspend: _TypeAlias = _typing.Literal["suspend"]  # noqa: Y015
+    _WhichOneofArgType__suspend: _TypeAlias = _typing.Literal["_suspend", b"_suspend"]  # noqa: Y015
+    _WhichOneofReturnType__time_zone: _TypeAlias = _typing.Literal["time_zone"]  # noqa: Y015
+    _WhichOneofArgType__time_zone: _TypeAlias = _typing.Literal["_time_zone", b"_time_zone"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failed_jobs_history_limit) -> _WhichOneofReturnType__failed_jobs_history_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__starting_deadline_seconds) -> _WhichOneofReturnType__starting_deadline_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__successful_jobs_history_limit) -> _WhichOneofReturnType__successful_jobs_history_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__suspend) -> _WhichOneofReturnType__suspend | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_zone) -> _WhichOneofReturnType__time_zone | None: ...
+
+Global___CronJobSpec: _TypeAlias = CronJobSpec  # noqa: Y015
+
+@_typing.final
+class JobTemplateSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _meta_pb2.ObjectMeta: ...
+    @_builtins.property
+    def spec(self) -> Global___JobSpec: ...
+    def __init__(
+        self,
+        *,
+        metadata: _meta_pb2.ObjectMeta | None = ...,
+        spec: Global___JobSpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobTemplateSpec: _TypeAlias = JobTemplateSpec  # noqa: Y015
+
+@_typing.final
+class CronJobStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    LAST_SCHEDULE_TIME_FIELD_NUMBER: _builtins.int
+    LAST_SUCCESSFUL_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def active(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.ObjectReference]:
+        """Jobs that have not ended."""
+
+    @_builtins.property
+    def last_schedule_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def last_successful_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        active: _abc.Iterable[_core_pb2.ObjectReference] | None = ...,
+        last_schedule_time: _timestamp_pb2.Timestamp | None = ...,
+        last_successful_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_schedule_time", b"last_schedule_time", "last_successful_time", b"last_successful_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "last_schedule_time", b"last_schedule_time", "last_successful_time", b"last_successful_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CronJobStatus: _TypeAlias = CronJobStatus  # noqa: Y015

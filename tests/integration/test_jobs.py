@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from master.controllers.cronjob_plan import cron_job_of
 from nodelet.runtime.hollow import Behaviour, HollowSettings
+from podium.aio.clock import SystemClock
 from podium.objects.conditions import is_true
 from podium.objects.job import COMPLETION_INDEX, TRACKING_FINALIZER, is_finished
 from podium.objects.kinds import Key, key_of
-from podium.v1.batch_pb2 import Job
+from podium.objects.meta import timestamp
+from podium.v1.batch_pb2 import CronJob, CronJobStatus, Job
 from podium.v1.core_pb2 import Event, Pod
 from podium.v1.meta_pb2 import DeleteOptions
 from tests.support.cluster import ADMIN, hollow_cluster
@@ -155,3 +159,68 @@ async def test_pods_are_counted_once_though_the_master_restarts_meanwhile(tmp_pa
         assert len(cluster.reader.list(Pod, "default")) == 60
         await cluster.writer.delete(Key("Job", "default", "work"), by=ADMIN)
         await until(lambda: cluster.reader.list(Pod, "default") == [], seconds=20)
+
+
+# ---------------------------------------------------------------- CronJob
+
+
+def cron_job(image: str = "exit-0", **spec: object) -> CronJob:
+    made = CronJob()
+    made.metadata.name, made.metadata.namespace = "tick", "default"
+    made.spec.schedule = "* * * * *"
+    made.spec.job_template.spec.template.spec.containers.add(name="c", image=image)
+    made.spec.job_template.spec.template.spec.restart_policy = "Never"
+    for field, value in spec.items():
+        setattr(made.spec, field, value)
+    return made
+
+
+async def was_away(plane: ControlPlane, minutes: int) -> None:
+    """The CronJob last fired so long ago."""
+
+    def change(obj: CronJob) -> None:
+        ago = SystemClock().now() - datetime.timedelta(minutes=minutes)
+        obj.status.last_schedule_time.CopyFrom(timestamp(ago))
+
+    _ = await plane.writer.mutate(CronJob, "default", "tick", change, by=ME, subresource="status")
+
+
+def cron_status(plane: ControlPlane) -> CronJobStatus:
+    found = plane.reader.get(CronJob, "default", "tick")
+    assert found is not None
+    return found.status
+
+
+async def test_a_cron_job_serves_one_firing_of_those_it_missed_and_sees_its_job_complete(plane: ControlPlane) -> None:
+    _ = await plane.writer.create(cron_job(), by=ME)
+    await was_away(plane, 5)
+    await until(lambda: cron_status(plane).HasField("last_successful_time"))
+    made = plane.reader.list(Job)
+    assert 1 <= len(made) <= 2, "a minute may begin during the test"
+    assert all(job.metadata.name.startswith("tick-") for job in made)
+    await until(lambda: not cron_status(plane).active)
+    await until(lambda: any(e.reason == "SawCompletedJob" for e in plane.reader.list(Event)))
+
+
+async def test_a_job_that_exists_already_is_the_one_of_its_firing(plane: ControlPlane) -> None:
+    made = await plane.writer.create(cron_job("slow", suspend=True), by=ME)
+    firing = SystemClock().now().replace(second=0, microsecond=0)
+    await plane.writer.create(cron_job_of(made, firing), by=ME)  # and then the master died
+
+    def resume(obj: CronJob) -> None:
+        obj.spec.suspend = False
+
+    await was_away(plane, 2)
+    _ = await plane.writer.mutate(CronJob, "default", "tick", resume, by=ME)
+    await until(lambda: cron_status(plane).last_schedule_time.seconds >= int(firing.timestamp()))
+    names = [job.metadata.name for job in plane.reader.list(Job)]
+    assert len(names) == len(set(names)) <= 2
+    assert cron_status(plane).active[0].name == names[0]
+
+
+async def test_deleting_a_cron_job_ends_its_jobs(plane: ControlPlane) -> None:
+    _ = await plane.writer.create(cron_job("slow"), by=ME)
+    await was_away(plane, 3)
+    await until(lambda: len(cron_status(plane).active) == 1 and len(plane.pods()) == 1)
+    await plane.writer.delete(Key("CronJob", "default", "tick"), by=ME)
+    await until(lambda: plane.reader.list(Job) == [] and plane.reader.list(Pod) == [])

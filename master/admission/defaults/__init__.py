@@ -27,6 +27,7 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     policy_pb2.PriorityClass: policy.priority_class,
     batch_pb2.Job: batch.job,
     policy_pb2.ResourceQuota: policy.resource_quota,
+    batch_pb2.CronJob: batch.cron_job,
     apps_pb2.ReplicaSet: apps.replica_set,
     apps_pb2.ReplicationController: apps.replication_controller,
     apps_pb2.Deployment: apps.deployment,

@@ -14,7 +14,7 @@ from podium.objects.job import (
     UNLIMITED,
     generated_labels,
 )
-from podium.v1.batch_pb2 import Job, JobSpec
+from podium.v1.batch_pb2 import CronJob, Job, JobSpec
 
 _BACKOFF_LIMIT = 6
 
@@ -52,3 +52,17 @@ def job_spec(spec: JobSpec) -> None:
         for pattern in rule.on_pod_conditions:
             pattern.status = pattern.status or "True"
     pod_spec(spec.template.spec)
+
+
+def cron_job(obj: CronJob) -> None:
+    """Jobs may overlap; three that succeeded and one that failed are kept."""
+    spec = obj.spec
+    if not spec.concurrency_policy:
+        spec.concurrency_policy = "Allow"
+    if not spec.HasField("suspend"):
+        spec.suspend = False
+    if not spec.HasField("successful_jobs_history_limit"):
+        spec.successful_jobs_history_limit = 3
+    if not spec.HasField("failed_jobs_history_limit"):
+        spec.failed_jobs_history_limit = 1
+    job_spec(spec.job_template.spec)

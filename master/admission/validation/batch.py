@@ -1,4 +1,4 @@
-"""Rules of Job: a template that can end, policies that fit together, and a selector of its own."""
+"""Rules of Job and CronJob: a template that can end, policies that fit together, a selector of its own, a schedule."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from google.protobuf.message import Message
 from master.admission.validation import names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between
 from podium.errors import BadRequest, Violation
+from podium.objects import cron
 from podium.objects.indexes import IndexSet
 from podium.objects.job import CONTROLLER_UID, INDEXED, MOST_INDEXES, ONLY_FAILED
 from podium.objects.pod import all_containers
 from podium.objects.selectors import from_label_selector
 from podium.v1.batch_pb2 import (
+    CronJob,
+    CronJobSpec,
     Job,
     JobSpec,
     PodFailurePolicy,
@@ -172,6 +175,37 @@ def job_spec(spec: JobSpec, path: str, findings: Findings) -> None:
         _success_policy(spec, path, findings)
 
 
+# ---------------------------------------------------------------- CronJob
+
+_LONGEST_CRON_NAME = 52
+
+
+def _cron_job(obj: CronJob, path: str, findings: Findings) -> None:
+    if len(obj.metadata.name) > _LONGEST_CRON_NAME:
+        words = f"must be at most {_LONGEST_CRON_NAME} characters: names of Jobs are made of it"
+        findings.append(Violation(f"{path}.metadata.name", words))
+    spec = obj.spec.job_template.spec
+    where = f"{path}.spec.jobTemplate.spec"
+    if spec.HasField("selector"):
+        findings.append(Violation(f"{where}.selector", "must not be set: each Job has its own"))
+    if spec.manual_selector:
+        findings.append(Violation(f"{where}.manualSelector", "must not be set: each Job has its own selector"))
+
+
+def _schedule(text: str, path: str, findings: Findings) -> None:
+    try:
+        _ = cron.parse(text)
+    except BadRequest as error:
+        findings.append(Violation(path, error.message, "e.g. 30 2 * * mon-fri, or @hourly"))
+
+
+def _time_zone(name: str, path: str, findings: Findings) -> None:
+    try:
+        _ = cron.zone_of(name)
+    except BadRequest as error:
+        findings.append(Violation(path, error.message))
+
+
 # ---------------------------------------------------------------- updates
 
 
@@ -220,6 +254,7 @@ def _fixed_part(template: PodTemplateSpec, old: Job) -> PodTemplateSpec:
 
 
 MESSAGES: dict[type[Message], MessageRule] = {
+    CronJob: _cron_job,
     Job: _job,
     JobSpec: job_spec,
     PodFailurePolicy: _few_rules,
@@ -233,6 +268,11 @@ MESSAGES: dict[type[Message], MessageRule] = {
 _COUNT = between(0, 2**31 - 1)
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {
+    (CronJobSpec, "schedule"): _schedule,
+    (CronJobSpec, "time_zone"): _time_zone,
+    (CronJobSpec, "starting_deadline_seconds"): between(0),
+    (CronJobSpec, "successful_jobs_history_limit"): _COUNT,
+    (CronJobSpec, "failed_jobs_history_limit"): _COUNT,
     (JobSpec, "parallelism"): _COUNT,
     (JobSpec, "completions"): _COUNT,
     (JobSpec, "active_deadline_seconds"): between(0),

@@ -1,4 +1,4 @@
-"""What is told of Jobs."""
+"""What is told of Jobs and CronJobs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import datetime
 from podium.cli.describe import pods
 from podium.cli.describe.page import Page, conditions, header, when
 from podium.cli.output.jobs import completions, job_word, lasted
+from podium.errors import BadRequest
+from podium.objects.cron import parse, zone_of
 from podium.objects.job import UNLIMITED
 from podium.objects.selectors import workload_selector
-from podium.v1.batch_pb2 import Job, JobSpec, PodFailurePolicyRule
+from podium.v1.batch_pb2 import CronJob, CronJobSpec, Job, JobSpec, PodFailurePolicyRule
 
 
 def job(page: Page, obj: Job, now: datetime.datetime) -> None:
@@ -32,6 +34,38 @@ def job(page: Page, obj: Job, now: datetime.datetime) -> None:
     page.field("Failed Indexes", status.failed_indexes)
     pods.template(page, spec.template.spec, spec.template.metadata.labels)
     conditions(page, status.conditions, now)
+
+
+def cron_job(page: Page, obj: CronJob, now: datetime.datetime) -> None:
+    """A CronJob: when it starts Jobs, which run, and what they run."""
+    header(page, obj)
+    spec, status = obj.spec, obj.status
+    page.field("Schedule", spec.schedule)
+    page.field("Time Zone", spec.time_zone or "UTC")
+    page.field("Concurrency Policy", spec.concurrency_policy)
+    page.field("Suspend", spec.suspend)
+    if spec.HasField("starting_deadline_seconds"):
+        page.field("Starting Deadline", f"{spec.starting_deadline_seconds}s")
+    page.field(
+        "History", f"{spec.successful_jobs_history_limit} succeeded, {spec.failed_jobs_history_limit} failed are kept"
+    )
+    page.field("Last Schedule", when(status.last_schedule_time))
+    page.field("Last Success", when(status.last_successful_time))
+    page.field("Next Schedule", "" if spec.suspend else _next(spec, now))
+    page.field("Active Jobs", "\n".join(reference.name for reference in status.active) or "<none>")
+    with page.section("Job Template"):
+        _limits(page, spec.job_template.spec)
+        template = spec.job_template.spec.template
+        pods.template(page, template.spec, template.metadata.labels)
+
+
+def _next(spec: CronJobSpec, now: datetime.datetime) -> str:
+    try:
+        zone = zone_of(spec.time_zone)
+        moment = parse(spec.schedule).after(now, zone)
+    except BadRequest:  # this host may know other time zones than the master
+        return ""
+    return moment.astimezone(zone).isoformat() if moment is not None else ""
 
 
 def _limits(page: Page, spec: JobSpec) -> None:

@@ -145,6 +145,7 @@ _DESCRIBERS: dict[str, Describer] = {
     "ReplicationController": _replicated,
     "Job": batch.job,
     "HorizontalPodAutoscaler": autoscaling.autoscaler,
+    "CronJob": batch.cron_job,
     "Node": _node,
     "Namespace": _namespace,
     "Secret": config.secret,

@@ -125,6 +125,10 @@ def _class_name(cls: Any, _: datetime.datetime) -> str:
     return f"{cls.metadata.name} (default)" if storage.is_default(cls) else str(cls.metadata.name)
 
 
+def _last_schedule(cron: Any, now: datetime.datetime) -> str:
+    return age(cron.status.last_schedule_time, now) if cron.status.HasField("last_schedule_time") else NONE
+
+
 _AGE = Column("AGE", _age)
 _NAME = Column("NAME", _name)
 _DEFAULT = (_NAME, _AGE)
@@ -217,6 +221,17 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         Column("MAXPODS", lambda o, _: str(o.spec.max_replicas)),
         Column("REPLICAS", lambda o, _: str(o.status.current_replicas)),
         _AGE,
+    ),
+    "CronJob": (
+        _NAME,
+        Column("SCHEDULE", lambda o, _: o.spec.schedule),
+        Column("TIMEZONE", lambda o, _: o.spec.time_zone or NONE),
+        Column("SUSPEND", lambda o, _: str(o.spec.suspend)),
+        Column("ACTIVE", lambda o, _: str(len(o.status.active))),
+        Column("LAST SCHEDULE", _last_schedule),
+        _AGE,
+        Column("CONTAINERS", lambda o, _: _containers(o.spec.job_template.spec.template), wide=True),
+        Column("IMAGES", lambda o, _: _images(o.spec.job_template.spec.template), wide=True),
     ),
     "Namespace": (_NAME, Column("STATUS", lambda o, _: o.status.phase), _AGE),
     "Secret": (_NAME, Column("TYPE", lambda o, _: o.type), Column("DATA", lambda o, _: str(len(o.data))), _AGE),

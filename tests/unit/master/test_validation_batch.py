@@ -112,3 +112,38 @@ def test_jobs(made: Any, field: str, words: str) -> None:
 )
 def test_what_of_a_job_may_change(old: Any, new: Any, field: str | None) -> None:
     assert list(refusals(new, old)) == ([field] if field else [])
+
+
+# ---------------------------------------------------------------- CronJob
+
+
+def cron(name: str = "x", template: dict[str, Any] | None = None, **spec: Any) -> Any:
+    pod = {"spec": {"containers": [{"name": "c", "image": "i:1"}], "restartPolicy": "Never"}}
+    body = {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": pod} | (template or {})}} | spec
+    return _object("CronJob", "batch/v1", metadata={"name": name}, spec=body)
+
+
+@pytest.mark.parametrize(
+    ("made", "field", "words"),
+    [
+        (cron(schedule="61 * * * *"), "spec.schedule", 'minute "61"'),
+        (cron(schedule=""), "spec.schedule", "is required"),
+        (cron(timeZone="Mars/Olympus"), "spec.timeZone", "is unknown"),
+        (cron(concurrencyPolicy="Maybe"), "spec.concurrencyPolicy", "must be one of Allow, Forbid, Replace"),
+        (cron(startingDeadlineSeconds=-1), "spec.startingDeadlineSeconds", "at least 0"),
+        (cron(successfulJobsHistoryLimit=-1), "spec.successfulJobsHistoryLimit", "at least 0"),
+        (cron(failedJobsHistoryLimit=-1), "spec.failedJobsHistoryLimit", "at least 0"),
+        (cron(name="x" * 53), "metadata.name", "at most 52"),
+        (cron(template={"selector": {"matchLabels": {"a": "b"}}}), "spec.jobTemplate.spec.selector", "must not be set"),
+        (cron(template={"backoffLimit": -1}), "spec.jobTemplate.spec.backoffLimit", "at least 0"),
+        (cron(template={"manualSelector": True}), "spec.jobTemplate.spec.manualSelector", "must not be set"),
+    ],
+)
+def test_cron_jobs(made: Any, field: str, words: str) -> None:
+    found = refusals(made)
+    assert list(found) == [field]
+    assert words in found[field]
+
+
+def test_a_good_cron_job_passes() -> None:
+    assert refusals(cron(schedule="@hourly", timeZone="Europe/Berlin")) == {}
