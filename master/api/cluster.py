@@ -63,7 +63,9 @@ class UsageSource(Protocol):
     """The newest usage that nodelets reported (`master.dispatcher`)."""
 
     def nodes(self) -> Iterable[NodeUsage]: ...
-    def pods(self, namespace: str = "") -> Iterable[PodUsage]: ...
+    def pods(self, namespace: str = "") -> Iterable[tuple[str, PodUsage]]:
+        """Each with the node that says so."""
+        ...
 
 
 class BackupSource(Protocol):
@@ -181,9 +183,11 @@ class ClusterServicer(cluster_service_pb2_grpc.ClusterServicer):
                 yield usage
 
     def _pods(self, namespace: str, selector: Selector) -> Iterable[PodUsage]:
-        for usage in self._usage.pods(namespace):
+        for node, usage in self._usage.pods(namespace):
             pod = self._reader.get(Pod, usage.namespace, usage.name)
-            if pod is not None and selector.matches(pod.metadata.labels):
+            if pod is None or pod.metadata.uid != usage.uid or pod.spec.node_name != node:
+                continue  # it is another by now, or that node's to tell no more
+            if selector.matches(pod.metadata.labels):
                 yield usage
 
     # ------------------------------------------------------------ backup

@@ -22,8 +22,8 @@ REPORTS_PER_SECOND = 200.0
 CLOSE_REPORTS_PER_SECOND = 500.0
 """Of nodes that are looked at closely."""
 BASE_SECONDS, CLOSE_SECONDS = 2.0, 1.0
-STALE_SECONDS = 15.0
-"""Older figures say nothing of now."""
+STALE_SECONDS, STALE_REPORTS = 15.0, 3.0
+"""Figures that are older, and several times older than they should be, say nothing of now."""
 _STEP = 0.5
 
 
@@ -65,21 +65,30 @@ class UsageBook:
 
     def nodes(self) -> list[NodeUsage]:
         """Usage of every node that reports."""
-        return [_timed_node(kept.report) for kept in self._kept.values()]
+        return [_timed_node(kept.report) for _, kept in self._fresh()]
 
-    def pods(self, namespace: str = "") -> Iterator[PodUsage]:
-        """Usage of the pods of a namespace, or of all."""
-        for kept in self._kept.values():
+    def pods(self, namespace: str = "") -> Iterator[tuple[str, PodUsage]]:
+        """Usage of the pods of a namespace, or of all, each with the node that says so: it may say what it likes."""
+        for node, kept in self._fresh():
             for pod in kept.report.pods:
                 if not namespace or pod.namespace == namespace:
-                    yield pod
+                    yield node, pod
+
+    def _fresh(self) -> list[tuple[str, _Kept]]:
+        oldest = self._oldest(close=False)
+        return [(node, kept) for node, kept in self._kept.items() if kept.at >= oldest]
+
+    def _oldest(self, *, close: bool) -> float:
+        """When a report must have come that is to count."""
+        expected = pace(len(self._kept), len(self._watched), close=close)
+        return self._clock.monotonic() - max(STALE_SECONDS, STALE_REPORTS * expected)
 
     # ------------------------------------------------------------ for who decides by it
 
     def pod(self, node: str, uid: str) -> PodUsage | None:
         """What a pod used within the last seconds; None when its node did not say."""
         kept = self._kept.get(node)
-        if kept is None or self._clock.monotonic() - kept.at > STALE_SECONDS:
+        if kept is None or kept.at < self._oldest(close=node in self._watched):
             return None
         if kept.by_uid is None:
             kept.by_uid = {pod.uid: pod for pod in kept.report.pods}

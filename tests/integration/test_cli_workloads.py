@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler
 from podium.v1.core_pb2 import Node
+from tests.support.cluster import ADMIN
 from tests.support.command import PROGRAM, Podium
 from tests.support.command_world import World, command_world, web
 from tests.support.lively import EXIT
@@ -359,6 +360,11 @@ async def test_top(world: World, podium: Podium) -> None:
     nodes = (await podium("top", "nodes", "--sort-by=cpu")).lines
     assert nodes[0].split() == ["NAME", "CPU", "CPU%", "MEMORY", "MEMORY%"]
     assert sorted(line.split()[0] for line in nodes[1:]) == ["node1", "node2", "node3"]
+    silent = Node()
+    silent.metadata.name = "silent"
+    await world.cluster.writer.create(silent, by=ADMIN)
+    assert "silent   <unknown>   <unknown>" in (await podium("top", "nodes", "silent")).out
+    await podium("delete", "node", "silent")
     assert len((await podium("top", "node", "node2")).lines) == 2
     assert "-A and --containers are for pods" in (await podium("top", "nodes", "-A", code=1)).err
     assert (await podium("top", "pods")).err == "no usage reported yet\n"

@@ -11,7 +11,7 @@ from podium.cli.output import table
 from podium.cli.session import Session, command
 from podium.errors import BadRequest
 from podium.objects.quantity import milli, value
-from podium.v1.cluster_service_pb2 import ContainerUsage, DiskRates, NetworkRates, PodUsage
+from podium.v1.cluster_service_pb2 import ContainerUsage, DiskRates, NetworkRates, NodeUsage, PodUsage
 from podium.v1.core_pb2 import Node
 
 _NANO_PER_MILLI = 1_000_000
@@ -23,7 +23,7 @@ _KIB = 1 << 10
 class Row:
     """Somebody who uses something: CPU in thousandths, memory in bytes, and what there is room for of either.
 
-    `network` None: it has none of its own.
+    `network` None: it has none of its own. `known`: somebody said so.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Row:
     network: NetworkRates | None = None
     cpu_room: int = 0
     memory_room: int = 0
+    known: bool = True
 
 
 @click.command(
@@ -88,22 +89,25 @@ async def top(
 
 
 async def _nodes(session: Session, names: Sequence[str], selector: str) -> list[Row]:
-    usage = await session.client.cluster.usage(selector=selector)
-    room = {n.metadata.name: n.status.allocatable for n in await session.client.list(Node)}
-    return [
-        Row(
-            name=node.name,
-            cpu=node.cpu_nanocores // _NANO_PER_MILLI,
-            memory=node.memory_bytes,
-            tasks=node.tasks,
-            disk=node.disk,
-            network=node.network,
-            cpu_room=milli(_room(room.get(node.name, {}), "cpu")),
-            memory_room=value(_room(room.get(node.name, {}), "memory")),
-        )
-        for node in usage.nodes
-        if not names or node.name in names
-    ]
+    usage = {node.name: node for node in (await session.client.cluster.usage(selector=selector)).nodes}
+    nodes = [n for n in await session.client.list(Node, selector=selector) if not names or n.metadata.name in names]
+    return [_node_row(node, usage.get(node.metadata.name)) for node in nodes]
+
+
+def _node_row(node: Node, usage: NodeUsage | None) -> Row:
+    """A node that does not report is there all the same."""
+    used, room = usage or NodeUsage(), node.status.allocatable
+    return Row(
+        name=node.metadata.name,
+        cpu=used.cpu_nanocores // _NANO_PER_MILLI,
+        memory=used.memory_bytes,
+        tasks=used.tasks,
+        disk=used.disk,
+        network=used.network,
+        cpu_room=milli(_room(room, "cpu")),
+        memory_room=value(_room(room, "memory")),
+        known=usage is not None,
+    )
 
 
 async def _pods(session: Session, names: Sequence[str], apart: bool, everywhere: bool, selector: str) -> list[Row]:
@@ -165,7 +169,7 @@ def _order(sort_by: str) -> Callable[[Row], tuple[int, str]]:
 
 
 def _cells(columns: Sequence[_Column], rows: Iterable[Row]) -> list[list[str]]:
-    return [[cell(row) for _, cell in columns] for row in rows]
+    return [[cell(row) if row.known or name == "NAME" else "<unknown>" for name, cell in columns] for row in rows]
 
 
 def _share(used: int, room: int) -> str:

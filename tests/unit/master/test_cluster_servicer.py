@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ class Context:
 
 
 class Objects:
-    """One node, two pods, by name."""
+    """One node and its two pods, by name."""
 
     revision = 42
 
@@ -43,6 +42,8 @@ class Objects:
         found = kind()
         found.metadata.name = name
         found.metadata.labels["app"] = name
+        if kind is Pod:
+            found.metadata.uid, found.spec.node_name = f"uid-{name}", "n1"
         return found if (kind, name) in ((Node, "n1"), (Pod, "web"), (Pod, "db")) else None
 
 
@@ -52,10 +53,14 @@ class Usage:
     def nodes(self) -> list[pb.NodeUsage]:
         return [pb.NodeUsage(name="n1", cpu_nanocores=7), pb.NodeUsage(name="gone", cpu_nanocores=9)]
 
-    def pods(self, namespace: str = "") -> Iterable[pb.PodUsage]:
+    def pods(self, namespace: str = "") -> Iterable[tuple[str, pb.PodUsage]]:
+        """Of two pods that are there, of one that is gone, and what is told by others: of one before, on another."""
+        said = [("n1", "web", "uid-web"), ("n1", "db", "uid-db"), ("n1", "gone", "uid-gone")]
+        said += [("n1", "web", "uid-before"), ("liar", "db", "uid-db")]
         containers = [pb.ContainerUsage(name="a", memory_bytes=1), pb.ContainerUsage(name="b", memory_bytes=2)]
-        usages = [pb.PodUsage(namespace="default", name=name, containers=containers) for name in ("web", "db", "gone")]
-        return builtins.list(usages) if namespace in ("", "default") else []
+        if namespace in ("", "default"):
+            for node, name, uid in said:
+                yield node, pb.PodUsage(namespace="default", name=name, uid=uid, containers=containers)
 
 
 class Explainer:
