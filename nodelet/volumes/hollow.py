@@ -66,7 +66,11 @@ class HollowVolumes:
     async def mounts(self, pod: Pod, container: Container) -> tuple[Mount, ...]:
         """Where they would be."""
         return tuple(
-            Mount(source=f"/hollow/{pod.metadata.uid}/{m.name}", target=m.mount_path, read_only=m.read_only)
+            Mount(
+                source=f"/hollow/{pod.metadata.uid}/{m.name}",
+                target=m.mount_path,
+                read_only=m.read_only or (pod.metadata.uid, m.name) in self.files,
+            )
             for m in container.volume_mounts
         )
 

@@ -152,6 +152,15 @@ def load(message: Assignments, objects: Iterable[Any], removed: Iterable[Key] = 
         getattr(message, names[key.kind]).append(f"{key.namespace}/{key.name}")
 
 
+def take_objects(message: Assignments) -> Assignments:
+    """Move the objects out of a message into one of their own."""
+    objects = Assignments()
+    for carried in CARRIED:
+        getattr(objects, carried.field).extend(getattr(message, carried.field))
+        message.ClearField(carried.field)  # type: ignore[arg-type]  # a field's name, from the table
+    return objects
+
+
 def loaded(message: Assignments) -> Iterator[tuple[Key, Any]]:
     """The objects in a message, by key."""
     for carried in CARRIED:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from nodelet.pods.blueprint import blueprint
 from nodelet.pods.plan import plan
 from nodelet.runtime.protocol import RuntimeFault, State
-from podium.v1.core_pb2 import Pod
+from nodelet.volumes.protocol import VolumeFault
+from podium.v1.core_pb2 import ConfigMapVolumeSource, Pod, Volume
+from tests.support.configuration import by_key, config_map
 from tests.support.kept_pods import Node, container, deleted, make_pod, sidecar
 
 Policy = Literal["Always", "OnFailure", "Never"]
@@ -23,10 +25,10 @@ STEPS = st.sampled_from(
     (
         "crash", "finish", "oom", "vanish", "lose sandbox", "change image", "wait", "wait long", "restart nodelet",
         "runtime away and back", "events lost", "events heard", "ignore signals", "fail create", "fail start",
-        "fail sandbox", "evict",
+        "fail sandbox", "evict", "fail volumes", "change config",
     )
 )  # fmt: skip
-SHAPES = st.sampled_from(("plain", "two", "init", "sidecar", "all"))
+SHAPES = st.sampled_from(("plain", "two", "init", "sidecar", "volumes", "all"))
 POLICIES = st.sampled_from(("Always", "OnFailure", "Never"))
 LATENCIES = st.sampled_from((0.0, 0.2, 0.7))
 
@@ -35,7 +37,10 @@ def shaped(shape: str, policy: Policy) -> Pod:
     init = {"init": (container("init"),), "sidecar": (sidecar("log"),)}
     both = (container("init"), sidecar("log"), container("init2"))
     main = (container("app"), container("b")) if shape in ("two", "all") else (container("app"),)
-    return make_pod(*main, init=both if shape == "all" else init.get(shape, ()), policy=policy)
+    pod = make_pod(*main, init=both if shape == "all" else init.get(shape, ()), policy=policy)
+    if shape in ("volumes", "all"):
+        pod.spec.volumes.append(Volume(name="config", config_map=ConfigMapVolumeSource(name="c")))
+    return pod
 
 
 @dataclass
@@ -76,6 +81,12 @@ class Life:
             case "fail create" | "fail start" | "fail sandbox":
                 method = {"create": "create_container", "start": "start_container", "sandbox": "create_sandbox"}
                 runtime.faults.setdefault(method[step.split()[1]], []).append(RuntimeFault("Scripted", "no"))
+            case "fail volumes":
+                self.node.volumes.faults.append(VolumeFault("scripted"))
+            case "change config":
+                self.version += 1
+                self.node.objects.update(by_key(config_map("c", {"version": str(self.version)})))
+                await self.node.assign(self.pod)
             case "evict":
                 for worker in self.node.manager.workers():
                     worker.fail("Evicted", "scripted", 2)
@@ -148,6 +159,7 @@ def test_every_life_comes_to_rest_and_every_deletion_to_its_end(
             await node.clock.advance(120)
             assert node.gone[-1:] == ["u1"]
             assert (node.runtime.containers, node.runtime.sandboxes, node.network.addresses) == ({}, {}, {})
+            assert node.volumes.held == set()
         finally:
             life.task.cancel()
             await asyncio.wait([life.task])
@@ -175,6 +187,8 @@ def test_a_pod_that_always_restarts_runs_again_whatever_befell_it(shape: str, la
                 await node.clock.advance(5)
             assert node.status().phase == "Running"
             assert {c.name for c in life.pod.spec.containers} <= set(node.runtime.running())
+            if life.pod.spec.volumes:
+                assert node.volumes.objects == node.objects
         finally:
             life.task.cancel()
             await asyncio.wait([life.task])
