@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nodelet.network.protocol import PodNetwork
 from nodelet.pods.actions import Action
@@ -35,7 +35,7 @@ class PodContext:
 
     blue: Blueprint
     memory: PodMemory
-    objects: Objects
+    objects: Objects = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

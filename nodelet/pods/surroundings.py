@@ -106,7 +106,9 @@ class Surroundings:
         try:
             await self._tools.volumes.set_up(pod.blue.pod, pod.objects)
         except VolumeFault as fault:
-            self._tools.fail(action, pod, "FailedMount", str(fault))
+            # What was missing may have come meanwhile: then it is tried again at once, not after a back-off.
+            if wanted == pod.memory.volumes_wanted:
+                self._tools.fail(action, pod, "FailedMount", str(fault))
             return
         pod.memory.volumes_set_up(wanted)
         pod.memory.succeed(action.slot)

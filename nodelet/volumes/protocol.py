@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -113,7 +113,7 @@ class Request:
 
     pod: Pod
     volume: Volume
-    objects: Objects
+    objects: Objects = field(repr=False)
     place: Path
 
     @property

@@ -64,14 +64,21 @@ class HostVolumes:
 
     async def set_up(self, pod: Pod, objects: Objects) -> None:
         """See `PodVolumes`."""
-        uid = pod.metadata.uid
-        self._held.add(uid)
-        self._prepared[uid] = await asyncio.to_thread(self._set_up_all, pod, objects)
+        self._held.add(pod.metadata.uid)
+        await asyncio.to_thread(self._set_up_all, pod, objects)
 
-    def _set_up_all(self, pod: Pod, objects: Objects) -> dict[str, Prepared]:
+    def _set_up_all(self, pod: Pod, objects: Objects) -> None:
+        """Each of them, whatever befell another: what one lacks must not keep the others from following a change."""
         folder = self._folder(pod.metadata.uid)
         folder.mkdir(mode=0o700, exist_ok=True)
-        return {volume.name: self._set_up_one(pod, volume, objects, folder) for volume in pod.spec.volumes}
+        prepared, faults = self._prepared.setdefault(pod.metadata.uid, {}), []
+        for volume in pod.spec.volumes:
+            try:
+                prepared[volume.name] = self._set_up_one(pod, volume, objects, folder)
+            except VolumeFault as fault:
+                faults.append(str(fault))
+        if faults:
+            raise VolumeFault("; ".join(faults))
 
     def _set_up_one(self, pod: Pod, volume: Volume, objects: Objects, folder: Path) -> Prepared:
         request = Request(pod=pod, volume=volume, objects=objects, place=folder / volume.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 
@@ -11,7 +12,7 @@ from nodelet.network.protocol import NetworkFault
 from nodelet.runtime.protocol import RuntimeFault
 from nodelet.volumes.protocol import VolumeFault
 from podium.errors import NotFound
-from podium.objects.references import secret_key
+from podium.objects.references import Objects, secret_key
 from podium.v1.core_pb2 import (
     ContainerPort,
     EmptyDirVolumeSource,
@@ -738,3 +739,26 @@ async def test_keys_that_cannot_be_variables_are_told() -> None:
         assert node.runtime.specs[-1].env == {"ok": "y"}
         (message,) = [message for reason, message in node.events if reason == "InvalidEnvironmentVariableNames"]
         assert "Keys [1st] from the EnvFrom configMap ns/c were skipped" in message
+
+
+async def test_what_came_while_it_was_missed_is_not_waited_for() -> None:
+    async with kept() as node:
+        pod = needs_config()
+        began, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(pod: Pod, objects: Objects) -> None:
+            began.set()
+            await go_on.wait()
+            node.volumes.set_up = real  # type: ignore[method-assign]
+            raise VolumeFault("gone")
+
+        real = node.volumes.set_up
+        node.volumes.set_up = slow  # type: ignore[method-assign]
+        await node.assign(pod)
+        assert began.is_set()
+        node.objects.update(by_key(config_map("c", {"mode": "1"})))
+        await node.assign(pod)
+        go_on.set()
+        await node.clock.advance(0.1)
+        assert node.runtime.running() == ["app"]
+        assert not any(reason == "FailedMount" for reason, _ in node.events)

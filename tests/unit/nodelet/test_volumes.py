@@ -202,3 +202,12 @@ async def test_a_part_of_a_volume(tmp_path: Path) -> None:
         await sole(host, config, objects, sub_path="gone")
     with pytest.raises(VolumeFault, match="must be relative"):
         await sole(host, config, objects, sub_path="../x")
+
+
+async def test_what_one_volume_lacks_keeps_no_other_from_following(tmp_path: Path) -> None:
+    pod = pod_with([{"name": "a", "configMap": {"name": "gone"}}, {"name": "b", "configMap": {"name": "c"}}])
+    host = volumes(tmp_path)
+    for value in ("1", "2"):
+        with pytest.raises(VolumeFault, match='volume "a": configmap "gone" not found'):
+            await host.set_up(pod, by_key(config_map("c", {"k": value})))
+        assert (tmp_path / "u1" / "b" / "k").read_text() == value
