@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from master.dispatcher.assignments import Book, Ledger, concerns_node
 from podium.objects.kinds import Key
-from podium.objects.references import secret_key
-from podium.v1.core_pb2 import LocalObjectReference, Pod, Secret
+from podium.objects.references import loaded, references, secret_key, unloaded
+from podium.v1.core_pb2 import ConfigMap, Container, EnvFromSource, LocalObjectReference, Pod, Secret
 from podium.v1.node_session_pb2 import Assignments
 
 
@@ -156,40 +158,64 @@ def test_field_ownership_is_not_sent() -> None:
 
 Step = tuple[str, int, int]
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["put", "delete", "secret", "send"]), st.integers(0, 4), st.integers(0, 3)), max_size=40
+    st.tuples(st.sampled_from(["put", "delete", "Secret", "ConfigMap", "send"]), st.integers(0, 4), st.integers(0, 3)),
+    max_size=40,
 )
+"""What happens, to which pod (or with which content, 0: none), and which object it uses (or which one changes)."""
+
+
+def using(uid: str, number: int, generation: int) -> Pod:
+    """A pod that uses one Secret and one ConfigMap."""
+    made = pod(uid, secrets=(f"o{number}",), generation=generation)
+    source = EnvFromSource()
+    source.config_map_ref.name = f"o{number}"
+    made.spec.containers.append(Container(env_from=[source]))
+    return made
+
+
+def changed(kind: str, number: int, content: int) -> tuple[Key, Secret | ConfigMap | None]:
+    """An object as it is now; None when it is gone."""
+    key = Key(kind, "ns", f"o{number}")
+    if not content:
+        return key, None
+    made: Secret | ConfigMap = Secret(data={"k": bytes([content])}) if kind == "Secret" else ConfigMap()
+    if isinstance(made, ConfigMap):
+        made.data["k"] = str(content)
+    made.metadata.namespace, made.metadata.name = key.namespace, key.name
+    return key, made
 
 
 @given(STEPS)
 def test_deltas_add_up_to_the_snapshot(steps: list[Step]) -> None:
-    ledger, known = Ledger(), Known()
+    ledger, known = Ledger(), dict[Key, Any]()
     book = ledger.book("n1")
     told = _Told()
-    told.take(book.snapshot(known))
+    told.take(book.snapshot(known.get))
     living: dict[str, Pod] = {}
     for generation, (what, which, use) in enumerate(steps):
         uid = f"p{which}"
         if what == "put":
-            new = pod(uid, secrets=(f"s{use}",), generation=generation)
+            new = using(uid, use, generation)
             ledger.pod_changed(living.get(uid), new, deleted=False)
             living[uid] = new
         elif what == "delete" and uid in living:
             gone = living.pop(uid)
             ledger.pod_changed(gone, gone, deleted=True)
-        elif what == "secret":
-            name = f"s{use}"
-            known.by_name.pop(name, None)
-            if which:
-                known.by_name[name] = secret(name, bytes([which]))
-            ledger.object_changed(secret_key("ns", name))
-        elif what == "send" and (delta := book.delta(known)) is not None:
+        elif what in ("Secret", "ConfigMap"):
+            key, now = changed(what, use, which)
+            known.pop(key, None)
+            if now is not None:
+                known[key] = now
+            ledger.object_changed(key)
+        elif what == "send" and (delta := book.delta(known.get)) is not None:
             told.take(delta)
-    if (delta := book.delta(known)) is not None:
+    if (delta := book.delta(known.get)) is not None:
         told.take(delta)
     expected = _Told()
-    expected.take(book.snapshot(known))
-    assert (told.pods, told.secrets) == (expected.pods, expected.secrets)
+    expected.take(book.snapshot(known.get))
+    assert (told.pods, told.objects) == (expected.pods, expected.objects)
     assert told.pods.keys() == living.keys()
+    assert told.objects.keys() <= {key for p in living.values() for key in references(p)}
 
 
 class _Told:
@@ -197,18 +223,18 @@ class _Told:
 
     def __init__(self) -> None:
         self.pods: dict[str, int] = {}
-        self.secrets: dict[str, bytes] = {}
+        self.objects: dict[Key, Any] = {}
         self.version = 0
 
     def take(self, message: Assignments) -> None:
         if message.snapshot:
-            self.pods, self.secrets = {}, {}
+            self.pods, self.objects = {}, {}
         else:
             assert message.applies_to == self.version
         self.version = message.results_in
         for uid in message.removed_pods:
             self.pods.pop(uid, None)
-        for name in message.removed_secrets:
-            self.secrets.pop(name, None)
+        for key in unloaded(message):
+            self.objects.pop(key, None)
         self.pods.update((p.metadata.uid, p.metadata.generation) for p in message.pods)
-        self.secrets.update((f"ns/{s.metadata.name}", s.data["k"]) for s in message.secrets)
+        self.objects.update(loaded(message))
