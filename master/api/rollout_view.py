@@ -103,9 +103,10 @@ def _held(deployment: Deployment) -> tuple[RolloutStatus.Phase.ValueType, str]:
     back = f"revision {aborted.returned_to_revision}"
     if not is_true(deployment.status.conditions, "RolledBack"):
         return RolloutStatus.PROGRESSING, f"returning to {back}: {aborted.message}"
+    suffered = f" ({'; '.join(aborted.problems)})" if aborted.problems else ""
     return (
         RolloutStatus.FAILED,
-        f'deployment "{deployment.metadata.name}" is back at {back}: {aborted.message}; '
+        f'deployment "{deployment.metadata.name}" is back at {back}: {aborted.message}{suffered}; '
         f"revision {aborted.revision} is held back until the template changes, or `podium rollout retry`",
     )
 

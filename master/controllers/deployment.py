@@ -11,7 +11,7 @@ is nothing left to change. What it says of itself comes from `deployment_status`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from master.access.protocol import (
@@ -214,20 +214,17 @@ class DeploymentController:
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
         """One that ends may be the last that a Recreate waits for; one of another role than its set's is relabelled."""
-        if change.type is ChangeType.DELETED or is_terminal(change.new):
-            return self._keys_of(change.new, lambda deployment, _: deployment.spec.strategy.type == RECREATE)
-        if change.type is ChangeType.ADDED:
-            return self._keys_of(
-                change.new, lambda _, rs: rs.metadata.labels.get(ROLE) != change.new.metadata.labels.get(ROLE)
-            )
-        return ()
-
-    def _keys_of(self, pod: Pod, concerns: Callable[[Deployment, ReplicaSet], bool]) -> Iterable[Key]:
+        pod = change.new
+        ended = change.type is ChangeType.DELETED or is_terminal(pod)
+        if not ended and change.type is not ChangeType.ADDED:
+            return ()
         owner = controller_key(pod, ReplicaSet)
         replica_set = self._reader.get(ReplicaSet, owner.namespace, owner.name) if owner is not None else None
-        key = controller_key(replica_set, Deployment) if replica_set is not None else None
+        if replica_set is None or not (ended or replica_set.metadata.labels.get(ROLE) != pod.metadata.labels.get(ROLE)):
+            return ()
+        key = controller_key(replica_set, Deployment)
         deployment = self._reader.get(Deployment, key.namespace, key.name) if key is not None else None
-        if key is None or replica_set is None or deployment is None or not concerns(deployment, replica_set):
+        if key is None or deployment is None or (ended and deployment.spec.strategy.type != RECREATE):
             return ()
         return [key]
 

@@ -203,6 +203,8 @@ def _set_under_way(
     status: DeploymentStatus, sets: Sets, before: Condition | None, subject: str, now: datetime.datetime
 ) -> float | None:
     deployment, deadline = sets.deployment, _deadline(sets.deployment)
+    if before is not None and before.reason == FINISHED and subject in before.message:
+        return None  # it is only being scaled, or has lost a pod; that is no rollout, and must not fail as one
     if before is not None and before.reason == PAUSED:
         _tell(status, UNKNOWN, RESUMED, "Deployment is resumed", now)
         return deadline
@@ -229,7 +231,6 @@ def _judge_deadline(
     deadline: float | None,
     now: datetime.datetime,
 ) -> float | None:
-    # A complete rollout that loses a pod is not a rollout again; it is merely not as available as it was.
     if before is None or deadline is None or before.reason in (FINISHED, TIMED_OUT):
         return None
     left = deadline - seconds_since(before.last_update_time, now)

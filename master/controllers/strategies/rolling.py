@@ -13,7 +13,8 @@ from podium.v1.apps_pb2 import ReplicaSet
 
 def plan(sets: Sets, *, old_pods_exist: bool) -> DeploymentPlan:
     """The next step. `old_pods_exist`: whether pods of others are left; Recreate waits for them."""
-    if sets.deployment.spec.paused or _is_resized(sets):
+    # A return is no rollout: it goes on while paused.
+    if (sets.deployment.spec.paused and not sets.held) or _is_resized(sets):
         return finish(sets, _resize(sets), renote=True)
     if sets.deployment.spec.strategy.type == RECREATE:
         return _recreate(sets, old_pods_exist)

@@ -333,6 +333,45 @@ def test_a_rollout_past_its_deadline_is_held_back_and_its_forerunner_runs(type_:
     assert (world.sizes()[1], world.deployment.status.HasField("aborted")) == (4, False)
 
 
+def _at_most(number: int) -> Callable[[ReplicaSet, int], int]:
+    return lambda _, wanted: min(wanted, number)
+
+
+@pytest.mark.parametrize("type_", ["RollingUpdate", "BlueGreen", "Canary"])
+def test_a_scale_up_that_finds_no_room_is_no_rollout_that_fails(type_: str) -> None:
+    world = _world(type_)
+    world.deployment.spec.strategy.rollback.on_failure = "Automatic"
+    world.deployment.spec.progress_deadline_seconds = 100
+    world.settle()
+    world.set_image("two")
+    world.settle()
+    world.now = 60
+    world.settle()
+    world.deployment.spec.replicas = 8
+    for turn in range(1, 8):
+        world.now = 60 + turn * 60
+        world.step()
+        world.serve(_at_most(4 + (turn > 1)))  # one more comes, and then no other
+        world.observe()
+    assert (world.sizes(), world.reason()) == ([0, 8], "NewReplicaSetAvailable")
+    assert not world.deployment.status.HasField("aborted")
+
+
+def test_an_abort_goes_on_while_paused() -> None:
+    world = _world("RollingUpdate")
+    world.settle()
+    world.set_image("two")
+    for _ in range(4):
+        world.step()
+        world.serve()
+    world.deployment.spec.paused = True
+    world.settle()
+    assert world.sizes()[0] < 4
+    promotion.abort(world.deployment, world.sets, user="ada", now=at(0))
+    world.settle()
+    assert (world.sizes(), world.reason()) == ([4, 0], "RolloutAborted")
+
+
 def test_never_is_the_default_and_leaves_a_rollout_where_it_is() -> None:
     world = _world("RollingUpdate")
     world.deployment.spec.progress_deadline_seconds = 100
