@@ -11,7 +11,9 @@ from podium.aio.tasks import TaskScope
 from podium.errors import Unavailable
 from podium.objects.kinds import Key
 from podium.objects.references import secret_key
+from podium.v1.cluster_service_pb2 import PodUsage
 from podium.v1.core_pb2 import Event, Node, Pod, Secret
+from podium.v1.node_session_pb2 import UsageReport
 from tests.support.access import FakeAccess
 from tests.support.clock import VirtualClock, settle
 from tests.support.links import MemoryDialer
@@ -347,3 +349,28 @@ async def test_assignments_of_the_last_session_are_acted_upon_without_a_master(w
     again = RecordingNode(dialer, world.clock)
     again.session.restore(first.kept[-1])
     assert again.names() == {"a"}
+
+
+# ---------------------------------------------------------------- usage
+
+
+async def test_usage_comes_as_often_as_somebody_looks(world: World) -> None:
+    node = await world.node()
+    node.node_usage = UsageReport(pods=[PodUsage(namespace="ns", name="web", uid="u")])
+
+    async def reports(seconds: int) -> int:
+        before = node.usage_asked
+        for _ in range(seconds):
+            await world.clock.advance(1)
+        return node.usage_asked - before
+
+    await reports(20)  # until the master has said how often
+    assert await reports(20) == 10
+    assert [usage.name for usage in world.master.usage.nodes()] == ["n1"]
+    assert world.master.usage.pod("n1", "u") is not None
+    world.master.usage.watch(Key("HorizontalPodAutoscaler", "ns", "web"), ["n1"])
+    await reports(3)
+    assert await reports(20) == 20
+    world.master.usage.watch(Key("HorizontalPodAutoscaler", "ns", "web"), [])
+    await reports(3)
+    assert await reports(20) == 10

@@ -37,6 +37,7 @@ class RecordingNode(Generic[D]):
         self.objects: Objects = {}
         self.node_status = ready_status()
         self.node_usage: UsageReport | None = None
+        self.usage_asked = 0
         self.welcome: Welcome | None = None
         self.opened: list[OpenStream] = []
         self.kept: list[Assignments] = []
@@ -63,6 +64,7 @@ class RecordingNode(Generic[D]):
         return self.node_status
 
     async def usage(self) -> UsageReport | None:
+        self.usage_asked += 1
         return self.node_usage
 
     def welcomed(self, welcome: Welcome) -> None:
