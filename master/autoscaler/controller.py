@@ -69,7 +69,7 @@ class Memory:
 class HorizontalController:
     """See the module."""
 
-    name = "horizontal pod autoscaler"
+    name = "horizontal-pod-autoscaler"
     workers = 16
 
     def __init__(
