@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from podium.v1.core_pb2 import Secret
+from podium.v1.batch_pb2 import CronJob, Job
+from podium.v1.core_pb2 import ConfigMap, Secret
 from tests.support.command import Podium
 from tests.support.command_world import World, command_world, web
 
@@ -157,6 +164,77 @@ async def test_create_secrets(world: World, podium: Podium) -> None:
     assert json.loads(pull.data[".dockerconfigjson"])["auths"]["r:5000"]["password"] == "pw"
     unread = await podium("create", "secret", "generic", "x", "--from-file=none.pem", code=1)
     assert unread.err == "error: none.pem: No such file or directory\n"
+
+
+async def test_create_a_tls_secret_of_a_pair_that_belongs_together(world: World, podium: Podium) -> None:
+    for name in ("one", "two"):
+        certificate, key = self_signed(name)
+        (podium.folder / f"{name}.crt").write_bytes(certificate)
+        (podium.folder / f"{name}.key").write_bytes(key)
+    await podium("create", "secret", "tls", "web", "--cert=one.crt", "--key=one.key")
+    stored = world.cluster.reader.get(Secret, podium.namespace, "web")
+    assert stored is not None
+    assert (stored.type, sorted(stored.data)) == ("kubernetes.io/tls", ["tls.crt", "tls.key"])
+    mixed = await podium("create", "secret", "tls", "bad", "--cert=one.crt", "--key=two.key", code=1)
+    assert mixed.err == "error: the key in two.key is not that of the certificate in one.crt\n"
+    broken = await podium("create", "secret", "tls", "bad", "--cert=one.key", "--key=one.key", code=1)
+    assert "must be a PEM certificate" in broken.err
+
+
+async def test_create_config_maps(world: World, podium: Podium) -> None:
+    (podium.folder / "settings").mkdir()
+    (podium.folder / "settings" / "a.ini").write_text("a=1")
+    (podium.folder / "settings" / "logo").write_bytes(b"\xff\xfe")
+    (podium.folder / "app.env").write_text("# a comment\n\nURL=http://x/?a=b\n EMPTY=\n")
+    await podium("create", "configmap", "app", "--from-file=settings", "--from-env-file=app.env", "--from-literal=k=v")
+    stored = world.cluster.reader.get(ConfigMap, podium.namespace, "app")
+    assert stored is not None
+    assert dict(stored.data) == {"a.ini": "a=1", "URL": "http://x/?a=b", "EMPTY": "", "k": "v"}
+    assert dict(stored.binary_data) == {"logo": b"\xff\xfe"}
+    twice = await podium("create", "configmap", "b", "--from-literal=k=1", "--from-literal=k=2", code=1)
+    assert twice.err == 'error: the key "k" is given twice\n'
+
+
+async def test_create_jobs_and_cron_jobs(world: World, podium: Podium) -> None:
+    made = await podium("create", "job", "pi", "--image=perl:5.34", "--", "perl", "-e", "1")
+    assert made.out == "job.batch/pi created\n"
+    await podium("create", "cronjob", "tick", "--image=a:1", "--schedule=0 0 1 1 *", "--time-zone=Europe/Berlin")
+    await podium("create", "job", "now", "--from=cronjob/tick")
+    job = world.cluster.reader.get(Job, podium.namespace, "now")
+    cron = world.cluster.reader.get(CronJob, podium.namespace, "tick")
+    assert job is not None
+    assert cron is not None
+    assert job.metadata.owner_references[0].uid == cron.metadata.uid
+    assert job.metadata.annotations["cronjob.kubernetes.io/instantiate"] == "manual"
+    listed = (await podium("get", "jobs")).out
+    assert listed.splitlines()[0].split() == ["NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE"]
+    assert "0/1" in listed
+    assert (await podium("get", "cj")).out.splitlines()[1].split()[:6] == ["tick", "0", "0", "1", "1", "*"]
+    told = (await podium("describe", "cronjob", "tick")).out
+    assert "Next Schedule:" in told
+    assert "-01-01T00:00:00+01:00" in told
+    assert "Completions:       0/1" in (await podium("describe", "job", "pi")).out
+    refused = await podium("create", "cronjob", "bad", "--image=a:1", "--schedule=61 * * * *", code=1)
+    assert 'spec.schedule: minute "61" must be a number from 0 to 59' in refused.err
+
+
+def self_signed(name: str) -> tuple[bytes, bytes]:
+    """A certificate and its key, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(begin + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM), pem
 
 
 # ---------------------------------------------------------------- edit, patch, label

@@ -19,6 +19,7 @@ _REQUIRED_KEYS = {
     "kubernetes.io/ssh-auth": ("ssh-privatekey",),
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
 }
+_BASIC_AUTH = "kubernetes.io/basic-auth"
 _JSON_KEYS = (".dockerconfigjson", ".dockercfg")
 
 # ---------------------------------------------------------------- Secret
@@ -38,6 +39,8 @@ def _secret(secret: Secret, path: str, findings: Findings) -> None:
     for key in _REQUIRED_KEYS.get(secret.type, ()):
         if key not in secret.data:
             findings.append(Violation(f"{path}.data[{key}]", f"is required in a secret of type {secret.type}"))
+    if secret.type == _BASIC_AUTH and not any(key in secret.data for key in ("username", "password")):
+        findings.append(Violation(f"{path}.data", f"must have username or password in a secret of type {_BASIC_AUTH}"))
 
 
 def _json_value(value: bytes, path: str, findings: Findings) -> None:

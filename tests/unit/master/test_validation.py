@@ -430,6 +430,8 @@ def test_the_selector_is_immutable() -> None:
     [
         ({"data": {"a b": ""}}, "data", 'the key "a b" must be letters'),
         ({"data": {"..": ""}}, "data", 'must not be "." nor start with ".."'),
+        ({"type": "kubernetes.io/basic-auth", "stringData": {"x": "y"}}, "data", "must have username or password"),
+        ({"type": "kubernetes.io/ssh-auth", "stringData": {"x": "y"}}, "data[ssh-privatekey]", "is required"),
         ({"type": "kubernetes.io/tls", "stringData": {"tls.crt": "x"}}, "data[tls.key]", "is required"),
         ({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "x"}}, "data[.dockerconfigjson]", "must be a JSON object"),
         ({"stringData": {"a": "x" * (2**20 + 1)}}, "data", "at most 1048576 bytes"),
