@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podium.objects.kinds import Key
-from podium.objects.references import key_of_bound, load, references
+from podium.objects.references import NONE, key_of_bound, load, references
 from podium.objects.storage import is_condemned, nodes_of
 from podium.v1.core_pb2 import Pod
 from podium.v1.node_session_pb2 import Assignments
 from podium.v1.storage_pb2 import PersistentVolume
 
 ObjectLookup = Callable[[Key], Any | None]
+Uses = tuple[frozenset[Key], frozenset[Key]]
+"""What a pod used before, and uses now."""
 
 
 def concerns_node(old: Pod, new: Pod) -> bool:
@@ -68,6 +70,7 @@ class Book:
     _changed: set[str] = field(default_factory=set)
     _removed: set[str] = field(default_factory=set)
     _uses: Counter[Key] = field(default_factory=Counter)
+    _used_by: dict[str, frozenset[Key]] = field(default_factory=dict)
     _told: set[Key] = field(default_factory=set)
     _stale: set[Key] = field(default_factory=set)
 
@@ -76,34 +79,29 @@ class Book:
         """How many changes wait to be told."""
         return len(self._changed) + len(self._removed) + len(self._stale) + len(self._sentenced)
 
-    def put(self, pod: Pod) -> None:
-        """A pod is assigned, or an assigned pod changed."""
-        uid, used = pod.metadata.uid, references(pod)
-        fresh = used - self._uses.keys()
-        before = self.pods.get(uid)
-        if before is not None:
-            self._release(before)
-        self.pods[uid] = pod
-        self._uses.update(used)
+    def put(self, pod: Pod) -> Uses:
+        """A pod is assigned, or an assigned pod changed. Returns what it used before, and uses now."""
+        uid, now = pod.metadata.uid, references(pod)
         if self.following:
-            self._stale |= fresh  # also those told before: what happened to them while unused was not followed
+            self._stale |= now - self._uses.keys()  # also those told before: unused, they were not followed
             self._changed.add(uid)
             self._removed.discard(uid)
+        self.pods[uid] = pod
+        return self._use(uid, now)
 
     def refresh(self, pod: Pod) -> None:
         """Keep the newest state of a pod, for a later snapshot, without telling the node."""
         if pod.metadata.uid in self.pods:
             self.pods[pod.metadata.uid] = pod
 
-    def drop(self, uid: str) -> None:
-        """A pod is not assigned any more."""
-        pod = self.pods.pop(uid, None)
-        if pod is None:
-            return
-        self._release(pod)
+    def drop(self, uid: str) -> Uses:
+        """A pod is not assigned any more. Returns what it used, and nothing."""
+        if self.pods.pop(uid, None) is None:
+            return NONE, NONE
         self._changed.discard(uid)
         if self.following:
             self._removed.add(uid)
+        return self._use(uid, NONE)
 
     def touch(self, key: Key) -> None:
         """An object in use changed."""
@@ -125,11 +123,13 @@ class Book:
         self.condemned.pop(name, None)
         self._sentenced.discard(name)
 
-    def _release(self, pod: Pod) -> None:
-        for key in references(pod):
-            self._uses[key] -= 1
-            if not self._uses[key]:
-                del self._uses[key]
+    def _use(self, uid: str, now: frozenset[Key]) -> Uses:
+        before = self._used_by.pop(uid, NONE)
+        if now:
+            self._used_by[uid] = now
+        if now != before:
+            _recount(self._uses, before, now)
+        return before, now
 
     def snapshot(self, find: ObjectLookup) -> Assignments:
         """Everything; from here on changes are kept for deltas."""
@@ -174,6 +174,14 @@ class Book:
 
     def _settle(self) -> None:
         self._changed, self._removed, self._stale, self._sentenced = set(), set(), set(), set()
+
+
+def _recount(uses: Counter[Key], before: frozenset[Key], now: frozenset[Key]) -> None:
+    uses.update(now)
+    for key in before:
+        uses[key] -= 1
+        if not uses[key]:
+            del uses[key]
 
 
 def _found(keys: Iterable[Key], find: ObjectLookup) -> dict[Key, Any]:
@@ -228,9 +236,7 @@ class Ledger:
         if not concerns_node(known, pod):
             book.refresh(pod)
             return False
-        self._count(node, known, -1)
-        self._count(node, pod, 1)
-        book.put(pod)
+        self._count(node, *book.put(pod))
         return True
 
     def object_changed(self, key: Key) -> Collection[str]:
@@ -258,21 +264,20 @@ class Ledger:
 
     def _assign(self, node: str, pod: Pod) -> None:
         self._node_of[pod.metadata.uid] = node
-        self._count(node, pod, 1)
-        self.book(node).put(pod)
+        self._count(node, *self.book(node).put(pod))
 
     def _remove(self, uid: str) -> str:
         node = self._node_of.pop(uid, "")
         if node:
-            book = self._books[node]
-            self._count(node, book.pods[uid], -1)
-            book.drop(uid)
+            self._count(node, *self._books[node].drop(uid))
         return node
 
-    def _count(self, node: str, pod: Pod, by: int) -> None:
-        for key in references(pod):
-            users = self._users.setdefault(key, Counter())
-            users[node] += by
+    def _count(self, node: str, before: frozenset[Key], now: frozenset[Key]) -> None:
+        for key in now - before:
+            self._users.setdefault(key, Counter())[node] += 1
+        for key in before - now:
+            users = self._users[key]
+            users[node] -= 1
             if not users[node]:
                 del users[node]
             if not users:
