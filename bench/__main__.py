@@ -19,6 +19,9 @@ RESULTS = ROOT / "bench" / "results.json"
 
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "placement": ("bench.bench_scheduler", "placement"),
+    "affinity": ("bench.bench_scheduler", "affinity"),
+    "anti-affinity": ("bench.bench_scheduler", "anti-affinity"),
+    "spread": ("bench.bench_scheduler", "spread"),
     "e2e": ("bench.bench_scheduler", "e2e"),
     "api": ("bench.bench_api",),
     "policy": ("bench.bench_policy",),

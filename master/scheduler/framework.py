@@ -161,6 +161,7 @@ class Following:
 
     Attributes:
         room: How many pods each row takes, by the plugins that do not follow.
+        free: Where that is more than none.
         scores: Their weighted scores, for every row.
         gates: Where else a pod may not go.
         pulls: Further scores, with their weights.
@@ -168,6 +169,7 @@ class Following:
     """
 
     room: Ints
+    free: Bools
     scores: Floats
     gates: list[Gate]
     pulls: list[tuple[float, Pull]]
@@ -228,8 +230,10 @@ class Profile:
         if not gates and not pulls:
             return None
         weights = dict(self._scorers)
+        room = self._room(shape, cluster, ALL, False, frozenset(gates))
         return Following(
-            room=self._room(shape, cluster, ALL, False, frozenset(gates)),
+            room=room,
+            free=room > 0,
             scores=self.steady_scores(shape, cluster, np.arange(cluster.capacity), frozenset(pulls)),
             gates=list(gates.values()),
             pulls=[(weights[index].weight, pull) for index, pull in pulls.items()],

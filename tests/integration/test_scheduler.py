@@ -171,6 +171,49 @@ async def test_a_gated_pod_says_so_is_not_bound_and_is_placed_when_the_gate_is_r
         assert await made.bound("a") == ["n1"]
 
 
+HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+
+
+async def test_replicas_that_avoid_each_other_the_last_waits_until_one_leaves() -> None:
+    async with cluster(*(node(f"n{i}") for i in range(3))) as made:
+        pods = [pod(f"p{i}", app="web", apart=("web", HOST)) for i in range(4)]
+        await made.add(*pods[:3])
+        assert sorted(await made.bound("p0", "p1", "p2")) == ["n0", "n1", "n2"]
+        await made.add(pods[3])
+        told = await made.condition("p3", "Unschedulable")
+        assert told.message.startswith("0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules. ")
+        answer = made.scheduler.explain("default", "p3", nodes=True)
+        assert list(answer.constraints) == [
+            f"pod anti-affinity over {HOST}, pods matching app=web in namespace default: there are n0 1, n1 1, n2 1"
+        ]
+        assert all("1 of the pods matching app=web" in verdict.reasons[0] for verdict in answer.nodes)
+        await made.delete(pods[1])
+        assert await made.bound("p3")
+
+
+async def test_pods_are_spread_over_zones_of_different_size() -> None:
+    nodes = [node(f"n{i}", labels={ZONE: zone}) for i, zone in enumerate("aaab")]
+    async with cluster(*nodes) as made:
+        await made.add(*(pod(f"p{i}", app="web", spread=ZONE) for i in range(6)))
+        assert (await made.bound(*(f"p{i}" for i in range(6)))).count("n3") == 3
+
+
+async def test_a_namespace_that_gets_the_label_brings_its_pods_near() -> None:
+    async with cluster(node("n1"), node("n2")) as made:
+        other = Namespace()
+        other.metadata.name = "other"
+        await made.writer.create(other, by=TESTER)
+        there = pod("db", app="db", on="n2")
+        there.metadata.namespace = "other"
+        wanted = pod("p", near=("db", HOST))
+        term = wanted.spec.affinity.pod_affinity.required_during_scheduling_ignored_during_execution[0]
+        term.namespace_selector.match_labels["team"] = "x"
+        await made.add(there, wanted)
+        assert "didn't match pod affinity rules" in (await made.condition("p", "Unschedulable")).message
+        await made.writer.mutate(Namespace, "", "other", lambda n: n.metadata.labels.update(team="x"), by=TESTER)
+        assert await made.bound("p") == ["n2"]
+
+
 async def test_a_binding_that_fails_is_rolled_back_and_tried_again() -> None:
     async with cluster(node(cpu="1")) as made:
         refusals = iter([True])

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from master.scheduler import domains
-from master.scheduler.columns import UNLIMITED, Bools, Floats, Ints, RowArray, Rows
+from master.scheduler.columns import UNLIMITED, Bools, Codes, Floats, Ints, RowArray, Rows
 from master.scheduler.crowd import Crowds, Kin, Term, Weighted, crowds_of, ties_of
 from master.scheduler.framework import Gate, Pull, Reasons
 from master.scheduler.shape import Footprint
@@ -197,7 +197,7 @@ class PodAntiAffinity:
 
     def detail(self, need: Apart, cluster: Snapshot, rows: RowArray) -> list[Reasons]:
         reasons: list[list[str]] = [[] for _ in rows]
-        for why, pairs in ((NOT_APART, _own(need, cluster)), (KEPT_AWAY, _others(need, cluster))):
+        for why, pairs in ((NOT_APART, _own(need, cluster)), (KEPT_AWAY, _others_only(need, cluster))):
             for term, counts in pairs:
                 column = cluster.column(term.topology_key)
                 total = domains.sums(column, counts)
@@ -215,7 +215,7 @@ class PodAntiAffinity:
         others = [
             f"kept away over {term.topology_key} by the anti-affinity of existing pods to {term.crowd}: "
             f"{_there(cluster, term, counts)}"
-            for term, counts in _others(need, cluster)
+            for term, counts in _others_only(need, cluster)
         ]
         return own + others
 
@@ -223,7 +223,7 @@ class PodAntiAffinity:
 class _OneADomain:
     """Pods that avoid their like: a domain that has got one is closed."""
 
-    def __init__(self, codes: list[np.ndarray[tuple[int, ...], np.dtype[np.int32]]], allowed: Bools) -> None:
+    def __init__(self, codes: list[Codes], allowed: Bools) -> None:
         self._codes, self.allowed = codes, allowed
 
     def put(self, row: int) -> None:
@@ -259,6 +259,11 @@ def _others(need: Apart, cluster: Snapshot) -> list[tuple[Term, Ints]]:
         if held.pull == 0 and census.includes((held.term.crowd,), need.kin)
     ]
     return [(held.term, counts) for held, counts in census.held_against(need.kin) if held.pull == 0] + promised
+
+
+def _others_only(need: Apart, cluster: Snapshot) -> list[tuple[Term, Ints]]:
+    """Those of others that are not the pod's own as well: replicas would be told everything twice."""
+    return [(term, counts) for term, counts in _others(need, cluster) if term not in need.terms]
 
 
 def _one(cluster: Snapshot, row: int) -> Ints:
@@ -309,7 +314,7 @@ class PodPreference:
     def score(self, need: Liking, cluster: Snapshot, rows: RowArray, depth: int) -> Floats:
         if not need.preferred and not any(held.pull for held, _ in cluster.census.held_against(need.kin)):
             return np.full((rows.size, 1), 100.0)
-        return _scaled(_attraction(need, cluster), cluster.live)[rows][:, np.newaxis]
+        return _scaled(_attraction(need, cluster), cluster.rows())[rows][:, np.newaxis]
 
     def pursue(self, need: Liking, cluster: Snapshot) -> Pull | None:
         includes = cluster.census.includes
@@ -324,17 +329,22 @@ class PodPreference:
 class _Attraction:
     """Pods that attract or repel their like: each moves the score of its domains, by its own term and the other's."""
 
-    def __init__(
-        self, mutual: list[tuple[np.ndarray[tuple[int, ...], np.dtype[np.int32]], int]], raw: Floats, live: Bools
-    ) -> None:
-        self._mutual, self._raw, self._live = mutual, raw, live
-        self.scores = _scaled(raw, live)
+    def __init__(self, mutual: list[tuple[Codes, int]], raw: Floats, live: Bools) -> None:
+        self._mutual, self._raw, self._live = mutual, raw, np.flatnonzero(live)
+        self._domains: dict[tuple[int, int], RowArray] = {}
+        self.scores = _scaled(raw, self._live)
 
     def put(self, row: int) -> None:
-        for codes, weight in self._mutual:
-            if codes[row]:
-                self._raw[codes == codes[row]] += weight
+        for index, (codes, weight) in enumerate(self._mutual):
+            if code := int(codes[row]):
+                self._raw[self._rows(index, code)] += weight
         self.scores = _scaled(self._raw, self._live)
+
+    def _rows(self, index: int, code: int) -> RowArray:
+        found = self._domains.get((index, code))
+        if found is None:
+            found = self._domains[index, code] = np.flatnonzero(self._mutual[index][0] == code)
+        return found
 
 
 def _attraction(need: Liking, cluster: Snapshot) -> Floats:
@@ -353,12 +363,12 @@ def _near_to(cluster: Snapshot, term: Term, counts: Ints, weight: int) -> Ints:
     return near
 
 
-def _scaled(raw: Floats, live: Bools) -> Floats:
+def _scaled(raw: Floats, live: RowArray) -> Floats:
     """0 for the lowest of all nodes to 100 for the greatest; 100 when all are equal."""
-    if not live.any():
-        return raw
-    lowest, greatest = raw[live].min(), raw[live].max()
+    known = raw[live]
+    lowest, greatest = (known.min(), known.max()) if live.size else (0.0, 0.0)
     if lowest == greatest:
         return np.full(raw.size, 100.0)
-    scaled: Floats = (raw - lowest) * (100.0 / (greatest - lowest))
+    scaled = raw - lowest
+    scaled *= 100.0 / (greatest - lowest)
     return scaled
