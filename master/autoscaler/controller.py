@@ -30,7 +30,7 @@ from master.autoscaler.status import decided_status, newly_wrong, stuck_status, 
 from master.reconcile.protocol import After, Done, Outcome, Trigger
 from master.signals.prometheus import Queries
 from podium.aio.clock import Clock
-from podium.errors import Conflict, NotFound
+from podium.errors import Conflict, NotFound, PodiumError
 from podium.objects.kinds import BY_NAME, KINDS, Key, key_of, kind_of
 from podium.objects.meta import is_terminating
 from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus
@@ -106,15 +106,24 @@ class HorizontalController:
         stuck = self._stuck(key, hpa, target)
         if stuck is not None:
             self._usages.watch(key, ())
-            await self._tell(hpa, stuck_status(hpa, stuck, self._clock.now()), (stuck,))
-            return After(STUCK_SECONDS, stuck.message)
+            return await self._rest(hpa, stuck)
         seen = await self._observer.observe(hpa, target)
         memory = self._memory(key, hpa, seen)
         decision = plan_scale(seen, memory.history, now=self._clock.monotonic(), tuning=self._tuning)
-        await self._carry_out(hpa, target, seen, decision)
+        try:
+            await self._carry_out(hpa, target, seen, decision)
+        except Conflict:
+            raise  # look again, at what it is by now
+        except PodiumError as error:
+            message = f"the HPA controller was unable to update the target scale: {error.message}"
+            return await self._rest(hpa, Finding(ABLE, False, "FailedUpdateScale", message))
         memory.history, memory.pods = decision.history, len(seen.pods)
         await self._tell(hpa, decided_status(hpa, seen, decision, self._clock.now()), decision.findings)
         return After(self._pace(), decision.because)
+
+    async def _rest(self, hpa: HorizontalPodAutoscaler, stuck: Finding) -> After:
+        await self._tell(hpa, stuck_status(hpa, stuck, self._clock.now()), (stuck,))
+        return After(STUCK_SECONDS, stuck.message)
 
     def _pace(self) -> float:
         pods = sum(memory.pods for memory in self._memories.values())
@@ -153,6 +162,7 @@ class HorizontalController:
 
         Raises:
             Conflict: It has changed since it was seen.
+            PodiumError: It cannot be scaled.
         """
         if decision.replicas == seen.wanted:
             return

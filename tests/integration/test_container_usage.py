@@ -90,8 +90,14 @@ async def test_a_busy_container_is_measured(runtime: DockerRuntime) -> None:
     host = await LinuxHost.open(about=about, disk=root, runtime=runtime, clock=SystemClock())
     host.follow(OnePod(target))
 
-    used = (await _used(host)).pods[0].containers[0]
-    assert used.name == "app"
+    report = await _used(host)
+    (pod,), used = report.pods, report.pods[0].containers[0]
+    assert (pod.uid, used.name) == (POD.uid, "app")
+    assert pod.HasField("network"), "it has a network of its own"
+    assert used.tasks >= 1
+    assert used.window_milliseconds > 0
+    assert report.node.tasks >= used.tasks
+    assert 0 < report.node.filesystem_used_bytes < report.node.filesystem_bytes
     assert used.cpu_nanocores < 700_000_000, "it may take half a processor"
     assert 0 < used.memory_bytes < 64 << 20
     assert (await host.uses())[POD.uid].pids >= 1

@@ -141,6 +141,22 @@ async def test_who_scales_by_hand_meanwhile_is_not_overruled_unseen(world: World
     assert (world.replicas(), world.said) == (7, [])
 
 
+async def test_a_target_that_cannot_be_scaled_is_told(world: World) -> None:
+    target = await world.deploy()
+    await world.autoscale()
+    world.queue = 45
+
+    async def gone() -> None:
+        if world.reader.get(Deployment, "default", "web") is not None:
+            await world.writer.delete(key_of(target), by=ME, options=DeleteOptions())
+
+    world.meanwhile = gone
+    assert isinstance(await world.controller.reconcile(KEY), After)
+    ((reason, message),) = world.said
+    assert reason == "FailedUpdateScale"
+    assert message.startswith("the HPA controller was unable to update the target scale: ")
+
+
 async def test_figures_alone_are_written_now_and_then(world: World) -> None:
     await world.deploy(replicas=1)
     await world.autoscale()
