@@ -75,7 +75,11 @@ async def _live(settings: NodeletSettings, clock: Clock) -> None:
 
 @asynccontextmanager
 async def _real(settings: NodeletSettings, clock: Clock) -> AsyncIterator[None]:
-    async with real_node(settings, clock) as real, _supervised(real.parts), _http(settings, real.waiting_for):
+    async with (
+        real_node(settings, clock) as real,
+        _supervised(real.parts),
+        _http(settings, real.waiting_for, real.node.fence.silence),
+    ):
         yield
 
 
@@ -109,11 +113,13 @@ async def _supervised(parts: Mapping[str, Callable[[], Awaitable[None]]]) -> Asy
 
 
 @asynccontextmanager
-async def _http(settings: NodeletSettings, waiting_for: Callable[[], str]) -> AsyncIterator[None]:
+async def _http(
+    settings: NodeletSettings, waiting_for: Callable[[], str], silence: Callable[[], float | None] = lambda: None
+) -> AsyncIterator[None]:
     if not settings.http_listen:
         yield
         return
-    port = http_port(*parse_endpoint(settings.http_listen), waiting_for=waiting_for)
+    port = http_port(*parse_endpoint(settings.http_listen), waiting_for=waiting_for, silence=silence)
     await port.start()
     try:
         yield

@@ -30,12 +30,16 @@ from nodelet.runtime.docker import DockerRuntime
 from nodelet.runtime.docker.engine import DEFAULT_SOCKET
 from nodelet.runtime.protocol import RuntimeFault, RuntimeInfo
 from nodelet.session.dial import GrpcDialer
+from nodelet.session.fence import FenceTools
+from nodelet.session.kept_lease import KeptLease, from_data, to_data
+from nodelet.session.peers import ask_peers
 from nodelet.session.renewal import Renewer
 from nodelet.session.session import SessionTimes
 from nodelet.settings import NodeletSettings
 from nodelet.state.directory import StateDirectory
 from nodelet.state.identity import Identity
 from nodelet.state.keeper import AssignmentKeeper
+from nodelet.state.lease_file import LeaseFile, boot_id, since_boot
 from nodelet.volumes.claim import ClaimSource
 from nodelet.volumes.keeper import LocalKeeper
 from nodelet.volumes.local import LocalFolders
@@ -101,6 +105,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             sources = all_sources(mounter, allocatable, claims)
             volumes = await asyncio.to_thread(HostVolumes, state.path / "volumes", sources=sources, mounter=mounter)
             dialer = GrpcDialer(identity, settings.api_endpoints() or identity.endpoints)
+            leases = LeaseFile(state.path)
             node = Node(
                 parts=Parts(
                     runtime=runtime, network=network, volumes=volumes, local_volumes=local_volumes, host=host,
@@ -109,6 +114,8 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                         name=settings.name, ip=address, memory=host.reader.machine.memory, runtime="docker",
                         allocatable=allocatable,
                     ),
+                    fence=_fence_tools(leases),
+                    peer_port=parse_endpoint(settings.http_listen)[1] if settings.http_listen else 0,
                 ),
                 dialer=dialer,
                 wishes=Wishes(machine_id=machine_id, labels=settings.labels, taints=settings.taint_messages()),
@@ -116,7 +123,9 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 times=SessionTimes(status=settings.status_period, usage=settings.usage_period),
             )  # fmt: skip
             host.follow(ManagedPods(node.pods))
-            node.restore(await asyncio.to_thread(state.load_assignments))
+            kept = from_data(await asyncio.to_thread(leases.read))
+            node.restore(await asyncio.to_thread(state.load_assignments), kept)
+            await node.fence.look()  # its peers may excuse it, before a pod is stopped for nothing
             try:
                 limits = SizeLimits(manager=node.pods, measure=volumes.used, clock=clock)
                 parts = _parts(node, host, keeper, limits, _renewer(settings, identity, dialer, state, clock), clock)
@@ -127,6 +136,16 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 await dialer.close()
         finally:
             await runtime.close()
+
+
+def _fence_tools(leases: LeaseFile) -> FenceTools:
+    async def keep(kept: KeptLease) -> None:
+        try:
+            await asyncio.to_thread(leases.write, to_data(kept))
+        except OSError as error:
+            log.error("could not keep the lease", why=str(error))
+
+    return FenceTools(since_boot=since_boot, boot=boot_id(), ask=ask_peers, keep=keep)
 
 
 def _parts(

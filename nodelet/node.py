@@ -18,6 +18,8 @@ from nodelet.pods.spec import NodeFacts
 from nodelet.runtime.protocol import Images, Runtime
 from nodelet.session.dial import Dialer
 from nodelet.session.events import EventBuffer
+from nodelet.session.fence import Fence, FenceTools
+from nodelet.session.kept_lease import KeptLease
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import AssignmentStore, Session, SessionTimes
 from nodelet.session.streams import Streams
@@ -81,6 +83,8 @@ class Parts:
     host: Host
     facts: NodeFacts
     store: AssignmentStore
+    fence: FenceTools | None = None
+    peer_port: int = 0
     pods: PodSettings = field(default_factory=PodSettings)
 
 
@@ -116,6 +120,9 @@ class Node:
             settings=parts.pods,
             disk=parts.host.disk,
         )
+        fence = parts.fence or FenceTools(since_boot=clock.monotonic)
+        self.fence = Fence(pods=self.pods.workers, clock=clock, tools=fence)
+        self.pods.on_added = self.fence.admit
         self.session = Session(
             dialer=dialer,
             node=self,
@@ -125,17 +132,20 @@ class Node:
             streams=Streams(runtime=parts.runtime, dial=dialer.stream, scope=self._scope),
             store=parts.store,
             volumes=parts.local_volumes,
+            lease=self.fence,
             clock=clock,
             times=times,
         )
+        self.fence.hurry = self.session.hurry
 
     @property
     def volume_reports(self) -> Reports:
         """What is said of volumes that Podium made here."""
         return self._parts.local_volumes.reports
 
-    def restore(self, assignments: Assignments | None) -> None:
-        """Begin with the assignments of before; call it before `run`."""
+    def restore(self, assignments: Assignments | None, lease: KeptLease | None = None) -> None:
+        """Begin with the assignments and the lease of before; call it before `run`."""
+        self.fence.resume(lease)
         self.session.restore(assignments)
 
     async def run(self) -> None:
@@ -143,6 +153,7 @@ class Node:
         async with self._scope, asyncio.TaskGroup() as tasks:
             tasks.create_task(forever("pods", self.pods.run))
             tasks.create_task(forever("session", self.session.run))
+            tasks.create_task(forever("fence", self.fence.run))
             tasks.create_task(forever("local volumes", self._keep_local_volumes))
 
     async def _keep_local_volumes(self) -> None:
@@ -166,6 +177,7 @@ class Node:
             pod_uids=self.pods.pod_uids(),
             pod_cidr=self._parts.network.pod_cidr,
             local_volumes=self._parts.local_volumes.folder,
+            peer_port=self._parts.peer_port,
         )
 
     async def status(self) -> NodeStatus:

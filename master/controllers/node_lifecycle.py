@@ -7,7 +7,8 @@
 
 Pods leave for NoExecute taints when their tolerations say so (by default a second after the taint came); they are
 deleted through the API, and replaced at once, since a pod that is being deleted no longer counts. The object of a pod
-on a silent node stays, terminating, until the node is back to confirm it or its Node object is deleted.
+on a silent node stays, terminating, until the node is back to confirm it or its Node object is deleted. Only a pod that
+must not run twice goes earlier: when the node, which can't say so, has stopped it (`podium.objects.fencing`).
 
 Who is silent and who must not be given up is decided over all nodes at once by `fleet`; a node that is held, or waits
 its turn, gets no NoExecute taint. What is to be done about one node is `plan_node`.
@@ -26,6 +27,7 @@ from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
 from podium.errors import Conflict, NotFound, PodiumError
 from podium.objects.conditions import FALSE, TRUE, UNKNOWN, condition_status, get_condition, set_condition
+from podium.objects.fencing import FencingTimes, is_exclusive
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import seconds_since, timestamp
 from podium.objects.pod import CONTAINERS_READY, READY, is_ready, is_terminal, is_terminating
@@ -75,6 +77,7 @@ class NodePlan:
         evict: Pods to delete.
         lost: Pods to mark as not ready.
         found: Pods that were marked so, and are on a node that is heard again.
+        release: Pods that are being deleted and must not run twice, on a node that has stopped them by now.
         recheck: Seconds until something of this changes by itself.
         because: A sentence.
     """
@@ -84,14 +87,33 @@ class NodePlan:
     evict: Sequence[Pod]
     lost: Sequence[Pod]
     found: Sequence[Pod]
+    release: Sequence[Pod]
     recheck: float | None
     because: str
 
 
 def plan_node(
-    node: Node, pods: Iterable[Pod], *, lapsed: bool, held: bool, now: datetime.datetime, settings: FleetSettings
+    node: Node,
+    pods: Iterable[Pod],
+    *,
+    lapsed: bool,
+    held: bool,
+    now: datetime.datetime,
+    settings: FleetSettings,
+    fenced_in: float | None = None,
 ) -> NodePlan:
-    """Decide about one node and the pods bound to it."""
+    """Decide about one node and the pods bound to it.
+
+    Args:
+        node: The node.
+        pods: Those bound to it.
+        lapsed: Whether it is silent for longer than the lease.
+        held: Whether it is not given up, or not yet.
+        now: Wall time.
+        settings: When a node is given up.
+        fenced_in: Seconds until a silent node has certainly stopped what must not run twice (`podium.objects.fencing`);
+            None: it is not silent, or it may believe that it is held.
+    """
     grace = _grace_left(node, now, settings)
     taints = _taints(node, lapsed=lapsed, held=held, unwell=grace == 0, now=now)
     alive = [pod for pod in pods if not is_terminal(pod)]
@@ -101,12 +123,16 @@ def plan_node(
     waits = [at - moment for at in leaving.values() if at is not None and at > moment]
     if grace:
         waits.append(grace)
+    exclusive = [p for p in alive if is_terminating(p) and is_exclusive(p)] if lapsed and not held else []
+    if fenced_in and (exclusive or any(is_exclusive(p) for p in evict)):
+        waits.append(fenced_in)
     return NodePlan(
         unknown=lapsed and condition_status(node.status.conditions, READY) != UNKNOWN,
         taints=taints,
         evict=evict,
         lost=[p for p in alive if is_ready(p)] if lapsed else [],
         found=[p for p in alive if _is_marked_lost(p)] if not lapsed else [],
+        release=exclusive if fenced_in == 0 else (),
         recheck=min(waits, default=None),
         because=_sentence(lapsed, held, len(evict)),
     )
@@ -185,6 +211,7 @@ class NodeLifecycleController:
         self._fleet = NOBODY
         self._wake: Callable[[Key], None] = lambda key: None
         self._touchy: set[str] = set()
+        self._held_at: dict[str, float] = {}
         self.triggers = (Trigger(Node, self._keys_of_node), Trigger(Pod, self._keys_of_pod))
 
     async def watch(self, wake: Callable[[Key], None]) -> None:
@@ -205,6 +232,7 @@ class NodeLifecycleController:
         heard = {n.metadata.name: self._liveness.last_heard(n.metadata.name) for n in self._reader.list(Node)}
         now = self._clock.monotonic()
         fleet = self._fleet = assess(heard, started=self._started, now=now, before=before, settings=self._settings)
+        self._held_at = {n: at for n, at in self._held_at.items() if n in fleet.lapsed} | dict.fromkeys(fleet.held, now)
         for name in (before.lapsed ^ fleet.lapsed) | (before.waiting ^ fleet.waiting):
             self._wake(Key("Node", "", name))
         self._tell_holds(before, fleet, len(heard))
@@ -243,6 +271,7 @@ class NodeLifecycleController:
             held=key.name in fleet.waiting,
             now=self._clock.now(),
             settings=self._settings,
+            fenced_in=self._fenced_in(key.name),
         )
         self._note_touchy(key.name, plan)
         await self._write_node(node, plan)
@@ -255,6 +284,15 @@ class NodeLifecycleController:
         if last is None:
             return False
         return is_silent(last, self._clock.monotonic(), self._settings) != (name in self._fleet.lapsed)
+
+    def _fenced_in(self, name: str) -> float | None:
+        """Seconds until the node has stopped what must not run twice, counted from its silence or the end of a hold."""
+        if name not in self._fleet.lapsed or name in self._fleet.held:
+            return None
+        last = self._liveness.last_heard(name)
+        silent_since = self._started + self._settings.patience if last is None else last
+        since = max(silent_since, self._held_at.get(name, silent_since))
+        return max(0.0, since + FencingTimes(self._settings.lease).release - self._clock.monotonic())
 
     def _note_touchy(self, name: str, plan: NodePlan) -> None:
         if any(t.effect == NO_EXECUTE for t in plan.taints) or plan.lost or plan.unknown:
@@ -273,10 +311,14 @@ class NodeLifecycleController:
     async def _write_pods(self, node: Node, plan: NodePlan) -> None:
         now, name = self._clock.now(), node.metadata.name
         writes: list[Write] = [_eviction(pod) for pod in plan.evict]
+        writes += [_release(pod) for pod in plan.release]
         writes += [Mutate(key_of(p), _losing(p, name, now), "status") for p in plan.lost]
         writes += [Mutate(key_of(p), _finding(p, now), "status") for p in plan.found]
         for pod in plan.evict:
             self._events.normal(pod, "TaintManagerEviction", f"Deleting pod: node {name} must be left")
+        for pod in plan.release:
+            message = f"Node {name} is silent for so long that it has stopped this pod: it may run elsewhere"
+            self._events.warning(pod, "FencedPodReleased", message)
         if not writes:
             return
         for result in await self._writer.write_many(writes, by=_BY):
@@ -311,6 +353,11 @@ def _set_taints(node: Node, taints: Sequence[Taint]) -> None:
 
 def _eviction(pod: Pod) -> Delete:
     return Delete(key_of(pod), DeleteOptions(preconditions=Preconditions(uid=pod.metadata.uid)))
+
+
+def _release(pod: Pod) -> Delete:
+    options = DeleteOptions(grace_period_seconds=0, preconditions=Preconditions(uid=pod.metadata.uid))
+    return Delete(key_of(pod), options)
 
 
 def _losing(seen: Pod, node: str, now: datetime.datetime) -> Callable[[Pod], None]:

@@ -18,6 +18,7 @@ from master.access.protocol import Change, ChangeType, Reader, Writer, component
 from master.dispatcher import registration
 from master.dispatcher.assignments import Ledger
 from master.dispatcher.inbox import Inbox
+from master.dispatcher.peers import PeerBook
 from master.dispatcher.ranges import PodRanges
 from master.dispatcher.sessions import NodeLink, Session, Sessions, heartbeat_for
 from master.dispatcher.streams import StreamBroker
@@ -28,6 +29,7 @@ from podium.aio.link import LinkClosed
 from podium.aio.tasks import TaskScope, forever
 from podium.errors import AlreadyExists, BadRequest, PodiumError
 from podium.objects import storage
+from podium.objects.fencing import FencingTimes
 from podium.objects.kinds import BY_NAME, Key, key_of
 from podium.objects.references import CARRIED
 from podium.telemetry.log import get_logger
@@ -72,6 +74,7 @@ class Dispatcher:
         self.sessions = Sessions(clock=clock, lease_seconds=self._settings.lease)
         self.streams = StreamBroker(self.sessions.get)
         self.usage = UsageBook(clock)
+        self._peers = PeerBook()
         self._ledger = Ledger()
         self._ranges = PodRanges(self._settings.pod_cidr, node_prefix=self._settings.node_prefix)
         self._reported: dict[str, NodeStatus] = {}
@@ -115,10 +118,12 @@ class Dispatcher:
         session = self.sessions.get(name)
         if not deleted:
             self._ranges.note(name, node.spec.pod_cidr)
+            self._peers.note(name)
             if session is not None and self.sessions.is_alive(session):
                 self._restore_ready(node)
             return
         self._ranges.release(name)
+        self._peers.drop(name)
         self.sessions.forget(name)
         self.usage.forget(name)
         self._reported.pop(name, None)
@@ -184,7 +189,8 @@ class Dispatcher:
 
     async def _begin(self, session: Session, hello: Hello) -> None:
         cidr = await self._register(session.node, hello)
-        settings = self._settings
+        settings, times = self._settings, FencingTimes(self._settings.lease)
+        self._peers.put(session.node, registration.peer_address(hello))
         welcome = Welcome(
             session_id=session.id,
             epoch=self.epoch,
@@ -193,7 +199,11 @@ class Dispatcher:
             pod_cidr=cidr,
             cluster_cidr=self._ranges.cluster_cidr,
             endpoints=settings.endpoints,
+            fence_milliseconds=int(times.silence * 1000),
+            fence_grace_milliseconds=int(times.grace * 1000),
+            peers=self._peers.of(session.node),
         )
+        session.peers_version = self._peers.version
         session.begin(welcome, self._ledger.book(session.node), self._find)
         log.info("session begun", node=session.node, session=session.id, version=hello.version)
 
@@ -244,6 +254,7 @@ class Dispatcher:
                 session.heartbeat_seconds = self._heartbeat()
                 session.pace_usage(self.usage.pace(node, len(self.sessions)))
                 session.answer_beat(message.heartbeat.sequence)
+                session.introduce(self._peers)
             case "statuses":
                 for update in message.statuses.updates:
                     self._inbox.pod_status(node, update)

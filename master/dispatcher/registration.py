@@ -10,6 +10,7 @@ import datetime
 
 from podium.objects.meta import timestamp
 from podium.objects.storage import LOCAL_VOLUMES
+from podium.tls import format_endpoint
 from podium.v1.core_pb2 import Node, NodeStatus
 from podium.v1.meta_pb2 import Condition
 from podium.v1.node_session_pb2 import Hello
@@ -98,3 +99,9 @@ def _condition(reported: Condition, before: Condition | None, now: datetime.date
 def is_reported_ready(status: NodeStatus) -> bool:
     """Whether a report says that the node is ready."""
     return any(c.type == "Ready" and c.status == "True" for c in status.conditions)
+
+
+def peer_address(hello: Hello) -> str:
+    """Where other nodes may ask this one (`HOST:PORT`); empty: nowhere."""
+    address = next((a.address for a in hello.status.addresses if a.type == "InternalIP"), "")
+    return format_endpoint(address, hello.peer_port) if address and hello.peer_port else ""

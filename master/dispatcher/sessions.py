@@ -19,6 +19,7 @@ from prometheus_client import Gauge
 from master.dispatcher.assignments import Book, ObjectLookup
 from master.dispatcher.attention import Attention
 from master.dispatcher.pacing import Pacer
+from master.dispatcher.peers import PeerBook
 from podium.aio.clock import Clock
 from podium.aio.link import Link
 from podium.aio.tasks import TaskScope
@@ -30,6 +31,7 @@ from podium.v1.node_session_pb2 import (
     MasterMessage,
     NodeMessage,
     OpenStream,
+    Peers,
     StatusAck,
     UsagePace,
     Welcome,
@@ -38,7 +40,8 @@ from podium.v1.node_session_pb2 import (
 NodeLink = Link[MasterMessage, NodeMessage]
 
 QUIET_SHARE = 0.35
-"""Of a lease: heartbeats are answered when the master said nothing for that long."""
+"""Of a lease: heartbeats are answered when none was for that long."""
+INTRODUCE_SECONDS = 15.0
 BEATS_PER_SECOND = 600.0
 MOST_OF_LEASE = 0.4
 
@@ -75,7 +78,9 @@ class Session:
         self._pace, self._pace_due = 0.0, False
         self._goodbye = ""
         self._quiet = lease_seconds * QUIET_SHARE
-        self._last_said = clock.monotonic()
+        self._last_answered = self._introduced = clock.monotonic()
+        self._peers: Peers | None = None
+        self.peers_version = 0
         self.heartbeat_seconds = 0.0
 
     def begin(self, welcome: Welcome, book: Book, find: ObjectLookup) -> None:
@@ -94,10 +99,18 @@ class Session:
         self._wake.set()
 
     def answer_beat(self, sequence: int) -> None:
-        """Answer a heartbeat, if nothing was said for a while: a nodelet must hear its master well within a lease."""
+        """Answer a heartbeat, if none was answered for a while: a nodelet must know well within a lease what its master
+        has heard, and nothing but this tells it."""
         now = self._clock.monotonic()
-        if now - self._last_said >= self._quiet:
-            self._beat, self._last_said = sequence, now
+        if now - self._last_answered >= self._quiet:
+            self._beat, self._last_answered = sequence, now
+            self._wake.set()
+
+    def introduce(self, peers: PeerBook) -> None:
+        """Tell the node of its peers when they have changed, but not for each of many that come."""
+        now = self._clock.monotonic()
+        if peers.version != self.peers_version and now - self._introduced >= INTRODUCE_SECONDS:
+            self._peers, self.peers_version, self._introduced = peers.of(self.node), peers.version, now
             self._wake.set()
 
     def pace_usage(self, seconds: float) -> None:
@@ -133,7 +146,6 @@ class Session:
                 self._wake.clear()
                 for message in self._messages(timers):
                     await self.link.send(message)
-                    self._last_said = self._clock.monotonic()
                 if self._goodbye:
                     return
 
@@ -154,6 +166,9 @@ class Session:
         if self._pace_due:
             self._pace_due = False
             yield MasterMessage(usage_pace=UsagePace(milliseconds=int(self._pace * 1000)))
+        if self._peers is not None:
+            peers, self._peers = self._peers, None
+            yield MasterMessage(peers=peers)
         if self._beat is not None:
             beat, self._beat = self._beat, None
             period = int(self.heartbeat_seconds * 1000)

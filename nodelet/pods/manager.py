@@ -116,6 +116,8 @@ class PodManager:
         self._unclaimed: dict[str, Listing] | None = None
         self._epoch = 0
         self._down = asyncio.Event()
+        self.on_added: Callable[[PodWorker], None] = lambda worker: None
+        """Called with each pod before its first step."""
 
     # ------------------------------------------------------------ the desired set
 
@@ -146,6 +148,7 @@ class PodManager:
         worker = self._workers[uid] = PodWorker(pod, self._objects, self._tools)
         if not self._down.is_set() and self._unclaimed is not None:
             _ = worker.memory.take(self._unclaimed.pop(uid, _NOTHING))
+        self.on_added(worker)
         return worker
 
     def _settle(self) -> None:

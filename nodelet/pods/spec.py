@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from nodelet.pods.blueprint import Blueprint, Unit
 from nodelet.pods.environment import expand, expand_path
 from nodelet.runtime.protocol import FULL_NAME, ContainerSpec, Mount, PodIdentity, PortMapping, SandboxSpec
+from podium.objects.fencing import is_exclusive
 from podium.objects.pod import BEST_EFFORT, CPU, GUARANTEED, MEMORY, amount, host_ports, qos_class
 from podium.v1.core_pb2 import Container, Pod, PodSecurityContext, PodSpec, SecurityContext
 
 LEVEL_LABEL = "podium.dev/crash-level"
 GENERATION_LABEL = "podium.dev/sandbox-attempt"
 GRACE_LABEL = "podium.dev/grace-seconds"
+EXCLUSIVE_LABEL = "podium.dev/exclusive"
+"""Of containers that must not run twice: what the watchdog kills when their lease is over."""
 
 _NODE_CRITICAL_PRIORITY = 2_000_000_000
 _LONGEST_HOSTNAME = 63
@@ -162,6 +165,7 @@ def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, gen
             LEVEL_LABEL: str(level),
             GENERATION_LABEL: str(generation),
             GRACE_LABEL: f"{blue.grace:g}",
+            **({EXCLUSIVE_LABEL: "true"} if is_exclusive(pod) else {}),
         },
     )
 

@@ -36,6 +36,7 @@ from podium.v1.node_session_pb2 import (
     MasterMessage,
     NodeMessage,
     OpenStream,
+    Peers,
     ResyncRequest,
     UsageReport,
     Welcome,
@@ -81,6 +82,16 @@ class AssignmentStore(Protocol):
     def keep(self, assignments: Callable[[], Assignments]) -> None: ...
 
 
+class LeaseKeeper(Protocol):
+    """Learns what the master has heard (nodelet.session.fence). Methods must not block."""
+
+    def now(self) -> float: ...
+    def begun(self, hello_sent: float, welcome: Welcome) -> None: ...
+    def sent(self, sequence: int) -> None: ...
+    def acknowledged(self, sequence: int) -> None: ...
+    def meet(self, peers: Peers) -> None: ...
+
+
 class StreamServer(Protocol):
     """Serves streams into pods."""
 
@@ -109,17 +120,19 @@ class Session:
         streams: StreamServer,
         store: AssignmentStore,
         volumes: LocalVolumes,
+        lease: LeaseKeeper,
         clock: Clock,
         times: SessionTimes | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._dialer, self._node, self._pods = dialer, node, pods
         self._reporter, self._events, self._streams = reporter, events, streams
-        self._store, self._clock, self._chance = store, clock, chance
+        self._store, self._lease, self._clock, self._chance = store, lease, clock, chance
         self._volumes = volumes
         self._times = times or SessionTimes()
         self._desired = Desired()
         self._wake = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._usage: UsageReport | None = None
         self._usage_seconds = self._times.usage
         self._status = NodeStatus()
@@ -156,7 +169,21 @@ class Session:
             welcomed = await self._attempt()
             failures = 1 if welcomed else failures + 1
             await self._dialer.next_master()
-            await self._clock.sleep(RECONNECT.delay(failures, self._chance()))
+            await self._rest(RECONNECT.delay(failures, self._chance()))
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleep, unless somebody hurries."""
+        self._hurried.clear()
+        async with TaskScope(on_error=lambda name, error: None) as scope:
+            ends = [
+                scope.start(self._clock.sleep(seconds), name="rest"),
+                scope.start(self._hurried.wait(), name="hurry"),
+            ]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+
+    def hurry(self) -> None:
+        """A master is known to be there: dial it now."""
+        self._hurried.set()
 
     async def _attempt(self) -> bool:
         """One session; whether it came to a welcome."""
@@ -180,6 +207,7 @@ class Session:
     async def _greet(self, link: MasterLink) -> Welcome:
         hello = await self._node.hello()
         self._status = hello.status
+        hello_sent = self._lease.now()
         try:
             async with asyncio.timeout(WELCOME_SECONDS):
                 await link.send(NodeMessage(hello=hello))
@@ -190,6 +218,7 @@ class Session:
             raise LinkClosed("the master ended the session at once")
         if message.WhichOneof("message") == "goodbye":
             raise LinkClosed(f"the master refused: {message.goodbye.reason}")
+        self._lease.begun(hello_sent, message.welcome)
         self._welcomed(message.welcome)
         return message.welcome
 
@@ -231,7 +260,10 @@ class Session:
                 case "status_ack":
                     self._reporter.acked(list(message.status_ack.uids))
                 case "heartbeat_ack":
+                    self._lease.acknowledged(message.heartbeat_ack.sequence)
                     self._interval = message.heartbeat_ack.heartbeat_milliseconds / 1000 or self._interval
+                case "peers":
+                    self._lease.meet(message.peers)
                 case "usage_pace":
                     self._usage_seconds = message.usage_pace.milliseconds / 1000 or self._usage_seconds
                 case "open_stream":
@@ -301,6 +333,7 @@ class Session:
         if self._beat_due:
             self._beat_due = False
             self._sequence += 1
+            self._lease.sent(self._sequence)
             return NodeMessage(heartbeat=Heartbeat(sequence=self._sequence))
         return None
 

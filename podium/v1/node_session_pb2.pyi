@@ -135,6 +135,7 @@ class Hello(_message.Message):
     POD_UIDS_FIELD_NUMBER: _builtins.int
     POD_CIDR_FIELD_NUMBER: _builtins.int
     LOCAL_VOLUMES_FIELD_NUMBER: _builtins.int
+    PEER_PORT_FIELD_NUMBER: _builtins.int
     machine_id: _builtins.str
     boot_id: _builtins.str
     version: _builtins.str
@@ -142,6 +143,10 @@ class Hello(_message.Message):
     """The pod range this host uses already, if any."""
     local_volumes: _builtins.str
     """The folder in which volumes for claims are made on this host, unless their class names another."""
+    peer_port: _builtins.int
+    """Port of the node's InternalIP at which other nodes may ask (GET /lease) for how long it has not heard its master;
+    0: none.
+    """
     @_builtins.property
     def status(self) -> _core_pb2.NodeStatus: ...
     @_builtins.property
@@ -166,10 +171,11 @@ class Hello(_message.Message):
         pod_uids: _abc.Iterable[_builtins.str] | None = ...,
         pod_cidr: _builtins.str = ...,
         local_volumes: _builtins.str = ...,
+        peer_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "labels", b"labels", "local_volumes", b"local_volumes", "machine_id", b"machine_id", "pod_cidr", b"pod_cidr", "pod_uids", b"pod_uids", "status", b"status", "taints", b"taints", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "labels", b"labels", "local_volumes", b"local_volumes", "machine_id", b"machine_id", "peer_port", b"peer_port", "pod_cidr", b"pod_cidr", "pod_uids", b"pod_uids", "status", b"status", "taints", b"taints", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -394,6 +400,7 @@ class MasterMessage(_message.Message):
     STATUS_ACK_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
     USAGE_PACE_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -408,6 +415,10 @@ class MasterMessage(_message.Message):
     def goodbye(self) -> Global___Goodbye: ...
     @_builtins.property
     def usage_pace(self) -> Global___UsagePace: ...
+    @_builtins.property
+    def peers(self) -> Global___Peers:
+        """When they have changed; now and then."""
+
     def __init__(
         self,
         *,
@@ -418,12 +429,13 @@ class MasterMessage(_message.Message):
         status_ack: Global___StatusAck | None = ...,
         goodbye: Global___Goodbye | None = ...,
         usage_pace: Global___UsagePace | None = ...,
+        peers: Global___Peers | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "open_stream", "heartbeat_ack", "status_ack", "goodbye", "usage_pace"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "open_stream", "heartbeat_ack", "status_ack", "goodbye", "usage_pace", "peers"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -463,6 +475,9 @@ class Welcome(_message.Message):
     POD_CIDR_FIELD_NUMBER: _builtins.int
     CLUSTER_CIDR_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
+    FENCE_MILLISECONDS_FIELD_NUMBER: _builtins.int
+    FENCE_GRACE_MILLISECONDS_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     epoch: _builtins.str
     """Changes whenever a master process starts."""
@@ -471,8 +486,16 @@ class Welcome(_message.Message):
     """Silence after which the master holds the node for lost, and the nodelet for cut off."""
     pod_cidr: _builtins.str
     cluster_cidr: _builtins.str
+    fence_milliseconds: _builtins.int
+    """Fencing (docs/workloads.md). Silence after which the node stops pods that must not run twice, counted from when
+    it sent the last heartbeat (or the hello) that the master has acknowledged; 0: never.
+    """
+    fence_grace_milliseconds: _builtins.int
+    """What such a pod gets to end in, at most."""
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def peers(self) -> Global___Peers: ...
     def __init__(
         self,
         *,
@@ -483,14 +506,45 @@ class Welcome(_message.Message):
         pod_cidr: _builtins.str = ...,
         cluster_cidr: _builtins.str = ...,
         endpoints: _abc.Iterable[_builtins.str] | None = ...,
+        fence_milliseconds: _builtins.int = ...,
+        fence_grace_milliseconds: _builtins.int = ...,
+        peers: Global___Peers | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["peers", b"peers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_cidr", b"cluster_cidr", "endpoints", b"endpoints", "epoch", b"epoch", "heartbeat_milliseconds", b"heartbeat_milliseconds", "lease_milliseconds", b"lease_milliseconds", "pod_cidr", b"pod_cidr", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_cidr", b"cluster_cidr", "endpoints", b"endpoints", "epoch", b"epoch", "fence_grace_milliseconds", b"fence_grace_milliseconds", "fence_milliseconds", b"fence_milliseconds", "heartbeat_milliseconds", b"heartbeat_milliseconds", "lease_milliseconds", b"lease_milliseconds", "peers", b"peers", "pod_cidr", b"pod_cidr", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
+
+@_typing.final
+class Peers(_message.Message):
+    """Other nodes, to be asked whether they have not heard the master either. All of them, or a random sample."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    nodes: _builtins.int
+    """How many nodes there are, the receiver included."""
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`HOST:PORT` each."""
+
+    def __init__(
+        self,
+        *,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        nodes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Peers: _TypeAlias = Peers  # noqa: Y015
 
 @_typing.final
 class Assignments(_message.Message):
@@ -593,7 +647,7 @@ Global___OpenStream: _TypeAlias = OpenStream  # noqa: Y015
 
 @_typing.final
 class HeartbeatAck(_message.Message):
-    """Not every heartbeat is answered: only when the master has said nothing for a while."""
+    """Not every heartbeat is answered: only when none was for a while."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

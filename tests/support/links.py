@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from master.dispatcher.dispatcher import Dispatcher
-from podium.aio.link import LinkClosed, MemoryLink, memory_pair
+from podium.aio.link import Link, LinkClosed, MemoryLink, memory_pair
 from podium.aio.tasks import TaskScope
 from podium.errors import PodiumError
 from podium.v1.cluster_service_pb2 import CertificateResponse
@@ -24,7 +24,7 @@ class MemoryDialer:
         self.link: MemoryLink[NodeMessage, MasterMessage] | None = None
         self._scope = scope
 
-    async def connect(self) -> MemoryLink[NodeMessage, MasterMessage]:
+    async def connect(self) -> Link[NodeMessage, MasterMessage]:
         if self.master is None:
             raise LinkClosed("the master is down")
         ours, theirs = memory_pair(NodeMessage, MasterMessage)

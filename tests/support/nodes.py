@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from nodelet.session.dial import Dialer
 from nodelet.session.events import EventBuffer
+from nodelet.session.fence import Fence, Fenceable, FenceTools
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import Session
 from nodelet.volumes.hollow import HollowLocalVolumes
@@ -30,7 +31,9 @@ def ready_status(cpu: str = "4") -> NodeStatus:
 class RecordingNode(Generic[D]):
     """A session with recorders at its ends."""
 
-    def __init__(self, dialer: D, clock: Clock, *, name: str = "n1", machine_id: str = "m1") -> None:
+    def __init__(
+        self, dialer: D, clock: Clock, *, name: str = "n1", machine_id: str = "m1", fence: FenceTools | None = None
+    ) -> None:
         self.name, self.machine_id, self.dialer = name, machine_id, dialer
         self.reporter, self.events = Reporter(), EventBuffer(node=name, clock=clock)
         self.assigned: Mapping[str, Pod] = {}
@@ -42,10 +45,17 @@ class RecordingNode(Generic[D]):
         self.opened: list[OpenStream] = []
         self.kept: list[Assignments] = []
         self.volumes = HollowLocalVolumes()
+        self.running: list[Fenceable] = []
+        """What the fence may stop; the test's to fill."""
+        self.fence = Fence(
+            pods=lambda: self.running, clock=clock, tools=fence or FenceTools(since_boot=clock.monotonic)
+        )
         self.session = Session(
             dialer=dialer, node=self, pods=self, reporter=self.reporter, events=self.events, streams=self, store=self,
-            volumes=self.volumes, clock=clock,
+            volumes=self.volumes, lease=self.fence, clock=clock,
         )  # fmt: skip
+
+        self.fence.hurry = self.session.hurry
 
     def names(self) -> set[str]:
         """Names of the assigned pods."""
