@@ -26,7 +26,7 @@ from master.access.protocol import (
     Writer,
     component,
 )
-from master.controllers.deployment_config import DeploymentConfig
+from master.controllers.deployment_config import DeploymentConfig, Settled
 from master.controllers.deployment_plan import plan_deployment, plan_labels
 from master.controllers.deployment_status import deployment_status
 from master.controllers.deployment_story import story
@@ -60,7 +60,7 @@ class DeploymentController:
     def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._orphans = Orphans(ReplicaSet)
-        self._config = DeploymentConfig(reader=reader, writer=writer, events=events)
+        self._config = DeploymentConfig(reader=reader, writer=writer, events=events, clock=clock)
         self.triggers = (
             Trigger(Deployment, lambda change: [key_of(change.new)]),
             Trigger(ReplicaSet, self._keys_of_set),
@@ -73,11 +73,23 @@ class DeploymentController:
         """Take the next step of one Deployment, and bring its status up to date."""
         deployment = self._reader.get(Deployment, key.namespace, key.name)
         if deployment is None:
+            self._config.forget(key)
             return Done("is gone")
         sets = await self._claim(deployment)
-        if not is_terminating(deployment) and await self._config.settle(deployment, sets):
+        config = Settled() if is_terminating(deployment) else await self._config.settle(deployment, sets)
+        if config.changed:
             return Done("takes its configuration as it is now")
-        await self._config.pin(sets)
+        refused = await self._config.pin(sets)
+        plan = DeploymentPlan(because="waits for copies of its configuration")
+        if refused is None:
+            plan = await self._take_step(deployment, sets)
+        wait = await self._write_status(deployment)
+        if refused is not None:
+            raise refused
+        waits = [seconds for seconds in (wait, config.wait) if seconds is not None]
+        return After(min(waits), plan.because) if waits else Done(plan.because)
+
+    async def _take_step(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> DeploymentPlan:
         plan = plan_deployment(deployment, sets, old_pods_exist=self._old_pods_exist(deployment, sets))
         for step in plan.steps:
             if isinstance(step, CreateSet):
@@ -85,8 +97,7 @@ class DeploymentController:
         await self._carry_out(deployment, plan)
         await self._label(deployment)
         await self._note_revision(deployment, plan.revision)
-        wait = await self._write_status(deployment)
-        return Done(plan.because) if wait is None else After(wait, plan.because)
+        return plan
 
     async def _claim(self, deployment: Deployment) -> list[ReplicaSet]:
         controlled = self._controlled(deployment)

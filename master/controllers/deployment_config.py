@@ -10,10 +10,12 @@ another revision that ran with the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from master.access.protocol import Change, ChangeType, Create, EventRecorder, Reader, Writer, component
 from master.controllers.config_plan import ConfigPlan, Live, is_automatic, is_of, plan_config, sources_of
 from master.controllers.ownership import controller_key
+from podium.aio.clock import Clock
 from podium.errors import AlreadyExists, Conflict, PodiumError
 from podium.objects.config import (
     FINGERPRINT,
@@ -29,31 +31,72 @@ from podium.objects.config import (
 )
 from podium.objects.kinds import Key, key_of, kind_of
 from podium.objects.owners import controller_of, is_controlled_by
+from podium.objects.revisions import current_of
 from podium.v1.apps_pb2 import Deployment, ReplicaSet
 from podium.v1.core_pb2 import ConfigMap, PodSpec, Secret
 
 _BY = component("controller:deployment")
 
+QUIET = 0.5
+"""Seconds for which a change must have gone unchanged before it is rolled out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Whether the Deployment was changed, and in how many seconds to look at its configuration again."""
+
+    changed: bool = False
+    wait: float | None = None
+
 
 class DeploymentConfig:
     """See the module. Owned by the Deployment controller, which asks it before it plans."""
 
-    def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder) -> None:
-        self._reader, self._writer, self._events = reader, writer, events
+    def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
+        self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
+        self._pending: dict[Key, tuple[str, float]] = {}
+        self._missing: dict[Key, Sequence[Ref]] = {}
 
-    async def settle(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> bool:
-        """Bring the fingerprint in the template up to date; whether the Deployment was changed."""
+    async def settle(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> Settled:
+        """Bring the fingerprint in the template up to date."""
         if not is_automatic(deployment) and not _has_traces(deployment):
-            return False
+            return Settled()
         plan = plan_config(deployment, sets, self._live(deployment.spec.template.spec, deployment.metadata.namespace))
-        annotations = deployment.spec.template.metadata.annotations
-        if annotations.get(FINGERPRINT, "") != plan.fingerprint:
+        self._tell_missing(deployment, plan)
+        if deployment.spec.template.metadata.annotations.get(FINGERPRINT, "") != plan.fingerprint:
+            wait = self._quiet(deployment, plan, sets)
+            if wait > 0:
+                return Settled(wait=wait)
             await self._mark(deployment, plan)
-            self._tell(deployment, plan)
+            self._tell_changed(deployment, plan)
         elif dict(deployment.status.observed_config) == dict(plan.observed):
-            return False
+            return Settled()
         await self._note(deployment, plan)
-        return True
+        return Settled(changed=True)
+
+    def forget(self, key: Key) -> None:
+        """The Deployment is gone."""
+        self._pending.pop(key, None)
+        self._missing.pop(key, None)
+
+    def _quiet(self, deployment: Deployment, plan: ConfigPlan, sets: Sequence[ReplicaSet]) -> float:
+        """Seconds until a change has gone unchanged for long enough; a template that is new anyway waits for nothing.
+
+        What is applied together, objects and the template that fits them, makes one rollout so, and no pod runs an old
+        template with new content. That a master that restarts waits anew does no harm.
+        """
+        key, now = key_of(deployment), self._clock.monotonic()
+        if not plan.changed or current_of(deployment, sets) is None:
+            self._pending.pop(key, None)
+            return 0.0
+        known, until = self._pending.get(key, ("", 0.0))
+        if known != plan.fingerprint:
+            until = now + QUIET
+            self._pending[key] = plan.fingerprint, until
+        if now < until:
+            return until - now
+        del self._pending[key]
+        return 0.0
 
     async def _mark(self, deployment: Deployment, plan: ConfigPlan) -> None:
         def change(obj: Deployment) -> None:
@@ -78,13 +121,17 @@ class DeploymentConfig:
         meta = deployment.metadata
         await self._writer.mutate(Deployment, meta.namespace, meta.name, change, by=_BY, subresource="status")
 
-    def _tell(self, deployment: Deployment, plan: ConfigPlan) -> None:
+    def _tell_changed(self, deployment: Deployment, plan: ConfigPlan) -> None:
         if plan.changed:
             names = ", ".join(map(str, sorted(plan.changed)))
             self._events.normal(deployment, "ConfigChanged", f"{names} changed, and is rolled out")
-        if plan.missing:
-            names = ", ".join(map(str, sorted(plan.missing)))
-            self._events.warning(deployment, "ConfigMissing", f"{names} does not exist")
+
+    def _tell_missing(self, deployment: Deployment, plan: ConfigPlan) -> None:
+        key, missing = key_of(deployment), sorted(plan.missing)
+        if missing and self._missing.get(key) != missing:
+            names = ", ".join(map(str, missing))
+            self._events.warning(deployment, "ConfigMissing", f"{names} does not exist; what runs has its copies")
+        self._missing[key] = missing
 
     # ------------------------------------------------------------ copies
 
@@ -105,12 +152,8 @@ class DeploymentConfig:
             made.metadata.annotations[PINNED] = pinned_text(pinned)
             made.spec.replicas = 0
 
-    async def pin(self, sets: Sequence[ReplicaSet]) -> None:
-        """Make the copies that ReplicaSets lack, before they grow.
-
-        Raises:
-            PodiumError: One was refused; its ReplicaSet must not grow without it.
-        """
+    async def pin(self, sets: Sequence[ReplicaSet]) -> PodiumError | None:
+        """Make the copies that ReplicaSets lack; says why one was refused, for what lacks it must not grow."""
         for rs in sets:
             lacking = [ref for ref in pins_of(rs) if not self._has(rs, ref)]
             contents = (self._contents(rs, sets) or {}) if lacking else {}
@@ -118,7 +161,8 @@ class DeploymentConfig:
             for result in await self._writer.write_many([Create(copy) for copy in copies], by=_BY) if copies else ():
                 if isinstance(result, PodiumError) and not isinstance(result, AlreadyExists):
                     self._events.warning(rs, "FailedPin", f"Error copying configuration: {result.message}")
-                    raise result
+                    return result
+        return None
 
     def _has(self, rs: ReplicaSet, ref: Ref) -> bool:
         copy = self._reader.get(MESSAGES[ref.kind], rs.metadata.namespace, copy_name(ref, rs))

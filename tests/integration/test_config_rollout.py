@@ -14,6 +14,7 @@ from podium.objects.kinds import Key
 from podium.objects.revisions import bare_template, current_of, revision_of
 from podium.v1.apps_pb2 import Deployment, ReplicaSet
 from podium.v1.core_pb2 import ConfigMap, Event, Secret
+from podium.v1.policy_pb2 import ResourceQuota
 from tests.support.control_plane import ME, ControlPlane, control_plane
 from tests.support.waiting import until
 from tests.support.workloads import deployment
@@ -117,10 +118,31 @@ async def test_a_change_that_the_master_did_not_see_happen_is_rolled_out(plane: 
     assert _levels(plane) == {"debug"}
 
 
+async def test_objects_and_a_template_that_change_together_make_one_rollout(plane: ControlPlane) -> None:
+    await _set_level(plane, "debug")
+    await plane.writer.mutate(Secret, "default", "creds", lambda obj: obj.data.update(password=b"second"), by=ME)
+    await plane.set_image("busybox:2")
+    await until(lambda: _settled(plane, 2))
+    assert _levels(plane) == {"debug"}
+    assert {p.spec.containers[0].image for p in plane.pods()} == {"busybox:2"}
+
+
+async def test_copies_that_are_refused_hold_a_rollout_up_and_say_so(plane: ControlPlane) -> None:
+    quota = ResourceQuota()
+    quota.metadata.namespace, quota.metadata.name = "default", "few"
+    quota.spec.hard["configmaps"] = "2"
+    await plane.writer.create(quota, by=ME)
+    await _set_level(plane, "debug")
+    await until(lambda: "FailedPin" in {e.reason for e in plane.reader.list(Event, "default")})
+    assert _levels(plane) == {"info"}
+    await plane.writer.delete(Key("ResourceQuota", "default", "few"), by=ME)
+    await until(lambda: _settled(plane, 2), seconds=20)
+
+
 async def test_a_deleted_object_leaves_what_runs_alone(plane: ControlPlane) -> None:
     before = {p.metadata.uid for p in plane.pods()}
     await plane.writer.delete(Key("ConfigMap", "default", "app"), by=ME)
-    await until(lambda: plane.runtime.idle)
+    await until(lambda: "ConfigMissing" in {e.reason for e in plane.reader.list(Event, "default")})
     assert (_settled(plane, 1), {p.metadata.uid for p in plane.pods()}) == (True, before)
 
 
