@@ -92,7 +92,8 @@ class Sight:
 
     def _using(self, claim: PersistentVolumeClaim) -> Iterable[Pod]:
         key = storage.key_of_claim(claim)
-        pods = self._reader.list(Pod, key.namespace)
+        names = sorted(self._index.users.get(key, ()))
+        pods = (pod for name in names if (pod := self._reader.get(Pod, key.namespace, name)) is not None)
         return (p for p in pods if p.spec.node_name and not is_terminal(p) and key in claims_of(p))
 
     def reaches(self, node: Node, volume: PersistentVolume) -> bool:
@@ -104,7 +105,8 @@ class StorageController:
     """See the module."""
 
     name = "persistentvolume"
-    workers = 4
+    workers = 32
+    """Each waits for a few commits one after the other; those of many claims go in one group."""
 
     def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
@@ -273,7 +275,7 @@ class StorageController:
         pod = change.new
         if not pod.spec.volumes:
             return ()
-        return map(_claim_key, self._index.concerned(claims_of(pod)))
+        return map(_claim_key, self._index.concerned(self._index.note_pod(change)))
 
 
 def _same_host(old: Node, new: Node) -> bool:

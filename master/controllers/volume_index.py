@@ -6,13 +6,14 @@ an entry whose object is gone or has changed is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from master.access.protocol import Change, ChangeType
 from podium.objects import storage
 from podium.objects.meta import is_terminating
-from podium.objects.storage import ClaimKey
+from podium.objects.storage import ClaimKey, claims_of
+from podium.v1.core_pb2 import Pod
 from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim
 
 K = TypeVar("K")
@@ -63,6 +64,7 @@ class VolumeIndex:
         on_node: Volumes that are tied to a node, by that (the first, of several).
         pending: Claims that wait to be bound, by class; None where no class is named.
         claims_leaving: Claims that are being deleted.
+        users: Names of pods that use a claim, wherever and in whatever state they are.
     """
 
     def __init__(self) -> None:
@@ -71,6 +73,7 @@ class VolumeIndex:
         self.on_node: Groups[str, str] = Groups()
         self.pending: Groups[str, ClaimKey] = Groups()
         self.claims_leaving: Groups[str, ClaimKey] = Groups()
+        self.users: dict[ClaimKey, set[str]] = {}
 
     def note_volume(self, change: Change[PersistentVolume]) -> None:
         """A volume changed."""
@@ -90,6 +93,18 @@ class VolumeIndex:
         waits = claim.status.phase in ("", storage.PENDING) and not leaving and not gone
         self.pending.put(key, claim.spec.storage_class_name if waits else None)
         self.claims_leaving.put(key, "" if leaving and not gone else None)
+
+    def note_pod(self, change: Change[Pod]) -> Sequence[ClaimKey]:
+        """A pod changed; the claims that it uses."""
+        claims, name = claims_of(change.new), change.new.metadata.name
+        for key in claims:
+            if change.type is not ChangeType.DELETED:
+                self.users.setdefault(key, set()).add(name)
+            elif key in self.users:
+                self.users[key].discard(name)
+                if not self.users[key]:
+                    del self.users[key]
+        return claims
 
     def concerned(self, claims: Iterable[ClaimKey]) -> Iterator[ClaimKey]:
         """Of some claims those that what pods do can matter to: waiting for a consumer, or for the last one to go."""

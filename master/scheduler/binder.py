@@ -11,7 +11,8 @@ claims that are bound, or about to be, on the chosen node, and the pod follows t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from master.access.protocol import Mutate, Principal, Reader, Write, Writer
@@ -21,6 +22,7 @@ from podium.errors import Conflict, PodiumError
 from podium.objects import storage
 from podium.objects.kinds import Key
 from podium.objects.meta import is_terminating
+from podium.objects.storage import ClaimKey
 from podium.v1.core_pb2 import ObjectReference
 from podium.v1.storage_pb2 import PersistentVolumeClaim
 
@@ -33,14 +35,14 @@ class VolumeBinder:
 
     def __init__(self, *, reader: Reader, writer: Writer, by: Principal) -> None:
         self._reader, self._writer, self._by = reader, writer, by
-        self._moved = asyncio.Event()
-        self._waiting = 0
+        self._waiting: dict[ClaimKey, set[asyncio.Event]] = {}
 
-    def moved(self) -> None:
-        """A claim, or a pod that may wait for one, changed."""
+    def moved(self, claims: Iterable[ClaimKey]) -> None:
+        """These claims, or a pod that uses them, changed."""
         if self._waiting:
-            self._moved.set()
-            self._moved = asyncio.Event()
+            for claim in claims:
+                for event in self._waiting.get(claim, ()):
+                    event.set()
 
     async def bind(self, entry: Entry) -> None:
         """Return when every claim of an assumed pod is bound, or the pod is not assumed any more.
@@ -53,15 +55,29 @@ class VolumeBinder:
         for result in results:
             if isinstance(result, PodiumError):
                 raise result
-        self._waiting += 1
         try:
             async with asyncio.timeout(BIND_SECONDS):
-                while entry.state is State.ASSUMED and not self._are_bound(promises, node):
-                    await self._moved.wait()
+                with self._watching(promises) as moved:
+                    while entry.state is State.ASSUMED and not self._are_bound(promises, node):
+                        await moved.wait()
+                        moved.clear()
         except TimeoutError:
             raise Conflict(f"the claims of pod {entry.key} were not bound within {BIND_SECONDS:g} s") from None
+
+    @contextmanager
+    def _watching(self, promises: Iterable[Promise]) -> Iterator[asyncio.Event]:
+        """An event that is set when one of these claims changes."""
+        event = asyncio.Event()
+        claims = [promise.claim for promise in promises]
+        for claim in claims:
+            self._waiting.setdefault(claim, set()).add(event)
+        try:
+            yield event
         finally:
-            self._waiting -= 1
+            for claim in claims:
+                self._waiting[claim].discard(event)
+                if not self._waiting[claim]:
+                    del self._waiting[claim]
 
     def _write(self, promise: Promise, node: str) -> Write:
         namespace, name = promise.claim

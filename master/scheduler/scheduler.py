@@ -30,6 +30,7 @@ from master.scheduler.ledger import Entry, PodKey, State
 from master.scheduler.plugins import default_profile
 from podium.aio.clock import Clock
 from podium.errors import NotFound, PodiumError
+from podium.objects import storage
 from podium.telemetry.log import get_logger
 from podium.v1.cluster_service_pb2 import ExplainPodResponse
 from podium.v1.core_pb2 import Namespace, Node, Pod
@@ -123,8 +124,10 @@ class Scheduler:
             self._engine.see_namespace(obj.metadata.name, None if gone else obj.metadata.labels)
         else:
             self._engine.see_storage(obj, gone=gone)
-        if not isinstance(obj, (Node, Namespace)):
-            self._volumes.moved()
+        if isinstance(obj, Pod):
+            self._volumes.moved(storage.claims_of(obj))
+        elif isinstance(obj, PersistentVolumeClaim):
+            self._volumes.moved((storage.key_of_claim(obj),))
 
     # ------------------------------------------------------------ decisions out
 
