@@ -48,7 +48,7 @@ def plan_labels(
         replica_sets: Those that it controls.
         pods_of: Those that a ReplicaSet controls.
     """
-    if deployment.spec.strategy.type not in (BLUE_GREEN, CANARY) or is_terminating(deployment):
+    if not _has_roles(deployment) or is_terminating(deployment):
         return []
     return [
         LabelPod(pod=pod, role=role)
@@ -58,3 +58,10 @@ def plan_labels(
         for pod in pods_of(rs)
         if pod.metadata.labels.get(ROLE, "") != role and not is_terminating(pod)
     ]
+
+
+def _has_roles(deployment: Deployment) -> bool:
+    """Whether its pods may carry roles: its strategy gives them, or did until a moment ago."""
+    status = deployment.status
+    gave = status.HasField("blue_green") or status.HasField("canary")
+    return gave or deployment.spec.strategy.type in (BLUE_GREEN, CANARY)

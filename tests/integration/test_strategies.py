@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import datetime
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -67,8 +67,6 @@ async def _say(plane: ControlPlane, word: Callable[[Deployment], None]) -> None:
 
 
 def _promote(plane: ControlPlane, *, full: bool = False) -> Callable[[Deployment], None]:
-    import datetime
-
     now = datetime.datetime.now(datetime.UTC)
     return lambda obj: promotion.promote(obj, plane.replica_sets(), full=full, now=now)
 
@@ -114,8 +112,6 @@ async def test_a_preview_that_is_aborted_goes_and_the_active_one_never_moves(pla
     served = {p.metadata.uid for p in plane.pods()}
     await plane.set_image("busybox:2")
     await until(lambda: _reason(plane) == "RolloutPaused")
-    import datetime
-
     now = datetime.datetime.now(datetime.UTC)
     await _say(plane, lambda obj: promotion.abort(obj, plane.replica_sets(), user="ada", now=now))
     await until(lambda: _sizes(plane) == {1: 3, 2: 0} and len(plane.pods()) == 3)
@@ -220,6 +216,19 @@ async def test_crashing_canaries_are_seen_without_any_prometheus(plane: ControlP
     await until(lambda: len(plane.pods("busybox:1")) == 5 and not plane.pods("crash"))
 
 
+async def test_roles_go_with_the_strategy_that_gave_them(plane: ControlPlane) -> None:
+    await _run(plane, _canary(replicas=2))
+    await until(lambda: {p.metadata.labels.get(ROLE) for p in plane.pods()} == {"stable"})
+
+    def to_rolling(obj: Deployment) -> None:
+        obj.spec.strategy.Clear()
+
+    await plane.change(to_rolling)
+    await until(lambda: not any(ROLE in p.metadata.labels for p in plane.pods()))
+    await until(lambda: not plane.deployment().status.HasField("canary"))
+    assert not any(ROLE in rs.metadata.labels for rs in plane.replica_sets())
+
+
 # ---------------------------------------------------------------- rollback of a rolling update
 
 
@@ -233,7 +242,6 @@ async def test_a_rolling_update_past_its_deadline_returns_to_what_worked(plane: 
     await until(lambda: get_condition(plane.deployment().status.conditions, "RolledBack") is not None)
     d = plane.deployment()
     assert d.status.aborted.reason == _reason(plane) == "ProgressDeadlineExceeded"
-    await asyncio.sleep(0)
     await until(lambda: plane.runtime.idle)
     assert _sizes(plane) == {1: 3, 2: 0}
     await plane.set_image("busybox:3")
