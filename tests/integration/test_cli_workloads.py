@@ -62,6 +62,39 @@ async def test_a_rollout_is_followed_undone_and_told(world: World, podium: Podiu
     assert set(images.out.split()) == {"lines:1"}
 
 
+async def test_a_canary_is_followed_aborted_tried_again_and_promoted(world: World, podium: Podium) -> None:
+    await world.run_web(podium)
+    steps = '[{"setWeight": 50}, {"pause": {}}]'
+    strategy = f'{{"spec": {{"strategy": {{"type": "Canary", "canary": {{"steps": {steps}}}}}}}}}'
+    await podium("patch", "deploy/web", "--type=merge", "-p", strategy)
+    await podium("set", "image", "deploy/web", "main=lines:2")
+
+    async def waits() -> str:
+        told = ""
+        async with asyncio.timeout(20):
+            while "▶ pause" not in told:
+                told = (await podium("rollout", "status", "deploy/web", "--no-watch")).out
+        return told
+
+    told = await waits()
+    assert "weight 50% (is 50%)" in told
+    assert "✓ weight 50%" in told
+    wide = (await podium("get", "deploy", "-o", "wide")).out
+    assert "Canary:50%" in wide
+    assert (await podium("rollout", "abort", "deploy/web")).out == "deployment.apps/web aborted\n"
+    aborted = await podium("rollout", "status", "deploy/web", "--timeout=20s", code=1)
+    assert "aborted by admin" in aborted.out
+    assert "failed: RolloutAborted" in (await podium("rollout", "history", "deploy/web")).out
+    assert "Held Back" in (await podium("describe", "deploy/web")).out
+    refused = await podium("rollout", "promote", "deploy/web", code=1)
+    assert "podium rollout retry deployment/web" in refused.err
+    await podium("rollout", "retry", "deploy/web")
+    await waits()
+    await podium("rollout", "promote", "deploy/web")
+    done = await podium("rollout", "status", "deploy/web", "--timeout=30s")
+    assert "✓ deployment.apps/web revision 2" in done.out
+
+
 async def test_a_rollout_is_paused_resumed_and_restarted(world: World, podium: Podium) -> None:
     before = await world.run_web(podium)
     await podium("rollout", "pause", "deploy/web")
