@@ -90,7 +90,7 @@ def test_data_outlives_pods_and_nodelets_and_goes_with_its_claim(client: Client,
     assert _read(namespace, "beside") == number
     assert started.items() <= host.started().items()
 
-    podium("-n", namespace, "delete", "pvc", "data", "--wait=false")
+    podium("-n", namespace, "delete", "pvc", "data", "--no-wait")
     until(lambda: "Terminating" in podium("-n", namespace, "get", "pvc", "data"), seconds=10, what="Terminating")
     said = until(
         lambda: next((c for c in client.get(PersistentVolumeClaim, "data", namespace=namespace).status.conditions
