@@ -160,7 +160,7 @@ class Node:
         await self._parts.local_volumes.run(self._uses)
 
     def _uses(self, claim: ClaimKey) -> bool:
-        return any(claim in claims_of(worker.pod) for worker in self.pods.workers())
+        return any(claim in claims_of(worker.pod) for worker in self.pods.workers() if not worker.is_over)
 
     # ------------------------------------------------------------ AboutNode
 

@@ -293,6 +293,9 @@ def _provision(
 ) -> ClaimAction:
     selected = claim.metadata.annotations.get(storage.SELECTED_NODE, "") or around.consumer(claim)
     delayed = storage.waits_for_consumer(cls)
+    problem = _unprovidable(claim) if cls.provisioner == storage.LOCAL_PROVISIONER else ""
+    if problem and storage.smallest_fit(claim, volumes) is None:
+        return Rest("ProvisioningFailed", problem)
     if delayed and not selected:
         message = "waiting for first consumer to be created before binding"
         return Rest("WaitForFirstConsumer", message, normal=True)
@@ -302,7 +305,6 @@ def _provision(
     if cls.provisioner != storage.LOCAL_PROVISIONER:
         message = f'waiting for a volume to be created by external provisioner "{cls.provisioner}"'
         return Rest("ExternalProvisioning", message, normal=True)
-    problem = _unprovidable(claim)
     if problem:
         return Rest("ProvisioningFailed", problem)
     return _make_on(claim, cls, selected, around) if delayed else _make_anywhere(claim, cls, around)

@@ -338,6 +338,11 @@ class PodWorker:
         PROBE_FAILURES.labels(kind=kind.value).inc()
         self._tools.events.event(self.pod, "Warning", "Unhealthy", f"{kind.value} probe failed: {message}")
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the pod has come to a terminal phase, or is gone: nothing of it runs any more."""
+        return self._over.is_set()
+
     async def until_over(self) -> None:
         """Return when the pod has come to a terminal phase, or is gone."""
         await self._over.wait()

@@ -106,6 +106,21 @@ def test_data_outlives_pods_and_nodelets_and_goes_with_its_claim(client: Client,
     assert host.sh(f"ls -a {path.rpartition('/')[0]} | grep -c {its.metadata.name} || true").strip() == "0"
 
 
+def test_a_pod_that_is_over_does_not_keep_its_claim(client: Client, namespace: str) -> None:
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    once = pod("once", ["sh", "-c", "echo done > /data/id"], spec={"volumes": volumes, "restartPolicy": "Never"},
+               container={"volumeMounts": mounts})  # fmt: skip
+    _apply(namespace, claim("data"), once)
+    until(lambda: client.get(Pod, "once", namespace=namespace).status.phase == "Succeeded", seconds=60, what="its end")
+    its = _volume(client, namespace)
+    host = Host(client.get(Pod, "once", namespace=namespace).spec.node_name)
+    assert host.sh(f"cat {its.spec.local.path}/id").strip() == "done"
+    podium("-n", namespace, "delete", "pvc", "data", "--timeout=20s")
+    until(lambda: _is_gone(client, PersistentVolume, its.metadata.name), seconds=20, what="no volume")
+    assert host.sh(f"ls {its.spec.local.path} 2>/dev/null || echo gone").strip() == "gone"
+
+
 def test_a_pod_waits_for_the_node_of_its_data(client: Client, namespace: str) -> None:
     _apply(namespace, claim("data"), keeper("keeper"))
     node = _running(client, namespace, "keeper").spec.node_name

@@ -162,8 +162,11 @@ def test_a_selected_node_that_is_gone_or_not_allowed_is_chosen_anew() -> None:
 
 @pytest.mark.parametrize("mode", [MANY, ONLY_MANY])
 def test_a_local_volume_cannot_be_shared_by_nodes(mode: str) -> None:
-    rest = World(claim(cls="local", modes=[mode]), storage_class(mode="Immediate"), node("n1")).settle()
-    assert f"{mode} is not possible" in rest.message
+    for binding in ("Immediate", "WaitForFirstConsumer"):
+        rest = World(claim(cls="local", modes=[mode]), storage_class(mode=binding), node("n1")).settle()
+        assert f"{mode} is not possible" in rest.message
+    shared = volume("v", cls="local", modes=[mode], node="")
+    assert World(claim(cls="local", modes=[mode]), storage_class(), shared).settle().reason == "WaitForFirstConsumer"
 
 
 def test_none_is_made_for_a_selector() -> None:
