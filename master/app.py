@@ -51,7 +51,8 @@ from master.settings import STORE_FILE, MasterSettings
 from master.signals.prometheus import Prometheus, PrometheusSettings
 from master.signals.recent import RecentQueries
 from master.store.compaction import Compactor
-from master.store.protocol import Store
+from master.store.keyring import KEY_FILE, Keyring
+from master.store.sealed import SealedStore
 from master.store.sqlite import SqliteStore
 from podium.aio.clock import Clock
 from podium.aio.tasks import forever
@@ -82,7 +83,7 @@ class Ground:
     settings: MasterSettings
     clock: Clock
     ca: CertificateAuthority
-    store: Store
+    store: SealedStore
     cache: WatchCache
     reader: CacheReader
     writer: StoreWriter
@@ -224,11 +225,25 @@ async def _servers(
         await join.stop(0)
 
 
+async def _sealed_store(settings: MasterSettings, clock: Clock) -> SealedStore:
+    """The store, with all that is to be sealed sealed with the newest key: also what an interrupted rotation left."""
+    keyring = await asyncio.to_thread(Keyring.open, settings.data_dir / KEY_FILE, clock.now())
+    store = SealedStore(await SqliteStore.open(settings.data_dir / STORE_FILE), keyring)
+    try:
+        async for progress in store.reseal():
+            if progress.done == progress.total > 0:
+                log.info("sealed secrets anew", count=progress.total)
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
 @asynccontextmanager
 async def _ground(
     settings: MasterSettings, clock: Clock, ca: CertificateAuthority, api: ApiServer
 ) -> AsyncIterator[Ground]:
-    store = await SqliteStore.open(settings.data_dir / STORE_FILE)
+    store = await _sealed_store(settings, clock)
     try:
         async with WatchCache(store) as cache:
             authorizer = Authorizer()
@@ -415,6 +430,8 @@ def _cluster_servicer(master: Master) -> ClusterServicer:
         usage=master.dispatcher.usage,
         backup=ground.store,
         scratch=ground.settings.data_dir,
+        sealing=ground.store,
+        clock=ground.clock,
     )
 
 

@@ -1,4 +1,7 @@
-"""`podium-master restore`: a backup becomes the store of a master that is stopped."""
+"""`podium-master restore`: a backup becomes the store of a master that is stopped.
+
+A backup's Secrets are sealed: the key file of the master that made it must be in the data folder.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ import sqlite3
 from pathlib import Path
 
 from master.settings import STORE_FILE
+from master.store.keyring import KEY_FILE, Keyring
+from master.store.sealed import SealedStore
 from master.store.sqlite import SqliteStore
+from podium.aio.clock import SystemClock
 from podium.errors import AlreadyExists, BadRequest, Internal, NotFound
 from podium.files import exclusive, make_private_directory, sync_directory
 
@@ -26,7 +32,7 @@ async def restore(backup: Path, data_dir: Path, *, force: bool = False) -> int:
     with exclusive(data_dir):
         target, aside = data_dir / STORE_FILE, data_dir / f"{STORE_FILE}.restoring"
         await asyncio.to_thread(_set_aside, backup, target, aside, force=force)
-        revision = await _revision_of(aside)
+        revision = await _revision_of(aside, data_dir / KEY_FILE)
         await asyncio.to_thread(_replace, aside, target)
     return revision
 
@@ -43,15 +49,24 @@ def _set_aside(backup: Path, target: Path, aside: Path, *, force: bool) -> None:
     shutil.copyfile(backup, aside)
 
 
-async def _revision_of(path: Path) -> int:
+async def _revision_of(path: Path, keys: Path) -> int:
     """Open a store as a master would, and close it: what cannot be opened is not put in place."""
     try:
+        ring = await asyncio.to_thread(_keyring, keys)
         store = await SqliteStore.open(path)
+        try:
+            _ = await SealedStore(store, ring).list("Secret")
+        finally:
+            await store.close()
     except (sqlite3.DatabaseError, Internal) as error:
         await asyncio.to_thread(path.unlink)
         raise BadRequest(f"the backup cannot be used: {error}") from error
-    await store.close()
     return store.revision
+
+
+def _keyring(path: Path) -> Keyring:
+    """The keys that are there; unlike a master, restoring makes none."""
+    return Keyring.open(path, SystemClock().now()) if path.exists() else Keyring(path, ())
 
 
 def _replace(source: Path, target: Path) -> None:

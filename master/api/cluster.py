@@ -16,6 +16,7 @@ from master.auth.authorizer import Authorizer
 from master.auth.ca import CertificateAuthority
 from master.auth.principal import NODE_USER_PREFIX
 from master.auth.tokens import TokenBook, TokenInfo
+from podium.aio.clock import Clock
 from podium.errors import BadRequest, Unavailable
 from podium.objects.meta import timestamp
 from podium.objects.selectors import Selector, parse_selector
@@ -31,15 +32,22 @@ from podium.v1.cluster_service_pb2 import (
     DeleteTokenRequest,
     DeleteTokenResponse,
     DiskRates,
+    DropSecretKeysRequest,
+    DropSecretKeysResponse,
     ExplainPodRequest,
     ExplainPodResponse,
     InfoRequest,
     InfoResponse,
     JoinToken,
+    ListSecretKeysRequest,
+    ListSecretKeysResponse,
     ListTokensRequest,
     ListTokensResponse,
     NodeUsage,
     PodUsage,
+    RotateSecretKeyProgress,
+    RotateSecretKeyRequest,
+    SecretKeyInfo,
     SignClientCertificateRequest,
     UsageRequest,
     UsageResponse,
@@ -74,6 +82,37 @@ class BackupSource(Protocol):
     async def backup(self, to: Path) -> int: ...
 
 
+class SealingKey(Protocol):
+    """What may be told of a key that Secrets are sealed with."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def created(self) -> datetime.datetime: ...
+    @property
+    def retired(self) -> int | None: ...
+    @property
+    def unused(self) -> bool: ...
+
+
+class SealingProgress(Protocol):
+    """How far sealing anew is."""
+
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+
+
+class Sealing(Protocol):
+    """Seals Secrets in the store (`master.store.sealed`)."""
+
+    @property
+    def keys(self) -> Sequence[SealingKey]: ...
+    def rotate(self, now: datetime.datetime) -> AsyncIterator[SealingProgress]: ...
+    async def drop_unused(self) -> Sequence[str]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
     """What Info tells, besides the revision."""
@@ -99,11 +138,13 @@ class ClusterServicer(cluster_service_pb2_grpc.ClusterServicer):
         usage: UsageSource,
         backup: BackupSource,
         scratch: Path,
+        sealing: Sealing,
+        clock: Clock,
     ) -> None:
         self._facts, self._reader, self._authorizer = facts, reader, authorizer
         self._ca, self._tokens = ca, tokens
         self._explainer, self._usage, self._backup = explainer, usage, backup
-        self._scratch = scratch
+        self._scratch, self._sealing, self._clock = scratch, sealing, clock
 
     async def Info(self, request: InfoRequest, context: Any) -> InfoResponse:
         """Who this cluster is."""
@@ -206,6 +247,43 @@ class ClusterServicer(cluster_service_pb2_grpc.ClusterServicer):
             with copy.open("rb") as file:
                 while data := await asyncio.to_thread(file.read, MIB):
                     yield BackupChunk(data=data)
+
+    # ------------------------------------------------------------ keys of secrets
+
+    async def RotateSecretKey(
+        self, request: RotateSecretKeyRequest, context: Any
+    ) -> AsyncIterator[RotateSecretKeyProgress]:
+        """A new key, and every Secret sealed with it."""
+        principal = caller(context)
+        self._authorizer.check(principal, "create", "SecretKey")
+        log.info("rotating the secrets' key", by=principal.user)
+        async for progress in self._sealing.rotate(self._clock.now()):
+            yield RotateSecretKeyProgress(done=progress.done, total=progress.total)
+
+    async def ListSecretKeys(self, request: ListSecretKeysRequest, context: Any) -> ListSecretKeysResponse:
+        """Ids and states, oldest first."""
+        self._authorizer.check(caller(context), "list", "SecretKey")
+        keys = self._sealing.keys
+        return ListSecretKeysResponse(
+            keys=[
+                SecretKeyInfo(id=key.id, created=timestamp(key.created), state=_state(key, newest=key is keys[-1]))
+                for key in keys
+            ]
+        )
+
+    async def DropSecretKeys(self, request: DropSecretKeysRequest, context: Any) -> DropSecretKeysResponse:
+        """Remove keys that nothing is sealed with."""
+        principal = caller(context)
+        self._authorizer.check(principal, "delete", "SecretKey")
+        dropped = await self._sealing.drop_unused()
+        log.info("dropped unused keys of secrets", ids=",".join(dropped), by=principal.user)
+        return DropSecretKeysResponse(ids=dropped)
+
+
+def _state(key: SealingKey, *, newest: bool) -> str:
+    if newest:
+        return "Active"
+    return "Unused" if key.unused else "Retiring"
 
 
 def _lifetime(seconds: int) -> datetime.timedelta | None:

@@ -6,7 +6,7 @@
 
 Verbs are Kubernetes' (`get list watch create update patch delete`), and a sub-resource is checked with its object:
 `create` of `Pod` with sub-resource `exec`. What is not an object has a kind of its own: `Cluster`, `JoinToken`,
-`Certificate`, `Backup`, `Usage`, `NodeSession`.
+`Certificate`, `Backup`, `SecretKey`, `Usage`, `NodeSession`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from master.auth.principal import MASTERS, NODES, VIEWERS, Principal
 from podium.errors import Forbidden
 
 READ_VERBS = frozenset({"get", "list", "watch"})
-SECRET_KINDS = frozenset({"Secret", "JoinToken", "Certificate", "Backup"})
+SECRET_KINDS = frozenset({"Secret", "SecretKey", "JoinToken", "Certificate", "Backup"})
 VIEWABLE_SUBRESOURCES = frozenset({"", "status", "scale", "log", "logs"})
 
 NODE_SESSION_VERBS = frozenset({"connect", "stream", "renew"})

@@ -79,6 +79,21 @@ class ClusterStub:
                 request_serializer=podium_dot_v1_dot_cluster__service__pb2.BackupRequest.SerializeToString,
                 response_deserializer=podium_dot_v1_dot_cluster__service__pb2.BackupChunk.FromString,
                 _registered_method=True)
+        self.RotateSecretKey = channel.unary_stream(
+                '/podium.v1.Cluster/RotateSecretKey',
+                request_serializer=podium_dot_v1_dot_cluster__service__pb2.RotateSecretKeyRequest.SerializeToString,
+                response_deserializer=podium_dot_v1_dot_cluster__service__pb2.RotateSecretKeyProgress.FromString,
+                _registered_method=True)
+        self.ListSecretKeys = channel.unary_unary(
+                '/podium.v1.Cluster/ListSecretKeys',
+                request_serializer=podium_dot_v1_dot_cluster__service__pb2.ListSecretKeysRequest.SerializeToString,
+                response_deserializer=podium_dot_v1_dot_cluster__service__pb2.ListSecretKeysResponse.FromString,
+                _registered_method=True)
+        self.DropSecretKeys = channel.unary_unary(
+                '/podium.v1.Cluster/DropSecretKeys',
+                request_serializer=podium_dot_v1_dot_cluster__service__pb2.DropSecretKeysRequest.SerializeToString,
+                response_deserializer=podium_dot_v1_dot_cluster__service__pb2.DropSecretKeysResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer:
@@ -143,6 +158,27 @@ class ClusterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateSecretKey(self, request, context):
+        """Makes a new key that Secrets are sealed with in the store, and seals them all anew; administrators only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSecretKeys(self, request, context):
+        """The keys' ids and states, never the keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropSecretKeys(self, request, context):
+        """Removes keys that nothing in the store is sealed with; backups that were made with them can't be read any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -190,6 +226,21 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.Backup,
                     request_deserializer=podium_dot_v1_dot_cluster__service__pb2.BackupRequest.FromString,
                     response_serializer=podium_dot_v1_dot_cluster__service__pb2.BackupChunk.SerializeToString,
+            ),
+            'RotateSecretKey': grpc.unary_stream_rpc_method_handler(
+                    servicer.RotateSecretKey,
+                    request_deserializer=podium_dot_v1_dot_cluster__service__pb2.RotateSecretKeyRequest.FromString,
+                    response_serializer=podium_dot_v1_dot_cluster__service__pb2.RotateSecretKeyProgress.SerializeToString,
+            ),
+            'ListSecretKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSecretKeys,
+                    request_deserializer=podium_dot_v1_dot_cluster__service__pb2.ListSecretKeysRequest.FromString,
+                    response_serializer=podium_dot_v1_dot_cluster__service__pb2.ListSecretKeysResponse.SerializeToString,
+            ),
+            'DropSecretKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropSecretKeys,
+                    request_deserializer=podium_dot_v1_dot_cluster__service__pb2.DropSecretKeysRequest.FromString,
+                    response_serializer=podium_dot_v1_dot_cluster__service__pb2.DropSecretKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -435,6 +486,87 @@ class Cluster:
             '/podium.v1.Cluster/Backup',
             podium_dot_v1_dot_cluster__service__pb2.BackupRequest.SerializeToString,
             podium_dot_v1_dot_cluster__service__pb2.BackupChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateSecretKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/podium.v1.Cluster/RotateSecretKey',
+            podium_dot_v1_dot_cluster__service__pb2.RotateSecretKeyRequest.SerializeToString,
+            podium_dot_v1_dot_cluster__service__pb2.RotateSecretKeyProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSecretKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podium.v1.Cluster/ListSecretKeys',
+            podium_dot_v1_dot_cluster__service__pb2.ListSecretKeysRequest.SerializeToString,
+            podium_dot_v1_dot_cluster__service__pb2.ListSecretKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropSecretKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podium.v1.Cluster/DropSecretKeys',
+            podium_dot_v1_dot_cluster__service__pb2.DropSecretKeysRequest.SerializeToString,
+            podium_dot_v1_dot_cluster__service__pb2.DropSecretKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

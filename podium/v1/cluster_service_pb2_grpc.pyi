@@ -45,6 +45,12 @@ class ClusterStub:
     """Newest usage of nodes and pods, as their nodelets reported it."""
     Backup: _grpc.UnaryStreamMultiCallable[_cluster_service_pb2.BackupRequest, _cluster_service_pb2.BackupChunk]
     """A consistent copy of the store, in chunks."""
+    RotateSecretKey: _grpc.UnaryStreamMultiCallable[_cluster_service_pb2.RotateSecretKeyRequest, _cluster_service_pb2.RotateSecretKeyProgress]
+    """Makes a new key that Secrets are sealed with in the store, and seals them all anew; administrators only."""
+    ListSecretKeys: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.ListSecretKeysRequest, _cluster_service_pb2.ListSecretKeysResponse]
+    """The keys' ids and states, never the keys."""
+    DropSecretKeys: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.DropSecretKeysRequest, _cluster_service_pb2.DropSecretKeysResponse]
+    """Removes keys that nothing in the store is sealed with; backups that were made with them can't be read any more."""
 
 @_typing.type_check_only
 class ClusterAsyncStub(ClusterStub):
@@ -63,6 +69,12 @@ class ClusterAsyncStub(ClusterStub):
     """Newest usage of nodes and pods, as their nodelets reported it."""
     Backup: _aio.UnaryStreamMultiCallable[_cluster_service_pb2.BackupRequest, _cluster_service_pb2.BackupChunk]  # type: ignore[assignment]
     """A consistent copy of the store, in chunks."""
+    RotateSecretKey: _aio.UnaryStreamMultiCallable[_cluster_service_pb2.RotateSecretKeyRequest, _cluster_service_pb2.RotateSecretKeyProgress]  # type: ignore[assignment]
+    """Makes a new key that Secrets are sealed with in the store, and seals them all anew; administrators only."""
+    ListSecretKeys: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.ListSecretKeysRequest, _cluster_service_pb2.ListSecretKeysResponse]  # type: ignore[assignment]
+    """The keys' ids and states, never the keys."""
+    DropSecretKeys: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.DropSecretKeysRequest, _cluster_service_pb2.DropSecretKeysResponse]  # type: ignore[assignment]
+    """Removes keys that nothing in the store is sealed with; backups that were made with them can't be read any more."""
 
 class ClusterServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -132,6 +144,30 @@ class ClusterServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_cluster_service_pb2.BackupChunk], _abc.AsyncIterator[_cluster_service_pb2.BackupChunk]]:
         """A consistent copy of the store, in chunks."""
+
+    @_abc_1.abstractmethod
+    def RotateSecretKey(
+        self,
+        request: _cluster_service_pb2.RotateSecretKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cluster_service_pb2.RotateSecretKeyProgress], _abc.AsyncIterator[_cluster_service_pb2.RotateSecretKeyProgress]]:
+        """Makes a new key that Secrets are sealed with in the store, and seals them all anew; administrators only."""
+
+    @_abc_1.abstractmethod
+    def ListSecretKeys(
+        self,
+        request: _cluster_service_pb2.ListSecretKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_service_pb2.ListSecretKeysResponse, _abc.Awaitable[_cluster_service_pb2.ListSecretKeysResponse]]:
+        """The keys' ids and states, never the keys."""
+
+    @_abc_1.abstractmethod
+    def DropSecretKeys(
+        self,
+        request: _cluster_service_pb2.DropSecretKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_service_pb2.DropSecretKeysResponse, _abc.Awaitable[_cluster_service_pb2.DropSecretKeysResponse]]:
+        """Removes keys that nothing in the store is sealed with; backups that were made with them can't be read any more."""
 
 def add_ClusterServicer_to_server(servicer: ClusterServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

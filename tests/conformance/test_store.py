@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -13,8 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from master.store.keyring import Keyring
 from master.store.memory import MemoryStore
 from master.store.protocol import ABSENT, Compacted, Entry, Mismatch, Op, Put, Remove, Revision, Store, StoreEvent
+from master.store.sealed import SealedStore
 from master.store.sqlite import SqliteStore
 from podium.objects.kinds import Key
 
@@ -26,9 +29,18 @@ def key(name: str, kind: str = "Pod", namespace: str = "default") -> Key:
     return Key(kind, namespace, name)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def sealing(inner: Store, folder: Path) -> Store:
+    """A store that seals everything."""
+    keyring = Keyring.open(folder / "keys", datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
+    return SealedStore(inner, keyring, frozenset({"Pod", "Node", "Lease", "Secret"}))
+
+
+@pytest.fixture(params=["memory", "sqlite", "sealed memory", "sealed sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "podium.db")
+    sort: str = request.param
+    opened: Store = MemoryStore() if "memory" in sort else await SqliteStore.open(tmp_path / "podium.db")
+    if "sealed" in sort:
+        opened = sealing(opened, tmp_path)
     yield opened
     await opened.close()
 

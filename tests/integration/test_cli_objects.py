@@ -166,6 +166,16 @@ async def test_create_secrets(world: World, podium: Podium) -> None:
     assert unread.err == "error: none.pem: No such file or directory\n"
 
 
+async def test_the_keys_of_secrets_are_rotated_and_listed(podium: Podium) -> None:
+    assert (await podium("secrets", "keys")).out.splitlines()[0].split() == ["ID", "STATE", "AGE"]
+    rotated = (await podium("secrets", "rotate-key")).out
+    assert "secrets sealed with it; back up the master's encryption.keys now" in rotated
+    states = [line.split()[1] for line in (await podium("secrets", "keys")).out.splitlines()[1:]]
+    assert states == ["Retiring", "Active"]
+    kept = await podium("secrets", "drop-keys", "--yes", code=1)
+    assert kept.err.startswith("error: no key is unused")
+
+
 async def test_create_a_tls_secret_of_a_pair_that_belongs_together(world: World, podium: Podium) -> None:
     for name in ("one", "two"):
         certificate, key = self_signed(name)

@@ -8,8 +8,11 @@ import pytest
 
 from master.restore import restore
 from master.settings import STORE_FILE
+from master.store.keyring import KEY_FILE, Keyring
 from master.store.protocol import Put
+from master.store.sealed import SealedStore
 from master.store.sqlite import SqliteStore
+from podium.aio.clock import SystemClock
 from podium.errors import AlreadyExists, BadRequest, Conflict, NotFound
 from podium.files import exclusive
 from podium.objects.kinds import Key
@@ -60,3 +63,16 @@ async def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
 async def test_a_running_masters_store_is_left_alone(backup: Path, tmp_path: Path) -> None:
     with exclusive(tmp_path), pytest.raises(Conflict, match="in use"):
         await restore(backup, tmp_path)
+
+
+async def test_a_backup_with_secrets_needs_the_keys_that_they_are_sealed_with(tmp_path: Path) -> None:
+    keyring = Keyring.open(tmp_path / KEY_FILE, SystemClock().now())
+    store = SealedStore(await SqliteStore.open(tmp_path / "original.db"), keyring)
+    await store.commit([Put(Key("Secret", "default", "db"), b"value")])
+    await store.backup(tmp_path / "backup")
+    await store.close()
+    with pytest.raises(BadRequest, match=f"sealed with key {keyring.newest.id}"):
+        await restore(tmp_path / "backup", tmp_path / "data")
+    assert not (tmp_path / "data" / STORE_FILE).exists()
+    keyring.path.rename(tmp_path / "data" / KEY_FILE)
+    assert await restore(tmp_path / "backup", tmp_path / "data") >= 1

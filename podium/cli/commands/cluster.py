@@ -35,7 +35,7 @@ async def cluster_info(session: Session) -> None:
     epilog="""
 \b
 Examples:
-  podium backup cluster.db                a file of mode 0600: Secrets are in it
+  podium backup cluster.db                secrets in it are sealed: keep the master's encryption.keys, too
   podium backup - | age -r KEY > cluster.db.age
 """
 )

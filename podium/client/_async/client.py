@@ -166,6 +166,29 @@ class Cluster:
         response = await self._connection.call(lambda s, t: s.cluster.ListTokens(request, timeout=t), repeatable=True)
         return list(response.tokens)
 
+    async def rotate_secret_key(self) -> AsyncIterator[cluster_wire.RotateSecretKeyProgress]:
+        """Make a new key that Secrets are sealed with in the store, and seal them all anew; tells how far it is."""
+        request = cluster_wire.RotateSecretKeyRequest()
+        steps = self._connection.stream(lambda s: s.cluster.RotateSecretKey(request), repeatable=False)
+        async for progress in steps:
+            yield progress
+
+    async def list_secret_keys(self) -> list[cluster_wire.SecretKeyInfo]:
+        """Ids and states of the keys that Secrets are sealed with, oldest first."""
+        request = cluster_wire.ListSecretKeysRequest()
+        response = await self._connection.call(
+            lambda s, t: s.cluster.ListSecretKeys(request, timeout=t), repeatable=True
+        )
+        return list(response.keys)
+
+    async def drop_secret_keys(self) -> list[str]:
+        """Remove keys that nothing in the store is sealed with; returns their ids."""
+        request = cluster_wire.DropSecretKeysRequest()
+        response = await self._connection.call(
+            lambda s, t: s.cluster.DropSecretKeys(request, timeout=t), repeatable=False
+        )
+        return list(response.ids)
+
     async def delete_token(self, token_id: str) -> None:
         """Revoke a join token."""
         request = cluster_wire.DeleteTokenRequest(id=token_id)

@@ -12,6 +12,9 @@ from master.api.cluster import ClusterFacts, ClusterServicer
 from master.auth.authorizer import Authorizer
 from master.auth.ca import CertificateAuthority
 from master.auth.tokens import TokenBook
+from master.store.keyring import Keyring
+from master.store.memory import MemoryStore
+from master.store.sealed import SealedStore
 from podium import pki
 from podium.aio.clock import SystemClock
 from podium.errors import BadRequest, Forbidden
@@ -97,6 +100,8 @@ def cluster(ca: CertificateAuthority, tmp_path: Path) -> ClusterServicer:
         usage=Usage(),
         backup=Backup(),
         scratch=tmp_path,
+        sealing=SealedStore(MemoryStore(), Keyring.open(tmp_path / "keys", CLOCK.now())),
+        clock=CLOCK,
     )
 
 
@@ -172,3 +177,19 @@ async def test_a_viewer_explains_and_gets_no_credentials(cluster: ClusterService
     ):
         with pytest.raises(Forbidden):
             await refused
+
+
+async def test_keys_of_secrets_are_told_by_id_and_rotated_by_administrators_only(
+    cluster: ClusterServicer, admin: Context, viewer: Context
+) -> None:
+    [first] = (await cluster.ListSecretKeys(pb.ListSecretKeysRequest(), admin)).keys
+    told = [(p.done, p.total) async for p in cluster.RotateSecretKey(pb.RotateSecretKeyRequest(), admin)]
+    assert told == [(0, 0)]
+    keys = (await cluster.ListSecretKeys(pb.ListSecretKeysRequest(), admin)).keys
+    assert [(key.id == first.id, key.state) for key in keys] == [(True, "Retiring"), (False, "Active")]
+    with pytest.raises(Forbidden):
+        await cluster.ListSecretKeys(pb.ListSecretKeysRequest(), viewer)
+    with pytest.raises(Forbidden):
+        await cluster.DropSecretKeys(pb.DropSecretKeysRequest(), viewer)
+    with pytest.raises(Forbidden):
+        _ = [p async for p in cluster.RotateSecretKey(pb.RotateSecretKeyRequest(), viewer)]
