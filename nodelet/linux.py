@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodelet import watchdog
 from nodelet.enrol import identity_of, join_anew
 from nodelet.metrics.address import node_ip
 from nodelet.metrics.exporter import shown
@@ -81,7 +82,8 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
     """
     state = await asyncio.to_thread(StateDirectory, settings.data_dir)
     with exclusive(state.path):
-        runtime = DockerRuntime(socket_path=settings.docker_host.removeprefix("unix://") or DEFAULT_SOCKET, clock=clock)
+        socket_path = settings.docker_host.removeprefix("unix://") or DEFAULT_SOCKET
+        runtime = DockerRuntime(socket_path=socket_path, clock=clock)
         try:
             info = await _runtime_up(runtime, clock)
             network = LinuxPodNetwork(directory=state.path)
@@ -106,6 +108,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             volumes = await asyncio.to_thread(HostVolumes, state.path / "volumes", sources=sources, mounter=mounter)
             dialer = GrpcDialer(identity, settings.api_endpoints() or identity.endpoints)
             leases = LeaseFile(state.path)
+            await asyncio.to_thread(watchdog.start, state.path.resolve(), socket_path)
             node = Node(
                 parts=Parts(
                     runtime=runtime, network=network, volumes=volumes, local_volumes=local_volumes, host=host,
@@ -142,7 +145,7 @@ def _fence_tools(leases: LeaseFile) -> FenceTools:
     async def keep(kept: KeptLease) -> None:
         try:
             await asyncio.to_thread(leases.write, to_data(kept))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log.error("could not keep the lease", why=str(error))
 
     return FenceTools(since_boot=since_boot, boot=boot_id(), ask=ask_peers, keep=keep)

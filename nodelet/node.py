@@ -122,7 +122,7 @@ class Node:
         )
         fence = parts.fence or FenceTools(since_boot=clock.monotonic)
         self.fence = Fence(pods=self.pods.workers, clock=clock, tools=fence)
-        self.pods.on_added = self.fence.admit
+        self.pods.admit = self.fence.admit
         self.session = Session(
             dialer=dialer,
             node=self,

@@ -107,6 +107,7 @@ class PodManager:
             epoch=lambda: self._epoch,
             on_runtime_down=self._runtime_down,
             on_gone=self._worker_gone,
+            admit=lambda worker: self.admit(worker),
         )  # fmt: skip
         self._workers: dict[str, PodWorker] = {}
         self._gone: dict[str, PodWorker] = {}
@@ -116,8 +117,8 @@ class PodManager:
         self._unclaimed: dict[str, Listing] | None = None
         self._epoch = 0
         self._down = asyncio.Event()
-        self.on_added: Callable[[PodWorker], None] = lambda worker: None
-        """Called with each pod before its first step."""
+        self.admit: Callable[[PodWorker], None] = lambda worker: None
+        """Called with each pod before each of its steps."""
 
     # ------------------------------------------------------------ the desired set
 
@@ -148,7 +149,6 @@ class PodManager:
         worker = self._workers[uid] = PodWorker(pod, self._objects, self._tools)
         if not self._down.is_set() and self._unclaimed is not None:
             _ = worker.memory.take(self._unclaimed.pop(uid, _NOTHING))
-        self.on_added(worker)
         return worker
 
     def _settle(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from nodelet.pods.blueprint import Blueprint, Unit
 from nodelet.pods.environment import expand, expand_path
 from nodelet.runtime.protocol import FULL_NAME, ContainerSpec, Mount, PodIdentity, PortMapping, SandboxSpec
+from nodelet.state.lease_file import EXCLUSIVE_LABEL
 from podium.objects.fencing import is_exclusive
 from podium.objects.pod import BEST_EFFORT, CPU, GUARANTEED, MEMORY, amount, host_ports, qos_class
 from podium.v1.core_pb2 import Container, Pod, PodSecurityContext, PodSpec, SecurityContext
@@ -19,8 +20,6 @@ from podium.v1.core_pb2 import Container, Pod, PodSecurityContext, PodSpec, Secu
 LEVEL_LABEL = "podium.dev/crash-level"
 GENERATION_LABEL = "podium.dev/sandbox-attempt"
 GRACE_LABEL = "podium.dev/grace-seconds"
-EXCLUSIVE_LABEL = "podium.dev/exclusive"
-"""Of containers that must not run twice: what the watchdog kills when their lease is over."""
 
 _NODE_CRITICAL_PRIORITY = 2_000_000_000
 _LONGEST_HOSTNAME = 63

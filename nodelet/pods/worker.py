@@ -61,7 +61,7 @@ _AFTER_BUG_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerTools:
-    """What all workers of a nodelet share. `epoch()` counts full listings begun."""
+    """What all workers of a nodelet share. `epoch()` counts full listings begun; `admit` may end a pod at a step."""
 
     runtime: Runtime
     effects: Effects
@@ -73,6 +73,7 @@ class WorkerTools:
     epoch: Callable[[], int]
     on_runtime_down: Callable[[], None]
     on_gone: Callable[[PodWorker], None]
+    admit: Callable[[PodWorker], None] = lambda worker: None
 
 
 class PodWorker:
@@ -214,6 +215,7 @@ class PodWorker:
             self._alarm(self._tools.probe.clock.monotonic() + _AFTER_BUG_SECONDS)
 
     def _look(self) -> None:
+        self._tools.admit(self)
         now = self._tools.probe.clock.monotonic()
         if self._relist and not self._changing() and _LISTING not in self._tasks:
             self._start_task(_LISTING, self._list())

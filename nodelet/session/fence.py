@@ -5,7 +5,7 @@ its end makes it ask the peers; one that has ended, and is not excused by them, 
 good: they are Failed, and whoever wants them makes others. Each new end of the lease is kept first, so that a nodelet
 that starts, and the watchdog of one that does not act any more, know as much.
 
-While the fence is closed no exclusive pod starts either: `admit` sees every pod before its first step.
+While the lease is over no exclusive pod starts either: `admit` sees every pod before each of its steps.
 """
 
 from __future__ import annotations
@@ -133,9 +133,13 @@ class Fence:
             self._peers, self._excused_until = kept.peers, kept.until
 
     def admit(self, worker: Fenceable) -> None:
-        """A pod is about to be run."""
-        if self.closed and is_exclusive(worker.pod):
-            self._stop(worker, "it has not heard a master since it started")
+        """A pod is about to be acted on: what must not run any more is stopped, before anything is started for it. A
+        process that was frozen finds out here, whatever it does first."""
+        if is_exclusive(worker.pod) and (self.closed or self._is_over()):
+            self._stop(worker, "it has not heard a master in time")
+
+    def _is_over(self) -> bool:
+        return self._lease.until is not None and self.now() >= max(self._lease.until, self._excused_until)
 
     # ------------------------------------------------------------ the loop
 
@@ -156,10 +160,10 @@ class Fence:
         # Asking took time, in which the master may have answered.
         end = max(self._lease.until or until, self._excused_until)
         if self.now() >= end:
-            self.close()
+            await self._close(end)
             return
         self.closed = False
-        await self._keep_until(end)
+        await self._keep_until(end, kill_at=end)
 
     async def _ask_peers(self) -> None:
         began = self._asked_at = self.now()
@@ -176,19 +180,23 @@ class Fence:
                 log.warning("most nodes have lost the master: pods that must not run twice go on", silence=silence)
             self._excused_until = began + terms.evidence
 
-    async def _keep_until(self, end: float) -> None:
+    async def _keep_until(self, end: float, *, kill_at: float) -> None:
         terms, acknowledged_at = self._lease.terms, self._lease.acknowledged_at
         assert terms is not None, "a lease has terms"
         assert acknowledged_at is not None, "a lease that ends has begun"
         kept = KeptLease(
-            until=end, boot=self._tools.boot, acknowledged_at=acknowledged_at, terms=terms, peers=self._peers
-        )
+            until=end, kill_at=kill_at, boot=self._tools.boot, acknowledged_at=acknowledged_at, terms=terms,
+            peers=self._peers,
+        )  # fmt: skip
         if kept != self._kept:
             await self._tools.keep(kept)
             self._kept = kept
 
-    def close(self) -> None:
-        """Stop all exclusive pods."""
+    async def _close(self, end: float) -> None:
+        """Stop all exclusive pods; the watchdog gives them their grace as well."""
+        assert self._lease.terms is not None, "a lease has terms"
+        if not self.closed:
+            await self._keep_until(end, kill_at=self.now() + self._lease.terms.grace)
         exclusive = [worker for worker in self._pods() if is_exclusive(worker.pod)]
         for worker in exclusive:
             self._stop(worker, "its master did not answer in time")

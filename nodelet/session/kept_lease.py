@@ -12,10 +12,11 @@ from podium.v1.node_session_pb2 import Peers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptLease:
-    """What a nodelet that starts must know: `until` when exclusive pods may run, in seconds since the boot of that
-    name, and from what that follows."""
+    """What a nodelet that starts must know: `until` when exclusive pods may run, when the watchdog kills what is
+    left of them (both in seconds since the boot of that name), and from what that follows."""
 
     until: float
+    kill_at: float
     boot: str
     acknowledged_at: float
     terms: Terms
@@ -26,6 +27,7 @@ def to_data(kept: KeptLease) -> dict[str, Any]:
     """The lease as plain data."""
     return {
         "until": kept.until,
+        "kill_at": kept.kill_at,
         "boot": kept.boot,
         "acknowledged_at": kept.acknowledged_at,
         "terms": asdict(kept.terms),
@@ -41,6 +43,7 @@ def from_data(data: Mapping[str, Any] | None) -> KeptLease | None:
             return None
         return KeptLease(
             until=float(data["until"]),
+            kill_at=float(data["kill_at"]),
             boot=str(data["boot"]),
             acknowledged_at=float(data["acknowledged_at"]),
             terms=Terms(**{name: float(data["terms"][name]) for name in ("silence", "evidence", "grace")}),

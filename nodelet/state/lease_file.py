@@ -1,17 +1,24 @@
 """The lease on disk, as JSON: read by a nodelet that starts, and by the watchdog of one that does not act any more.
 
-`until` (seconds since boot) and `boot` (its id) are all that the watchdog needs; the rest is for a nodelet that goes on
-where the last one was. Without a file nothing is fenced.
+`kill_at` (seconds since boot) and `boot` (its id) are all that the watchdog needs; the rest is for a nodelet that goes
+on where the last one was. Without a file nothing is fenced. The file has its size from the start and is written in
+place: a full disk must not make a lease look as if it were not renewed. Who meets a half-written one reads again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 NAME = "lease.json"
+SIZE = 16 * 1024
+
+EXCLUSIVE_LABEL = "podium.dev/exclusive"
+"""Of containers that must not run twice: what the watchdog kills when their lease is over."""
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -32,22 +39,28 @@ class LeaseFile:
     """See the module. Methods block for file I/O."""
 
     def __init__(self, directory: Path) -> None:
-        self._path = directory / NAME
+        self.path = directory / NAME
 
     def read(self) -> dict[str, Any] | None:
-        """What was kept last; None when nothing was, or it can't be read."""
+        """What was kept last; None when nothing was, or it can't be read now."""
         try:
-            found = json.loads(self._path.read_bytes())
+            found = json.loads(self.path.read_bytes())
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
 
     def write(self, lease: dict[str, Any]) -> None:
-        """Keep it. Atomic, but not flushed: a file lost with the host's power is one of another boot.
+        """Keep it; not flushed, since a file that is lost with the host's power is one of another boot.
 
         Raises:
             OSError: It can't be written.
+            ValueError: It is too large.
         """
-        aside = self._path.with_suffix(".new")
-        aside.write_text(json.dumps(lease))
-        aside.replace(self._path)
+        text = json.dumps(lease).encode().ljust(SIZE)
+        if len(text) > SIZE:
+            raise ValueError(f"a lease of {len(text)} bytes does not fit")
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.pwrite(file, text, 0)
+        finally:
+            os.close(file)

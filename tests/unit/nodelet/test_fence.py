@@ -72,7 +72,9 @@ def test_a_master_that_grants_no_terms_fences_nothing() -> None:
 
 
 def test_a_lease_is_kept_whole() -> None:
-    kept = KeptLease(until=7.5, boot="b", acknowledged_at=1.5, terms=TERMS, peers=Peers(addresses=["a:1"], nodes=3))
+    kept = KeptLease(
+        until=7.5, kill_at=8.5, boot="b", acknowledged_at=1.5, terms=TERMS, peers=Peers(addresses=["a:1"], nodes=3)
+    )
     assert from_data(to_data(kept)) == kept
     assert from_data(None) is None
     assert from_data({"until": "soon"}) is None
@@ -176,7 +178,9 @@ async def test_peers_that_lost_the_master_as_well_excuse_it_as_long_as_they_say_
 
 
 def _kept(until: float, boot: str = "b") -> KeptLease:
-    return KeptLease(until=until, boot=boot, acknowledged_at=until - 6, terms=TERMS, peers=Peers(nodes=2))
+    return KeptLease(
+        until=until, kill_at=until, boot=boot, acknowledged_at=until - 6, terms=TERMS, peers=Peers(nodes=2)
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,6 +194,17 @@ async def test_a_nodelet_that_starts_acts_on_the_lease_that_it_left(kept: KeptLe
     fence.resume(kept)
     fence.admit(exclusive)
     assert bool(exclusive.stopped) is stopped
+
+
+async def test_a_process_that_was_frozen_finds_out_before_it_starts_anything() -> None:
+    clock, exclusive = VirtualClock(), _Running(_stateful())
+    fence = _fence(clock, exclusive)
+    fence.begun(0.0, WELCOME)
+    fence.admit(exclusive)
+    assert not exclusive.stopped
+    await clock.advance(60)
+    fence.admit(exclusive)
+    assert exclusive.stopped
 
 
 def test_peers_are_answered_in_seconds() -> None:
