@@ -18,6 +18,10 @@ from podium.objects.revisions import current_of
 from podium.v1.apps_pb2 import Deployment, ReplicaSet
 from podium.v1.core_pb2 import ConfigMap, Secret
 
+QUIET = 0.5
+"""Seconds for which a change must have gone unchanged before it is rolled out."""
+LONGEST_WAIT = 5.0
+
 Live = Mapping[Ref, ConfigMap | Secret | None]
 
 
@@ -36,6 +40,23 @@ class ConfigPlan:
     observed: Mapping[str, str] = field(default_factory=dict)
     changed: Sequence[Ref] = ()
     missing: Sequence[Ref] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A change that is not rolled out yet: what it comes to, since when there is one, and until when to wait."""
+
+    fingerprint: str
+    since: float
+    until: float
+
+
+def pending(before: Pending | None, mark: str, now: float) -> Pending:
+    """Wait until nothing has changed for QUIET seconds; but not for ever on what never rests."""
+    if before is not None and before.fingerprint == mark:
+        return before
+    since = before.since if before is not None else now
+    return Pending(fingerprint=mark, since=since, until=min(now + QUIET, since + LONGEST_WAIT))
 
 
 def is_automatic(deployment: Deployment) -> bool:

@@ -13,7 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from master.access.protocol import Change, ChangeType, Create, EventRecorder, Reader, Writer, component
-from master.controllers.config_plan import ConfigPlan, Live, is_automatic, is_of, plan_config, sources_of
+from master.controllers.config_plan import (
+    ConfigPlan,
+    Live,
+    Pending,
+    is_automatic,
+    is_of,
+    pending,
+    plan_config,
+    sources_of,
+)
 from master.controllers.ownership import controller_key
 from podium.aio.clock import Clock
 from podium.errors import AlreadyExists, Conflict, PodiumError
@@ -37,9 +46,6 @@ from podium.v1.core_pb2 import ConfigMap, PodSpec, Secret
 
 _BY = component("controller:deployment")
 
-QUIET = 0.5
-"""Seconds for which a change must have gone unchanged before it is rolled out."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
@@ -54,7 +60,7 @@ class DeploymentConfig:
 
     def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
-        self._pending: dict[Key, tuple[str, float]] = {}
+        self._pending: dict[Key, Pending] = {}
         self._missing: dict[Key, Sequence[Ref]] = {}
 
     async def settle(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> Settled:
@@ -89,12 +95,9 @@ class DeploymentConfig:
         if not plan.changed or current_of(deployment, sets) is None:
             self._pending.pop(key, None)
             return 0.0
-        known, until = self._pending.get(key, ("", 0.0))
-        if known != plan.fingerprint:
-            until = now + QUIET
-            self._pending[key] = plan.fingerprint, until
-        if now < until:
-            return until - now
+        waiting = self._pending[key] = pending(self._pending.get(key), plan.fingerprint, now)
+        if now < waiting.until:
+            return waiting.until - now
         del self._pending[key]
         return 0.0
 

@@ -8,6 +8,7 @@ from podium.objects.config import point_to_copies
 from podium.objects.owners import owner_reference
 from podium.objects.pod import is_ready
 from podium.objects.revisions import ROLE
+from podium.v1.apps_pb2 import ReplicaSet
 from podium.v1.core_pb2 import Pod, PodTemplateSpec
 
 
@@ -23,7 +24,8 @@ def pod_from(template: PodTemplateSpec, owner: Any) -> Pod:
     pod.metadata.finalizers.extend(template.metadata.finalizers)
     pod.metadata.owner_references.append(owner_reference(owner))
     pod.spec.CopyFrom(template.spec)
-    point_to_copies(pod.spec, owner)
+    if isinstance(owner, ReplicaSet):
+        point_to_copies(pod.spec, owner)
     return pod
 
 

@@ -64,8 +64,8 @@ def used_config(spec: PodSpec) -> dict[Ref, bool]:
     return found
 
 
-def point_to_copies(spec: PodSpec, replica_set: Any) -> None:
-    """Have a pod use its ReplicaSet's copies, in place; of any other owner's it uses what it names."""
+def point_to_copies(spec: PodSpec, replica_set: ReplicaSet) -> None:
+    """Have a pod use its ReplicaSet's copies, in place."""
     pinned = pins_of(replica_set)
     for use in _uses(spec) if pinned else ():
         if use.ref in pinned:
@@ -133,7 +133,7 @@ def fingerprint(digests: Mapping[Ref, str]) -> str:
 # ---------------------------------------------------------------- copies
 
 
-def pins_of(replica_set: Any) -> frozenset[Ref]:
+def pins_of(replica_set: ReplicaSet) -> frozenset[Ref]:
     """Whose copies its pods use."""
     text = replica_set.metadata.annotations.get(PINNED, "")
     return frozenset(Ref(*item.split("/", 1)) for item in text.split(",") if "/" in item)

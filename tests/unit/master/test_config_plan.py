@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from master.controllers.config_plan import plan_config
+from master.controllers.config_plan import pending, plan_config
 from master.controllers.pods import pod_from
 from podium.objects.config import (
     FINGERPRINT,
@@ -100,6 +100,16 @@ def test_what_was_gone_back_to_keeps_its_content_until_something_changes_again()
     d.spec.template.spec.volumes.add(name="w").config_map.name = "extra"
     with_extra = {**LIVE, EXTRA: _config_map("extra", A="b")}
     assert plan_config(d, [old], with_extra).fingerprint not in ("of-old", fingerprint(NOW)), "nobody ran with that"
+
+
+def test_a_change_waits_for_quiet_but_not_for_ever() -> None:
+    first = pending(None, "a", 10)
+    assert (first.until, pending(first, "a", 10.4)) == (10.5, first)
+    second = pending(first, "b", 10.4)
+    assert second.until == 10.9
+    for turn in range(20):
+        second = pending(second, str(turn), 10.4 + turn)
+    assert second.until == 15
 
 
 def test_an_object_that_is_deleted_is_no_rollout_and_is_remembered() -> None:
