@@ -12,6 +12,7 @@ Foreground deletion and orphaning are finalizers too, which the garbage collecto
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Any
 
 from master.access.planned import Planned, Situation, copy_of, put, remove
@@ -32,8 +33,10 @@ _FINALIZER_OF = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": ""}
 _DEFAULT_GRACE = 30
 
 
-def plan_delete(current: Item, options: DeleteOptions, situation: Situation) -> Planned:
-    """Decide the deletion of an object.
+def plan_delete(
+    current: Item, options: DeleteOptions, situation: Situation, *, mark: Callable[[Any], None] = lambda obj: None
+) -> Planned:
+    """Decide the deletion of an object. `mark` may note in its last states why it goes.
 
     Raises:
         Conflict: A precondition does not hold.
@@ -49,6 +52,7 @@ def plan_delete(current: Item, options: DeleteOptions, situation: Situation) -> 
     if kind.name == "PriorityClass" and current.key.name in PROTECTED_CLASSES:
         raise Forbidden(f'priority class "{current.key.name}" is built in and cannot be deleted')
     obj = copy_of(current)
+    mark(obj)
     _propagate(obj.metadata, options.propagation_policy)
     _begin(obj, grace_seconds(obj, options), situation.now)
     if kind.name == "Namespace":

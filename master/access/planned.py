@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from master.access.holds import Hold
 from master.access.protocol import Principal
-from master.access.quotas import Hold
 from master.cache.cache import WatchCache
 from master.cache.item import Item
 from master.store.protocol import ABSENT, Op, Put, Remove, Revision
@@ -30,11 +30,13 @@ class Situation:
 class Planned(NamedTuple):
     """What to commit, and the object that comes of it. No `op`: nothing changes, or nothing is to be written.
 
-    `hold` is what the write takes of quotas, once it is on its way.
+    `evicts`: it takes a healthy pod that disruption budgets may count. `hold` is what the write takes of quotas or
+    budgets, once it is on its way.
     """
 
     message: Any
     op: Op | None = None
+    evicts: bool = False
     hold: Hold | None = None
 
     @property

@@ -12,8 +12,7 @@ its hold still stands, two creates of one name count once, and it does not matte
 write waits for another, and no write costs an fsync more.
 
 Nothing of it is stored: the accounts follow from the objects in the cache, so after a crash they are what the disk
-says. A write whose caller has gone (cancelled) may still reach the disk. Its hold is in doubt until a later commit of
-the store has returned: commits are carried out in order.
+says.
 
 A namespace without quotas costs a write one look into a dictionary.
 """
@@ -28,6 +27,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
+from master.access.holds import Hold
 from master.cache.cache import WatchCache
 from master.cache.item import Event
 from podium.aio.clock import Clock
@@ -44,15 +44,6 @@ _FOLLOWED = [kind.name for kind in KINDS if kind.namespaced and kind.name != "Ev
 
 QuotaName = tuple[str, str]
 """Namespace and name."""
-
-
-@dataclass(eq=False, slots=True)
-class Hold:
-    """What a write on its way to disk will make its object use. `standing` until it is released."""
-
-    key: Key
-    message: Any
-    standing: bool = True
 
 
 class Account:
@@ -136,7 +127,6 @@ class QuotaLedger:
         self._cache, self._clock = cache, clock
         self._governed: dict[str, _Governed] = {}
         self._ending: list[tuple[float, Key]] = []
-        self._doubtful: list[Hold] = []
         self._changed: set[QuotaName] = set()
         self._change = asyncio.Event()
         for item in cache.tables[_QUOTA].scan():
@@ -148,8 +138,7 @@ class QuotaLedger:
     def hold(self, key: Key, message: Any, *, dry_run: bool) -> Hold | None:
         """Admit a write that makes the object of this key `message`; None when it makes no quota be used more.
 
-        The hold must be released when the write is visible or has failed, or be doubted when its end is not known. A
-        dry run is only checked.
+        The hold must be released when the write is visible or has failed. A dry run is only checked.
 
         Raises:
             Forbidden: A quota is exceeded; says which, by what, and how much is used. Or the object does not say how
@@ -163,7 +152,7 @@ class QuotaLedger:
         usages = self._admitted(governed, key, message, now)
         if dry_run or not usages:
             return None
-        hold = Hold(key, message)
+        hold = Hold(key, message, self)
         governed.holds.add(hold)
         for account, usage in usages:
             account.hold(hold, usage)
@@ -189,31 +178,14 @@ class QuotaLedger:
             admitted.append((account, usage))
         return admitted
 
-    def release(self, hold: Hold) -> None:
-        """The write of a hold is visible, or has failed. Safe to repeat."""
-        if not hold.standing:
-            return
-        hold.standing = False
+    def released(self, hold: Hold) -> None:
+        """See `master.access.holds.Holder`."""
         governed = self._governed.get(hold.key.namespace)
         if governed is not None:
             governed.holds.discard(hold)
             for account in governed.accounts.values():
                 account.release(hold)
             self._forget_if_free(hold.key.namespace, governed)
-
-    def doubt(self, holds: Iterable[Hold]) -> None:
-        """Nobody will know how the writes of these end: what stands, stands until the store has got past them."""
-        self._doubtful += [hold for hold in holds if hold.standing]
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether there are holds to be taken with `take_doubtful`."""
-        return bool(self._doubtful)
-
-    def take_doubtful(self) -> list[Hold]:
-        """The holds in doubt: to be released when a commit that begins now has become visible, or doubted again."""
-        taken, self._doubtful = self._doubtful, []
-        return taken
 
     # ------------------------------------------------------------ what is used
 

@@ -7,7 +7,9 @@ create of a name is refused then, an update with a resourceVersion is a conflict
 Many writes are planned some at a time, and handed to the store, which writes them while the next are planned; of those
 that are about the same object, the later wait until the earlier are done.
 
-What a write takes of quotas is held from its planning until it is visible or has failed (`master.access.quotas`).
+What a write takes of quotas and disruption budgets is held from its planning until it is visible or has failed. Whether
+one whose caller has gone (cancelled) reaches the disk is not known until a later commit of the store has returned, for
+commits take effect in order: until then its hold stands.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from google.protobuf.message import Message
 
 from master.access.create import plan_create
 from master.access.delete import plan_delete
+from master.access.eviction import Evictions, plan_eviction
+from master.access.holds import Hold
 from master.access.planned import Attempt, Planned, Situation, copy_of
 from master.access.protocol import Bind, Create, Delete, Mutate, Principal, Update
-from master.access.quotas import Hold, QuotaLedger
+from master.access.quotas import QuotaLedger
 from master.access.reader import not_found
 from master.access.scope import settle_scope
 from master.access.subresources import plan_bind, rescaled
@@ -62,6 +66,8 @@ class StoreWriter:
         self._authorizer = authorizer
         self._clock = clock
         self.quotas = QuotaLedger(cache, clock)
+        self._evictions = Evictions()
+        self._doubtful: list[Hold] = []
 
     async def create(self, obj: M, *, by: Principal, dry_run: bool = False, field_manager: str = "") -> M:
         created: M = await self.write(Create(obj, dry_run, field_manager), by=by)
@@ -184,6 +190,8 @@ class StoreWriter:
             hold = self.quotas.hold(planned.op.key, planned.message, dry_run=attempt.dry_run)
             if hold is not None:
                 return planned._replace(hold=hold)
+        if planned.evicts and planned.op is not None and not attempt.dry_run:
+            return planned._replace(hold=self._evictions.hold(planned.op.key, planned.message))
         return planned
 
     @contextmanager
@@ -192,25 +200,22 @@ class StoreWriter:
         try:
             yield
         except BaseException:
-            self.quotas.doubt(planned.hold for planned in group if planned.hold is not None)
+            self._doubtful += [planned.hold for planned in group if planned.hold is not None and planned.hold.standing]
             raise
 
     async def _settle_doubts(self) -> None:
         """Wait until writes whose callers have gone are visible, or will never be."""
-        if not self.quotas.doubtful:
+        if not self._doubtful:
             return
-        holds = self.quotas.take_doubtful()
+        holds, self._doubtful = self._doubtful, []
         try:
             _ = await self._store.commit(())
             await self._cache.wait_for(self._store.revision)
         except BaseException:
-            self.quotas.doubt(holds)
+            self._doubtful += holds
             raise
-        self._release(holds)
-
-    def _release(self, holds: Iterable[Hold]) -> None:
         for hold in holds:
-            self.quotas.release(hold)
+            hold.release()
 
     async def _commit(self, group: Sequence[Planned], *, durable: bool) -> Sequence[_Outcome]:
         ops = [planned.op for planned in group if planned.op is not None]
@@ -220,14 +225,14 @@ class StoreWriter:
             committed = await self._store.commit_each([(op,) for op in ops], durable=durable)
         except PodiumError as error:
             self._take_back(group)
-            self._release(planned.hold for planned in group if planned.hold is not None)
+            _release(group)
             return [error] * len(group)
         except asyncio.CancelledError:
             self._take_back(group)
             raise
         # The store tells events in order: everything that made us lose, too, is before its newest revision.
         await self._cache.wait_for(self._store.revision)
-        self._release(planned.hold for planned in group if planned.hold is not None)
+        _release(group)
         return [self._settle(planned, outcome) for planned, outcome in zip(group, committed, strict=True)]
 
     def _settle(self, planned: Planned, outcome: Outcome) -> Message | Mismatch:
@@ -265,7 +270,11 @@ class StoreWriter:
             case Evict():
                 key = Key("Pod", write.namespace, write.name)
                 self._check(by, "create", key, "eviction")
-                return Attempt(key, lambda: plan_delete(self._current(key), write.options, situation), write.dry_run)
+                return Attempt(
+                    key,
+                    lambda: plan_eviction(self._current(key), write.options, situation, self._evictions),
+                    write.dry_run,
+                )
             case Patch():
                 return self._patch(write, situation)
             case Apply():
@@ -377,6 +386,12 @@ def _first_of_each_key(attempts: dict[int, Attempt]) -> Iterator[int]:
             yield index
             if attempt.key.name:
                 taken.add(attempt.key)
+
+
+def _release(group: Iterable[Planned]) -> None:
+    for planned in group:
+        if planned.hold is not None:
+            planned.hold.release()
 
 
 def _contended(key: Key) -> Conflict:

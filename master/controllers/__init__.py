@@ -7,6 +7,7 @@ from master.controllers.analysis import AnalysisController
 from master.controllers.cronjob import CronJobController
 from master.controllers.daemonset import DaemonSetController
 from master.controllers.deployment import DeploymentController
+from master.controllers.disruption import DisruptionController
 from master.controllers.event_ttl import EventTtlController
 from master.controllers.fleet import FleetSettings
 from master.controllers.garbage import GarbageController
@@ -55,6 +56,7 @@ def build(
         PodGcController(reader=reader, writer=writer),
         NamespaceController(reader=reader, writer=writer, clock=clock),
         GarbageController(reader=reader, writer=writer),
+        DisruptionController(reader=reader, writer=writer, clock=clock),
         QuotaController(reader=reader, writer=writer, quotas=quotas, clock=clock),
         EventTtlController(reader=reader, writer=writer, clock=clock),
     ]

@@ -21,7 +21,7 @@ from master.scheduler.columns import RowArray
 from master.scheduler.framework import Profile
 from master.scheduler.ledger import Entry, Ledger, PodKey, State
 from master.scheduler.place import place
-from master.scheduler.preempt import Eviction
+from master.scheduler.preempt import Eviction, Violators, no_budgets
 from master.scheduler.queue import Line, Queue
 from master.scheduler.shape import Footprint, Shape, Shapes
 from master.scheduler.snapshot import Cause, Snapshot, facts_of
@@ -66,8 +66,9 @@ class Turn:
 class Engine:
     """See the module."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, violators: Violators = no_budgets) -> None:
         self.profile = profile
+        self._violators = violators
         self.cluster = Snapshot()
         self.ledger = Ledger(self.cluster)
         self.queue = Queue()
@@ -380,7 +381,7 @@ class Engine:
     def _make_room(self, line: Line) -> tuple[Making, ...]:
         made: list[Making] = []
         while line.pods and len(made) < _EVICTIONS_A_TURN:
-            eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger)
+            eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger, self._violators)
             if eviction is None:
                 break
             entry = line.head()
@@ -418,7 +419,7 @@ class Engine:
             return Turn()
         self._stir(entry)
         self._helped(row, Cause.PODS_LEFT)
-        eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger)
+        eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger, self._violators)
         if eviction is not None:
             return Turn(evictions=(self._promise(entry, eviction),))
         self._wait(entry)

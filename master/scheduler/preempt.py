@@ -3,7 +3,8 @@
 A node comes into question when no label or taint speaks against it and the pod would fit with every pod of lower
 priority gone. There, victims are spared again one by one, the most important first, as long as the pod still fits
 without it. Pods that are terminating already cost nothing. The best node loses the least: the lowest highest priority,
-the lowest sum, the fewest pods, the youngest (Kubernetes' order; disruption budgets will come before all of these).
+the lowest sum, the fewest pods, the youngest (Kubernetes' order). Before all of these come disruption budgets: victims
+whose going would overdraw one are spared first, and the node with the fewest of them is the best.
 
 Trying works on the snapshot itself, by taking pods out and putting them back: integers, so the end is the beginning.
 """
@@ -11,7 +12,7 @@ Trying works on the snapshot itself, by taking pods out and putting them back: i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,20 +35,33 @@ _LOWEST = -(2**31)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Eviction:
-    """Evict `victims`, none of which is terminating yet, from `node` to make room."""
+    """Evict `victims`, none of which is terminating yet, from `node` to make room.
+
+    `violations`: how many of them overdraw a disruption budget.
+    """
 
     node: str
     victims: tuple[Entry, ...]
+    violations: int = 0
 
 
-def plan_eviction(profile: Profile, shape: Shape, ledger: Ledger) -> Eviction | None:
+Violators = Callable[[Sequence[Entry]], Collection[str]]
+"""The uids of those that would overdraw a disruption budget if all of them went, in this order."""
+
+
+def no_budgets(_: Sequence[Entry]) -> Collection[str]:
+    """Nobody minds who goes."""
+    return ()
+
+
+def plan_eviction(profile: Profile, shape: Shape, ledger: Ledger, violators: Violators = no_budgets) -> Eviction | None:
     """The least harmful eviction that lets one pod of this shape run, or None when none would."""
     cluster = ledger.cluster
     if not shape.preempts or not cluster.can_evict(shape.priority):
         return None
     rows = np.flatnonzero(profile.room(shape, cluster, evicting=True))
     order = np.argsort(_shortage(shape, cluster, rows), kind="stable")
-    options = (_eviction_on(profile, shape, ledger, int(row)) for row in rows[order[:_TRIED]])
+    options = (_eviction_on(profile, shape, ledger, int(row), violators) for row in rows[order[:_TRIED]])
     return min((option for option in options if option is not None), key=_harm, default=None)
 
 
@@ -59,13 +73,15 @@ def _shortage(shape: Shape, cluster: Snapshot, rows: RowArray) -> Floats:
     return lack
 
 
-def _eviction_on(profile: Profile, shape: Shape, ledger: Ledger, row: int) -> Eviction | None:
+def _eviction_on(profile: Profile, shape: Shape, ledger: Ledger, row: int, violators: Violators) -> Eviction | None:
     node, cluster, here = ledger.cluster.name(row), ledger.cluster, np.array([row], dtype=np.intp)
     lower = [entry for entry in ledger.on(node) if entry.footprint.priority < shape.priority]
     if not lower:
         return None
     leaving = [entry for entry in lower if entry.terminating]
     staying = sorted((e for e in lower if not e.terminating), key=lambda e: (-e.footprint.priority, e.started, e.key))
+    protected = violators(staying)
+    staying.sort(key=lambda e: e.uid not in protected)  # spared first; else the order stays
     with _without(cluster, row, leaving):
         for entry in staying:
             cluster.release(row, entry.footprint)
@@ -79,7 +95,9 @@ def _eviction_on(profile: Profile, shape: Shape, ledger: Ledger, row: int) -> Ev
                 cluster.release(row, entry.footprint)
         for entry in victims if fits else ():
             cluster.reserve(row, entry.footprint)
-    return Eviction(node=node, victims=tuple(victims)) if fits else None
+    if not fits:
+        return None
+    return Eviction(node=node, victims=tuple(victims), violations=sum(victim.uid in protected for victim in victims))
 
 
 @contextmanager
@@ -95,12 +113,12 @@ def _without(cluster: Snapshot, row: int, entries: Iterable[Entry]) -> Iterator[
             cluster.reserve(row, entry.footprint)
 
 
-def _harm(option: Eviction) -> tuple[int, int, int, int, str]:
+def _harm(option: Eviction) -> tuple[int, int, int, int, int, str]:
     priorities = [victim.footprint.priority for victim in option.victims]
     highest = max(priorities, default=_LOWEST)
     total = sum(priority - _LOWEST for priority in priorities)
     eldest = min((v.started for v in option.victims if v.footprint.priority == highest), default=0)
-    return highest, total, len(priorities), -eldest, option.node
+    return option.violations, highest, total, len(priorities), -eldest, option.node
 
 
 def why_not(profile: Profile, shape: Shape, cluster: Snapshot) -> str:

@@ -24,6 +24,7 @@ from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Wr
 from master.scheduler import metrics, writes
 from master.scheduler.allowance import Allowance
 from master.scheduler.binder import VolumeBinder
+from master.scheduler.budgets import BudgetViolators
 from master.scheduler.engine import Engine, Making, Refused, Turn
 from master.scheduler.inquiry import explain_pod
 from master.scheduler.ledger import Entry, PodKey, State
@@ -57,7 +58,7 @@ class Scheduler:
         self._reset()
 
     def _reset(self) -> None:
-        self._engine = Engine(default_profile())
+        self._engine = Engine(default_profile(), BudgetViolators(self._reader))
         self._volumes = VolumeBinder(reader=self._reader, writer=self._writer, by=_SELF)
         self._synced = False
         self._work = asyncio.Event()

@@ -125,8 +125,8 @@ def _reader(f: Field) -> _Read:
     if f.repeated:
         return _list_reader(f, parse)
     if f.is_map:
-        return _map_reader(f, parse)
-    if f.form in (Form.TIME, Form.INT_OR_STRING):
+        return _map_reader(f, _copy_entry if f.form in _COPIED else _set_entry, parse)
+    if f.form in _COPIED:
         return _copy_reader(f, parse)
     return _scalar_reader(f, parse)
 
@@ -173,7 +173,19 @@ def _list_reader(f: Field, parse: _Parse) -> _Read:
     return read
 
 
-def _map_reader(f: Field, parse: _Parse) -> _Read:
+_COPIED = (Form.TIME, Form.INT_OR_STRING)
+"""Forms of values that are messages: written into, not assigned."""
+
+
+def _set_entry(entries: Any, key: str, parsed: Any) -> None:
+    entries[key] = parsed
+
+
+def _copy_entry(entries: Any, key: str, parsed: Callable[[Message], None]) -> None:
+    parsed(entries[key])
+
+
+def _map_reader(f: Field, put: Callable[[Any, str, Any], None], parse: _Parse) -> _Read:
     name = f.name
 
     def read(message: Message, value: Any, path: Path, findings: Findings) -> None:
@@ -185,7 +197,7 @@ def _map_reader(f: Field, parse: _Parse) -> _Read:
             if item is None:
                 continue
             try:
-                entries[key] = parse(item)
+                put(entries, key, parse(item))
             except _Wrong as wrong:
                 findings.refuse((path, f"[{key}]"), wrong.description, wrong.hint)
 

@@ -25,7 +25,6 @@ KINDS: dict[str, str] = {
     "Job": "batch/v1",
     "MutatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
-    "PodDisruptionBudget": "policy/v1",
     "PodTemplate": "v1",
     "ReplicationController": "v1",
     "Role": "rbac.authorization.k8s.io/v1",

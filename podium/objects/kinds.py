@@ -131,6 +131,8 @@ KINDS: tuple[Kind, ...] = (
          message=policy_pb2.LimitRange, has_generation=False),
     Kind(name="PriorityClass", api_version="scheduling.k8s.io/v1", plural="priorityclasses", short_names=("pc",),
          message=policy_pb2.PriorityClass, namespaced=False, has_generation=False),
+    Kind(name="PodDisruptionBudget", api_version="policy/v1", plural="poddisruptionbudgets", short_names=("pdb",),
+         message=policy_pb2.PodDisruptionBudget, subresources=_STATUS),
     Kind(name="ResourceQuota", api_version="v1", plural="resourcequotas", short_names=("quota",),
          message=policy_pb2.ResourceQuota, subresources=_STATUS, has_generation=False),
 )  # fmt: skip

@@ -83,6 +83,10 @@ _ALWAYS_WRITTEN = frozenset(
         "HorizontalPodAutoscalerStatus.desired_replicas",
         "PreferredSchedulingTerm.weight",
         "PriorityClass.value",
+        "PodDisruptionBudgetStatus.disruptions_allowed",
+        "PodDisruptionBudgetStatus.current_healthy",
+        "PodDisruptionBudgetStatus.desired_healthy",
+        "PodDisruptionBudgetStatus.expected_pods",
     )
 )
 """Written even when zero, as Kubernetes does: an exit code of 0 is news."""

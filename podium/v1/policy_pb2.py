@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from podium.v1 import meta_pb2 as podium_dot_v1_dot_meta__pb2
 from podium.v1 import options_pb2 as podium_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16podium/v1/policy.proto\x12\tpodium.v1\x1a\x14podium/v1/meta.proto\x1a\x17podium/v1/options.proto\"^\n\nLimitRange\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.podium.v1.LimitRangeSpec\"A\n\x0eLimitRangeSpec\x12/\n\x06limits\x18\x01 \x03(\x0b\x32\x19.podium.v1.LimitRangeItemB\x04\xc8\xbb\x18\x01\"\x9e\x05\n\x0eLimitRangeItem\x12\x39\n\x04type\x18\x01 \x01(\tB+\xc2\xbb\x18#Container,Pod,PersistentVolumeClaim\xc8\xbb\x18\x01\x12\x35\n\x03max\x18\x02 \x03(\x0b\x32\".podium.v1.LimitRangeItem.MaxEntryB\x04\xa8\xbb\x18\x01\x12\x35\n\x03min\x18\x03 \x03(\x0b\x32\".podium.v1.LimitRangeItem.MinEntryB\x04\xa8\xbb\x18\x01\x12=\n\x07\x64\x65\x66\x61ult\x18\x04 \x03(\x0b\x32&.podium.v1.LimitRangeItem.DefaultEntryB\x04\xa8\xbb\x18\x01\x12L\n\x0f\x64\x65\x66\x61ult_request\x18\x05 \x03(\x0b\x32-.podium.v1.LimitRangeItem.DefaultRequestEntryB\x04\xa8\xbb\x18\x01\x12Z\n\x17max_limit_request_ratio\x18\x06 \x03(\x0b\x32\x33.podium.v1.LimitRangeItem.MaxLimitRequestRatioEntryB\x04\xa8\xbb\x18\x01\x1a*\n\x08MaxEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a*\n\x08MinEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x44\x65\x66\x61ultEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x35\n\x13\x44\x65\x66\x61ultRequestEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a;\n\x19MaxLimitRequestRatioEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x94\x01\n\rResourceQuota\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.podium.v1.ResourceQuotaSpec\x12.\n\x06status\x18\x03 \x01(\x0b\x32\x1e.podium.v1.ResourceQuotaStatus\"\xbe\x01\n\x11ResourceQuotaSpec\x12:\n\x04hard\x18\x01 \x03(\x0b\x32&.podium.v1.ResourceQuotaSpec.HardEntryB\x04\xa8\xbb\x18\x01\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12\x30\n\x0escope_selector\x18\x03 \x01(\x0b\x32\x18.podium.v1.ScopeSelector\x1a+\n\tHardEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"X\n\rScopeSelector\x12G\n\x11match_expressions\x18\x01 \x03(\x0b\x32,.podium.v1.ScopedResourceSelectorRequirement\"\xca\x01\n!ScopedResourceSelectorRequirement\x12]\n\nscope_name\x18\x01 \x01(\tBI\xc2\xbb\x18\x41Terminating,NotTerminating,BestEffort,NotBestEffort,PriorityClass\xc8\xbb\x18\x01\x12\x36\n\x08operator\x18\x02 \x01(\tB$\xc2\xbb\x18\x1cIn,NotIn,Exists,DoesNotExist\xc8\xbb\x18\x01\x12\x0e\n\x06values\x18\x03 \x03(\t\"\xeb\x01\n\x13ResourceQuotaStatus\x12<\n\x04hard\x18\x01 \x03(\x0b\x32(.podium.v1.ResourceQuotaStatus.HardEntryB\x04\xa8\xbb\x18\x01\x12<\n\x04used\x18\x02 \x03(\x0b\x32(.podium.v1.ResourceQuotaStatus.UsedEntryB\x04\xa8\xbb\x18\x01\x1a+\n\tHardEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tUsedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaf\x01\n\rPriorityClass\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\r\n\x05value\x18\x02 \x01(\x05\x12\x16\n\x0eglobal_default\x18\x03 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x39\n\x11preemption_policy\x18\x05 \x01(\tB\x1e\xc2\xbb\x18\x1aPreemptLowerPriority,Neverb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16podium/v1/policy.proto\x12\tpodium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14podium/v1/meta.proto\x1a\x17podium/v1/options.proto\"^\n\nLimitRange\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.podium.v1.LimitRangeSpec\"A\n\x0eLimitRangeSpec\x12/\n\x06limits\x18\x01 \x03(\x0b\x32\x19.podium.v1.LimitRangeItemB\x04\xc8\xbb\x18\x01\"\x9e\x05\n\x0eLimitRangeItem\x12\x39\n\x04type\x18\x01 \x01(\tB+\xc2\xbb\x18#Container,Pod,PersistentVolumeClaim\xc8\xbb\x18\x01\x12\x35\n\x03max\x18\x02 \x03(\x0b\x32\".podium.v1.LimitRangeItem.MaxEntryB\x04\xa8\xbb\x18\x01\x12\x35\n\x03min\x18\x03 \x03(\x0b\x32\".podium.v1.LimitRangeItem.MinEntryB\x04\xa8\xbb\x18\x01\x12=\n\x07\x64\x65\x66\x61ult\x18\x04 \x03(\x0b\x32&.podium.v1.LimitRangeItem.DefaultEntryB\x04\xa8\xbb\x18\x01\x12L\n\x0f\x64\x65\x66\x61ult_request\x18\x05 \x03(\x0b\x32-.podium.v1.LimitRangeItem.DefaultRequestEntryB\x04\xa8\xbb\x18\x01\x12Z\n\x17max_limit_request_ratio\x18\x06 \x03(\x0b\x32\x33.podium.v1.LimitRangeItem.MaxLimitRequestRatioEntryB\x04\xa8\xbb\x18\x01\x1a*\n\x08MaxEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a*\n\x08MinEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x44\x65\x66\x61ultEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x35\n\x13\x44\x65\x66\x61ultRequestEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a;\n\x19MaxLimitRequestRatioEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x94\x01\n\rResourceQuota\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.podium.v1.ResourceQuotaSpec\x12.\n\x06status\x18\x03 \x01(\x0b\x32\x1e.podium.v1.ResourceQuotaStatus\"\xbe\x01\n\x11ResourceQuotaSpec\x12:\n\x04hard\x18\x01 \x03(\x0b\x32&.podium.v1.ResourceQuotaSpec.HardEntryB\x04\xa8\xbb\x18\x01\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12\x30\n\x0escope_selector\x18\x03 \x01(\x0b\x32\x18.podium.v1.ScopeSelector\x1a+\n\tHardEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"X\n\rScopeSelector\x12G\n\x11match_expressions\x18\x01 \x03(\x0b\x32,.podium.v1.ScopedResourceSelectorRequirement\"\xca\x01\n!ScopedResourceSelectorRequirement\x12]\n\nscope_name\x18\x01 \x01(\tBI\xc2\xbb\x18\x41Terminating,NotTerminating,BestEffort,NotBestEffort,PriorityClass\xc8\xbb\x18\x01\x12\x36\n\x08operator\x18\x02 \x01(\tB$\xc2\xbb\x18\x1cIn,NotIn,Exists,DoesNotExist\xc8\xbb\x18\x01\x12\x0e\n\x06values\x18\x03 \x03(\t\"\xeb\x01\n\x13ResourceQuotaStatus\x12<\n\x04hard\x18\x01 \x03(\x0b\x32(.podium.v1.ResourceQuotaStatus.HardEntryB\x04\xa8\xbb\x18\x01\x12<\n\x04used\x18\x02 \x03(\x0b\x32(.podium.v1.ResourceQuotaStatus.UsedEntryB\x04\xa8\xbb\x18\x01\x1a+\n\tHardEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tUsedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaf\x01\n\rPriorityClass\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\r\n\x05value\x18\x02 \x01(\x05\x12\x16\n\x0eglobal_default\x18\x03 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x39\n\x11preemption_policy\x18\x05 \x01(\tB\x1e\xc2\xbb\x18\x1aPreemptLowerPriority,Never\"\xa6\x01\n\x13PodDisruptionBudget\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\x30\n\x04spec\x18\x02 \x01(\x0b\x32\".podium.v1.PodDisruptionBudgetSpec\x12\x34\n\x06status\x18\x03 \x01(\x0b\x32$.podium.v1.PodDisruptionBudgetStatus\"\xed\x01\n\x17PodDisruptionBudgetSpec\x12-\n\rmin_available\x18\x01 \x01(\x0b\x32\x16.podium.v1.IntOrString\x12*\n\x08selector\x18\x02 \x01(\x0b\x32\x18.podium.v1.LabelSelector\x12/\n\x0fmax_unavailable\x18\x03 \x01(\x0b\x32\x16.podium.v1.IntOrString\x12\x46\n\x1dunhealthy_pod_eviction_policy\x18\x04 \x01(\tB\x1f\xc2\xbb\x18\x1bIfHealthyBudget,AlwaysAllow\"\xf5\x02\n\x19PodDisruptionBudgetStatus\x12\x1b\n\x13observed_generation\x18\x01 \x01(\x03\x12O\n\x0e\x64isrupted_pods\x18\x02 \x03(\x0b\x32\x37.podium.v1.PodDisruptionBudgetStatus.DisruptedPodsEntry\x12\x1b\n\x13\x64isruptions_allowed\x18\x03 \x01(\x05\x12\x17\n\x0f\x63urrent_healthy\x18\x04 \x01(\x05\x12\x17\n\x0f\x64\x65sired_healthy\x18\x05 \x01(\x05\x12\x15\n\rexpected_pods\x18\x06 \x01(\x05\x12\x32\n\nconditions\x18\x07 \x03(\x0b\x32\x14.podium.v1.ConditionB\x08\xb2\xbb\x18\x04type\x1aP\n\x12\x44isruptedPodsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -75,38 +76,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOURCEQUOTASTATUS'].fields_by_name['used']._serialized_options = b'\250\273\030\001'
   _globals['_PRIORITYCLASS'].fields_by_name['preemption_policy']._loaded_options = None
   _globals['_PRIORITYCLASS'].fields_by_name['preemption_policy']._serialized_options = b'\302\273\030\032PreemptLowerPriority,Never'
-  _globals['_LIMITRANGE']._serialized_start=84
-  _globals['_LIMITRANGE']._serialized_end=178
-  _globals['_LIMITRANGESPEC']._serialized_start=180
-  _globals['_LIMITRANGESPEC']._serialized_end=245
-  _globals['_LIMITRANGEITEM']._serialized_start=248
-  _globals['_LIMITRANGEITEM']._serialized_end=918
-  _globals['_LIMITRANGEITEM_MAXENTRY']._serialized_start=668
-  _globals['_LIMITRANGEITEM_MAXENTRY']._serialized_end=710
-  _globals['_LIMITRANGEITEM_MINENTRY']._serialized_start=712
-  _globals['_LIMITRANGEITEM_MINENTRY']._serialized_end=754
-  _globals['_LIMITRANGEITEM_DEFAULTENTRY']._serialized_start=756
-  _globals['_LIMITRANGEITEM_DEFAULTENTRY']._serialized_end=802
-  _globals['_LIMITRANGEITEM_DEFAULTREQUESTENTRY']._serialized_start=804
-  _globals['_LIMITRANGEITEM_DEFAULTREQUESTENTRY']._serialized_end=857
-  _globals['_LIMITRANGEITEM_MAXLIMITREQUESTRATIOENTRY']._serialized_start=859
-  _globals['_LIMITRANGEITEM_MAXLIMITREQUESTRATIOENTRY']._serialized_end=918
-  _globals['_RESOURCEQUOTA']._serialized_start=921
-  _globals['_RESOURCEQUOTA']._serialized_end=1069
-  _globals['_RESOURCEQUOTASPEC']._serialized_start=1072
-  _globals['_RESOURCEQUOTASPEC']._serialized_end=1262
-  _globals['_RESOURCEQUOTASPEC_HARDENTRY']._serialized_start=1219
-  _globals['_RESOURCEQUOTASPEC_HARDENTRY']._serialized_end=1262
-  _globals['_SCOPESELECTOR']._serialized_start=1264
-  _globals['_SCOPESELECTOR']._serialized_end=1352
-  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT']._serialized_start=1355
-  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT']._serialized_end=1557
-  _globals['_RESOURCEQUOTASTATUS']._serialized_start=1560
-  _globals['_RESOURCEQUOTASTATUS']._serialized_end=1795
-  _globals['_RESOURCEQUOTASTATUS_HARDENTRY']._serialized_start=1219
-  _globals['_RESOURCEQUOTASTATUS_HARDENTRY']._serialized_end=1262
-  _globals['_RESOURCEQUOTASTATUS_USEDENTRY']._serialized_start=1752
-  _globals['_RESOURCEQUOTASTATUS_USEDENTRY']._serialized_end=1795
-  _globals['_PRIORITYCLASS']._serialized_start=1798
-  _globals['_PRIORITYCLASS']._serialized_end=1973
+  _globals['_PODDISRUPTIONBUDGETSPEC'].fields_by_name['unhealthy_pod_eviction_policy']._loaded_options = None
+  _globals['_PODDISRUPTIONBUDGETSPEC'].fields_by_name['unhealthy_pod_eviction_policy']._serialized_options = b'\302\273\030\033IfHealthyBudget,AlwaysAllow'
+  _globals['_PODDISRUPTIONBUDGETSTATUS_DISRUPTEDPODSENTRY']._loaded_options = None
+  _globals['_PODDISRUPTIONBUDGETSTATUS_DISRUPTEDPODSENTRY']._serialized_options = b'8\001'
+  _globals['_PODDISRUPTIONBUDGETSTATUS'].fields_by_name['conditions']._loaded_options = None
+  _globals['_PODDISRUPTIONBUDGETSTATUS'].fields_by_name['conditions']._serialized_options = b'\262\273\030\004type'
+  _globals['_LIMITRANGE']._serialized_start=117
+  _globals['_LIMITRANGE']._serialized_end=211
+  _globals['_LIMITRANGESPEC']._serialized_start=213
+  _globals['_LIMITRANGESPEC']._serialized_end=278
+  _globals['_LIMITRANGEITEM']._serialized_start=281
+  _globals['_LIMITRANGEITEM']._serialized_end=951
+  _globals['_LIMITRANGEITEM_MAXENTRY']._serialized_start=701
+  _globals['_LIMITRANGEITEM_MAXENTRY']._serialized_end=743
+  _globals['_LIMITRANGEITEM_MINENTRY']._serialized_start=745
+  _globals['_LIMITRANGEITEM_MINENTRY']._serialized_end=787
+  _globals['_LIMITRANGEITEM_DEFAULTENTRY']._serialized_start=789
+  _globals['_LIMITRANGEITEM_DEFAULTENTRY']._serialized_end=835
+  _globals['_LIMITRANGEITEM_DEFAULTREQUESTENTRY']._serialized_start=837
+  _globals['_LIMITRANGEITEM_DEFAULTREQUESTENTRY']._serialized_end=890
+  _globals['_LIMITRANGEITEM_MAXLIMITREQUESTRATIOENTRY']._serialized_start=892
+  _globals['_LIMITRANGEITEM_MAXLIMITREQUESTRATIOENTRY']._serialized_end=951
+  _globals['_RESOURCEQUOTA']._serialized_start=954
+  _globals['_RESOURCEQUOTA']._serialized_end=1102
+  _globals['_RESOURCEQUOTASPEC']._serialized_start=1105
+  _globals['_RESOURCEQUOTASPEC']._serialized_end=1295
+  _globals['_RESOURCEQUOTASPEC_HARDENTRY']._serialized_start=1252
+  _globals['_RESOURCEQUOTASPEC_HARDENTRY']._serialized_end=1295
+  _globals['_SCOPESELECTOR']._serialized_start=1297
+  _globals['_SCOPESELECTOR']._serialized_end=1385
+  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT']._serialized_start=1388
+  _globals['_SCOPEDRESOURCESELECTORREQUIREMENT']._serialized_end=1590
+  _globals['_RESOURCEQUOTASTATUS']._serialized_start=1593
+  _globals['_RESOURCEQUOTASTATUS']._serialized_end=1828
+  _globals['_RESOURCEQUOTASTATUS_HARDENTRY']._serialized_start=1252
+  _globals['_RESOURCEQUOTASTATUS_HARDENTRY']._serialized_end=1295
+  _globals['_RESOURCEQUOTASTATUS_USEDENTRY']._serialized_start=1785
+  _globals['_RESOURCEQUOTASTATUS_USEDENTRY']._serialized_end=1828
+  _globals['_PRIORITYCLASS']._serialized_start=1831
+  _globals['_PRIORITYCLASS']._serialized_end=2006
+  _globals['_PODDISRUPTIONBUDGET']._serialized_start=2009
+  _globals['_PODDISRUPTIONBUDGET']._serialized_end=2175
+  _globals['_PODDISRUPTIONBUDGETSPEC']._serialized_start=2178
+  _globals['_PODDISRUPTIONBUDGETSPEC']._serialized_end=2415
+  _globals['_PODDISRUPTIONBUDGETSTATUS']._serialized_start=2418
+  _globals['_PODDISRUPTIONBUDGETSTATUS']._serialized_end=2791
+  _globals['_PODDISRUPTIONBUDGETSTATUS_DISRUPTEDPODSENTRY']._serialized_start=2711
+  _globals['_PODDISRUPTIONBUDGETSTATUS_DISRUPTEDPODSENTRY']._serialized_end=2791
 # @@protoc_insertion_point(module_scope)

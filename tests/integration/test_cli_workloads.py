@@ -349,6 +349,23 @@ async def test_nodes_are_cordoned_drained_and_tainted(world: World, podium: Podi
     assert "is not a taint effect" in (await podium("taint", "node1", "a=b:NoRun", code=1)).err
 
 
+async def test_drain_keeps_to_a_budget_and_says_which_holds_it_up(world: World, podium: Podium) -> None:
+    await world.run_web(podium, replicas=3)
+    node = world.pods(podium)[0].spec.node_name
+    budget = """{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: web},
+        spec: {minAvailable: LEAST, selector: {matchLabels: {app: web}}}}"""
+    await podium("apply", "-f", "-", stdin=budget.replace("LEAST", "3"))
+    refused = await podium("drain", node, "--timeout=2s", code=1)
+    assert f"disruption budget {podium.namespace}/web needs 3 healthy pods, and has 3" in refused.err
+    assert "timed out after 2s" in refused.err
+    assert len(world.pods(podium, phase="Running")) == 3
+    await podium("apply", "-f", "-", stdin=budget.replace("LEAST", "2"))
+    drained = await podium("drain", node, "--timeout=60s")
+    assert drained.lines[-1] == f"node/{node} drained"
+    assert not world.cluster.pods(namespace=podium.namespace, node=node)
+    await podium("uncordon", node)
+
+
 async def test_drain_refuses_pods_that_nothing_would_replace(world: World, podium: Podium) -> None:
     alone = """{apiVersion: v1, kind: Pod, metadata: {name: alone},
         spec: {nodeName: node2, containers: [{name: main, image: a}]}}"""

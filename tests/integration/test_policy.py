@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from master.access.protocol import Create
+from master.access.writes import Evict
 from master.store.memory import MemoryStore
 from master.store.sqlite import SqliteStore
 from podium.aio.clock import SystemClock
@@ -19,16 +20,16 @@ from podium.cli.describe.objects import describe
 from podium.cli.describe.page import Page
 from podium.cli.output.columns import cells, columns_of
 from podium.client import AsyncClient
-from podium.errors import Forbidden, Invalid, PodiumError
+from podium.errors import Forbidden, Invalid, PodiumError, TooManyRequests
 from podium.objects.kinds import kind_of
 from podium.v1 import objects_service_pb2 as wire
 from podium.v1.apps_pb2 import ReplicaSet
-from podium.v1.core_pb2 import Pod
-from podium.v1.policy_pb2 import PriorityClass, ResourceQuota
+from podium.v1.core_pb2 import Eviction, Pod
+from podium.v1.policy_pb2 import PodDisruptionBudget, PriorityClass, ResourceQuota
 from tests.support.control_plane import ME, ControlPlane, control_plane
 from tests.support.master_process import MasterProcess
 from tests.support.objects_api import ADMIN, Api, objects_api, packed
-from tests.support.policies import bounded_pod, limit_range, named, priority_class, quota
+from tests.support.policies import bounded_pod, budget, limit_range, named, priority_class, quota
 from tests.support.waiting import until
 from tests.support.workloads import replica_set
 
@@ -189,3 +190,98 @@ async def test_a_replica_set_fills_the_quota_says_why_no_more_and_status_follows
 
         await plane.writer.mutate(ReplicaSet, "default", plane.replica_sets()[0].metadata.name, shrink, by=ME)
         await until(lambda: _status(plane)["pods"] == "1")
+
+
+# ---------------------------------------------------------------- PodDisruptionBudget
+
+
+async def _running(api: Api, count: int) -> list[Pod]:
+    """Ready pods of application `web`."""
+    made = []
+    for n in range(count):
+        pod = bounded_pod(f"p{n}", spec={"nodeName": "n1"})
+        pod.metadata.labels["app"] = "web"
+        pod = await api.create(pod)
+        pod.status.phase = "Running"
+        pod.status.conditions.add(type="Ready", status="True")
+        made.append(await api.update(pod, subresource="status"))
+    return made
+
+
+async def _budgeted(api: Api, least: int) -> None:
+    """A budget, and what its controller would say of it."""
+    made = await api.create(budget(minAvailable=least))
+    made.status.desired_healthy, made.status.observed_generation = least, made.metadata.generation
+    await api.update(made, subresource="status")
+
+
+async def _evict(api: Api, name: str) -> Any:
+    eviction = Eviction()
+    eviction.metadata.name, eviction.metadata.namespace = name, "default"
+    try:
+        return await api.stub.Create(wire.CreateRequest(object=packed(eviction), subresource="eviction"))
+    except PodiumError as error:
+        return error
+
+
+async def test_evictions_at_once_cannot_overdraw_a_budget(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "podium.db")
+    async with objects_api(store) as api:
+        pods = await _running(api, 20)
+        await api.create(budget(minAvailable=15))
+        early = await _evict(api, "p0")
+        assert isinstance(early, TooManyRequests)
+        assert "is new or has just been changed" in early.message
+        await api.delete(PodDisruptionBudget, "budget")
+        await _budgeted(api, 15)
+        answers = await asyncio.gather(*(_evict(api, pod.metadata.name) for pod in pods + pods))
+        refused = [answer for answer in answers if isinstance(answer, TooManyRequests)]
+        going = [pod for pod in api.reader.list(Pod) if pod.metadata.HasField("deletion_timestamp")]
+        assert len(going) == 5
+        assert refused[0].details["budget"] == "default/budget"
+        assert refused[0].details["retryAfterSeconds"] == "2"
+        assert "the disruption budget budget needs 15 healthy pods and has 15 currently" in refused[-1].message
+        assert all(
+            c.reason == "EvictionByEvictionAPI"
+            for p in going
+            for c in p.status.conditions
+            if c.type == "DisruptionTarget"
+        )
+        await api.delete(Pod, next(p.metadata.name for p in pods if p not in going))  # a plain delete asks no budget
+    await store.close()
+
+
+async def test_a_budgets_status_follows_its_pods_and_evictions_wait_for_their_successors() -> None:
+    async with control_plane() as plane:
+        await plane.writer.create(replica_set(replicas=4), by=ME)
+        await plane.writer.create(budget(maxUnavailable=1), by=ME)
+
+        def status() -> tuple[int, int, int, int]:
+            found = plane.reader.get(PodDisruptionBudget, "default", "budget")
+            assert found is not None
+            s = found.status
+            return s.expected_pods, s.current_healthy, s.desired_healthy, s.disruptions_allowed
+
+        await until(lambda: status() == (4, 4, 3, 1))
+        plane.kubelet.paused = True
+        evictions = [Evict(namespace="default", name=pod.metadata.name) for pod in plane.pods()]
+        outcomes = await plane.writer.write_many(evictions, by=ME)
+        assert [isinstance(outcome, TooManyRequests) for outcome in outcomes].count(False) == 1
+        await until(lambda: status() == (4, 3, 3, 0))
+        found = plane.reader.get(PodDisruptionBudget, "default", "budget")
+        assert found is not None
+        assert len(found.status.disrupted_pods) == 1
+        told = _described(found)
+        assert "Max unavailable:   1" in told
+        assert "Allowed disruptions: 0" in told
+        columns = columns_of(kind_of(PodDisruptionBudget), wide=False, namespaces=False, labels=False)
+        assert cells(found, columns, SystemClock().now())[1:4] == ["N/A", "1", "0"]
+        plane.kubelet.paused = False
+        await plane.kubelet.nudge()
+        await until(lambda: status() == (4, 4, 3, 1))
+
+        def grow(obj: ReplicaSet) -> None:
+            obj.spec.replicas = 6
+
+        await plane.writer.mutate(ReplicaSet, "default", plane.replica_sets()[0].metadata.name, grow, by=ME)
+        await until(lambda: status() == (6, 6, 5, 1))

@@ -42,7 +42,11 @@ def _set(draw: st.DrawFn, message: Message, field: Field) -> None:
     target: Any = getattr(message, field.name)
     if field.is_map:
         for key in draw(st.lists(texts, max_size=2, unique=True)):
-            target[key] = draw(_scalar(field.form))
+            value = draw(_scalar(field.form))
+            if isinstance(value, Message):
+                target[key].CopyFrom(value)
+            else:
+                target[key] = value
     elif field.form is Form.MESSAGE:
         _set_message(draw, target, field)
     elif field.form in (Form.TIME, Form.INT_OR_STRING):

@@ -43,3 +43,9 @@ def quota(hard: dict[str, Any], name: str = "quota", **spec: Any) -> Any:
 def priority_class(name: str, value: int = 10, **body: Any) -> Any:
     """A PriorityClass."""
     return named("PriorityClass", name, "scheduling.k8s.io/v1", value=value, **body)
+
+
+def budget(name: str = "budget", labels: dict[str, str] | None = None, **spec: Any) -> Any:
+    """A PodDisruptionBudget of the pods with these labels; `app=web` when none are given."""
+    selector = {"matchLabels": {"app": "web"} if labels is None else labels}
+    return named("PodDisruptionBudget", name, "policy/v1", spec={"selector": selector} | spec)

@@ -1,5 +1,5 @@
 """Rules of LimitRange and ResourceQuota (amounts that can be read, of resources that can be bounded; bounds that leave
-room between them) and PriorityClass."""
+room between them), PriorityClass and PodDisruptionBudget."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from master.admission.validation import names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule
 from podium.errors import BadRequest, Violation
 from podium.objects import quantity, quotas
+from podium.v1.meta_pb2 import IntOrString
 from podium.v1.policy_pb2 import (
     LimitRangeItem,
     LimitRangeSpec,
+    PodDisruptionBudgetSpec,
     PriorityClass,
     ResourceQuota,
     ResourceQuotaSpec,
@@ -210,7 +212,34 @@ def update_priority_class(new: PriorityClass, old: PriorityClass, findings: Find
         findings.append(Violation(".preemptionPolicy", f'is immutable: must be "{old.preemption_policy}"', hint))
 
 
+# ---------------------------------------------------------------- PodDisruptionBudget
+
+
+def _budget(spec: PodDisruptionBudgetSpec, path: str, findings: Findings) -> None:
+    bounds = ("min_available", "minAvailable"), ("max_unavailable", "maxUnavailable")
+    given = [(getattr(spec, name), json) for name, json in bounds if spec.HasField(name)]  # type: ignore[arg-type]
+    if not given:
+        findings.append(Violation(path, "must have minAvailable or maxUnavailable"))
+    if len(given) == 2:
+        findings.append(Violation(f"{path}.maxUnavailable", "must not be set beside minAvailable: one bound only"))
+    for value, json in given:
+        _pods_or_percent(value, f"{path}.{json}", findings)
+
+
+def _pods_or_percent(value: IntOrString, path: str, findings: Findings) -> None:
+    if value.WhichOneof("value") != "str_value":
+        if value.int_value < 0:
+            findings.append(Violation(path, f"must be at least 0, not {value.int_value}"))
+        return
+    percent = names.percentage(value.str_value)
+    if percent is None:
+        findings.append(Violation(path, f'must be an integer, or a percentage such as 25%, not "{value.str_value}"'))
+    elif percent > 100:
+        findings.append(Violation(path, f"must be at most 100%, not {percent}%"))
+
+
 MESSAGES: dict[type[Message], MessageRule] = {
+    PodDisruptionBudgetSpec: _budget,
     PriorityClass: _priority_class,
     LimitRangeSpec: _limit_range,
     LimitRangeItem: _limit_range_item,

@@ -10,15 +10,15 @@ from typing import Any
 import click
 
 from podium.cli.complete import nodes
+from podium.cli.eviction import evict_all
 from podium.cli.options import seconds
 from podium.cli.session import Session, command
 from podium.cli.waiting import Deadline, until
-from podium.errors import BadRequest, NotFound, TooManyRequests
+from podium.errors import BadRequest
 from podium.objects.kinds import BY_NAME
 from podium.objects.owners import controller_of
 from podium.objects.pod import is_terminal
-from podium.v1.core_pb2 import Eviction, Node, Pod
-from podium.v1.meta_pb2 import DeleteOptions
+from podium.v1.core_pb2 import Node, Pod
 
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _TAINT = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?(:(?P<effect>\w+))?(?P<minus>-)?$")
@@ -70,13 +70,15 @@ async def drain(
     session: Session, names: tuple[str, ...], force: bool, grace_period: int | None, timeout: str, pod_selector: str,
     ignore_daemonsets: bool,
 ) -> None:  # fmt: skip
-    """Cordon nodes and evict their pods; returns when they have gone."""
+    """Cordon nodes and evict their pods; returns when they have gone.
+
+    Disruption budgets are kept to: pods that one holds back are tried again until the time is up.
+    """
     deadline = Deadline(seconds(timeout))
     for name in (n.removeprefix("node/") for n in names):
         pods = await _evictable(session, name, pod_selector, force, ignore_daemonsets)
         await _set_unschedulable(session, (name,), unschedulable=True)
-        for pod in pods:
-            await _evict(session, pod, grace_period)
+        await evict_all(session, pods, grace_period, deadline)
         for namespace in sorted({p.metadata.namespace for p in pods}):
             uids = {p.metadata.name: p.metadata.uid for p in pods if p.metadata.namespace == namespace}
             await until(
@@ -112,27 +114,6 @@ async def _evictable(session: Session, node: str, selector: str, force: bool, ig
 def _owner_kind(pod: Pod) -> str:
     owner = controller_of(pod)
     return owner.kind if owner is not None else ""
-
-
-async def _evict(session: Session, pod: Pod, grace_period: int | None) -> None:
-    options = DeleteOptions()
-    if grace_period is not None:
-        options.grace_period_seconds = grace_period
-    options.preconditions.uid = pod.metadata.uid
-    attempt = 0
-    while True:
-        try:
-            await session.client.create_in(
-                Pod, pod.metadata.name, "eviction", Eviction(delete_options=options), namespace=pod.metadata.namespace
-            )
-            click.echo(f"evicting pod/{pod.metadata.namespace}/{pod.metadata.name}")
-            return
-        except NotFound:
-            return
-        except TooManyRequests as error:
-            click.echo(f"{error}; trying again", err=True)
-            await session.client.connection.pause(attempt + 4)
-            attempt += 1
 
 
 @click.command(

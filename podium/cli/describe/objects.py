@@ -153,4 +153,5 @@ _DESCRIBERS: dict[str, Describer] = {
     "LimitRange": policy.limit_range,
     "ResourceQuota": policy.resource_quota,
     "PriorityClass": policy.priority_class,
+    "PodDisruptionBudget": policy.disruption_budget,
 }

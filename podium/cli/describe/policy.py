@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 
-from podium.cli.describe.page import Page, header
+from podium.cli.describe.page import Page, conditions, header, when
+from podium.objects.budgets import selector_of
 from podium.objects.quotas import scopes_of
-from podium.v1.policy_pb2 import LimitRange, PriorityClass, ResourceQuota
+from podium.v1.policy_pb2 import LimitRange, PodDisruptionBudget, PriorityClass, ResourceQuota
 
 
 def limit_range(page: Page, obj: LimitRange, now: datetime.datetime) -> None:
@@ -38,3 +39,21 @@ def priority_class(page: Page, obj: PriorityClass, now: datetime.datetime) -> No
     page.field("Global Default", obj.global_default)
     page.field("Preemption", obj.preemption_policy)
     page.field("Description", obj.description)
+
+
+def disruption_budget(page: Page, obj: PodDisruptionBudget, now: datetime.datetime) -> None:
+    """How many pods may go, and who is going."""
+    header(page, obj)
+    spec, status = obj.spec, obj.status
+    page.field("Selector", selector_of(obj))
+    for name, value in (("Min available", spec.min_available), ("Max unavailable", spec.max_unavailable)):
+        if value.WhichOneof("value"):
+            page.field(name, value.str_value if value.HasField("str_value") else value.int_value)
+    page.field("Unhealthy pods", spec.unhealthy_pod_eviction_policy)
+    with page.section("Status"):
+        page.field("Allowed disruptions", status.disruptions_allowed)
+        page.field("Current", status.current_healthy)
+        page.field("Desired", status.desired_healthy)
+        page.field("Total", status.expected_pods)
+    page.field("Disrupted", "\n".join(f"{name} since {when(at)}" for name, at in sorted(status.disrupted_pods.items())))
+    conditions(page, status.conditions, now)

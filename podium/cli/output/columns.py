@@ -102,6 +102,13 @@ def _selector(selector: Any) -> str:
     return ",".join(words) or NONE
 
 
+def _int_or_string(spec: Any, name: str) -> str:
+    if not spec.HasField(name):
+        return "N/A"
+    value = getattr(spec, name)
+    return str(value.str_value if value.HasField("str_value") else value.int_value)
+
+
 def _used(quota: Any, *, of_limits: bool) -> str:
     names = (name for name in sorted(quota.spec.hard) if name.startswith("limits.") is of_limits)
     return ", ".join(f"{name}: {quota.status.used.get(name, '-')}/{quota.spec.hard[name]}" for name in names)
@@ -270,6 +277,13 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         _AGE,
     ),
     "Lease": (_NAME, Column("HOLDER", lambda o, _: o.spec.holder_identity), _AGE),
+    "PodDisruptionBudget": (
+        _NAME,
+        Column("MIN AVAILABLE", lambda o, _: _int_or_string(o.spec, "min_available")),
+        Column("MAX UNAVAILABLE", lambda o, _: _int_or_string(o.spec, "max_unavailable")),
+        Column("ALLOWED DISRUPTIONS", lambda o, _: str(o.status.disruptions_allowed)),
+        _AGE,
+    ),
     "PriorityClass": (
         _NAME,
         Column("VALUE", lambda o, _: str(o.value)),

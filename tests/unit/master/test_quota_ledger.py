@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from master.access.holds import Hold
 from master.access.protocol import Create, Delete
-from master.access.quotas import Account, Hold
+from master.access.quotas import Account
 from master.access.reader import CacheReader
 from master.access.writer import StoreWriter
 from master.auth.authorizer import Authorizer
@@ -35,6 +36,13 @@ KEYS = [Key("Pod", "default", name) for name in "abc"]
 usages = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
 
+class Nobody:
+    """Counts nothing."""
+
+    def released(self, hold: Hold) -> None:
+        return
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(("hold", "show", "fail", "gone")), st.sampled_from(KEYS), usages, st.integers(0, 9))
@@ -46,7 +54,7 @@ def test_an_account_is_the_sum_over_objects_of_the_most_that_each_may_come_to_us
     holds: list[tuple[Hold, tuple[int, ...]]] = []
     for what, key, usage, which in steps:
         if what == "hold":
-            holds.append((Hold(key, None), usage))
+            holds.append((Hold(key, None, Nobody()), usage))
             account.hold(*holds[-1])
         elif what == "gone" and key in visible:
             del visible[key]

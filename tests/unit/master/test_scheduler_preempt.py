@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from master.scheduler.engine import Engine, Turn
 from master.scheduler.explain import diagnose
 from master.scheduler.ledger import PodKey
+from master.scheduler.plugins import default_profile
 from master.scheduler.preempt import plan_eviction
-from podium.v1.core_pb2 import Taint
+from podium.v1.core_pb2 import Node, Pod, Taint
 from tests.support.scheduling import bound, engine, node, pod, refused, see, state, turns
 
 
@@ -199,3 +200,33 @@ def test_a_plan_suffices_is_minimal_and_leaves_no_trace(
         made.cluster.reserve(row, victim.footprint)
         assert made.profile.room(shape, made.cluster, here)[0] == 0
         made.cluster.release(row, victim.footprint)
+
+
+# ---------------------------------------------------------------- disruption budgets
+
+
+def guarded(protected: set[str], *objects: Node | Pod) -> Engine:
+    """An engine to which the going of some pods (by name) overdraws a budget."""
+    made = Engine(default_profile(), lambda entries: {e.uid for e in entries if e.key.name in protected})
+    see(made, *objects)
+    return made
+
+
+def test_victims_that_no_budget_protects_go_first() -> None:
+    there = (pod(f"p{level}", cpu="1", on="n1", priority=level) for level in range(4))
+    made = guarded({"p0"}, node(), *there, pod("high", cpu="2", priority=10))
+    assert evicted(turns(made)) == {"high": ("n1", ["p1", "p2"])}
+
+
+def test_the_node_where_no_budget_is_overdrawn_is_chosen_though_its_victims_are_more_important() -> None:
+    made = guarded(
+        {"low"}, node("n1"), node("n2"), pod("low", cpu="4", on="n1"), pod("mid", cpu="4", on="n2", priority=5),
+        pod("high", cpu="2", priority=10),
+    )  # fmt: skip
+    assert evicted(turns(made)) == {"high": ("n2", ["mid"])}
+
+
+def test_a_budget_is_overdrawn_when_nothing_else_helps() -> None:
+    made = guarded({"low"}, node(), pod("low", cpu="3", on="n1"), pod("high", cpu="2", priority=10))
+    [making] = [making for turn in turns(made) for making in turn.evictions]
+    assert (making.eviction.node, making.eviction.violations) == ("n1", 1)
