@@ -251,9 +251,10 @@ class _Update:
         self._rolling = daemon_set.spec.update_strategy.type == ROLLING_UPDATE
 
     def plan(self, running: Mapping[str, list[Pod]]) -> None:
-        pairs = {node: self._pair(alive) for node, alive in sorted(running.items())}
-        if not self._rolling:
+        pairs = {node: self._pair(alive) for node, alive in running.items()}
+        if not self._rolling or all(old is None for old, _ in pairs.values()):
             return
+        pairs = dict(sorted(pairs.items()))
         if self._limits.surge:
             self._surge(pairs, self._limits.surge)
         else:
@@ -261,6 +262,8 @@ class _Update:
 
     def _pair(self, alive: Sequence[Pod]) -> tuple[Pod | None, Pod | None]:
         """The best old and the best new pod of a node; whatever is beside them goes."""
+        if len(alive) <= 1:  # as on nearly every node, at every look
+            return (None, None) if not alive else (None, alive[0]) if self._is_new(alive[0]) else (alive[0], None)
         new = self._best(p for p in alive if self._is_new(p))
         old = self._best(p for p in alive if not self._is_new(p))
         if old is not None and new is not None and not (self._rolling and self._limits.surge):

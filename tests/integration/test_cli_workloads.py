@@ -366,6 +366,22 @@ async def test_drain_keeps_to_a_budget_and_says_which_holds_it_up(world: World, 
     await podium("uncordon", node)
 
 
+async def test_drain_leaves_daemons_where_they_are(world: World, podium: Podium) -> None:
+    agent = """{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: agent},
+        spec: {selector: {matchLabels: {app: agent}},
+        template: {metadata: {labels: {app: agent}}, spec: {containers: [{name: main, image: a}]}}}}"""
+    await podium("apply", "-f", "-", "--wait", stdin=agent)
+    assert "is rolled out on" in (await podium("rollout", "status", "ds/agent")).out
+    refused = await podium("drain", "node1", "--no-ignore-daemonsets", code=1)
+    assert "would come back at once" in refused.err
+    before = {p.metadata.uid for p in world.cluster.pods(namespace=podium.namespace)}
+    await podium("drain", "node1")
+    assert {p.metadata.uid for p in world.cluster.pods(namespace=podium.namespace)} == before
+    assert "SchedulingDisabled" in (await podium("get", "node", "node1")).out
+    await podium("uncordon", "node1")
+    await podium("delete", "ds", "agent")
+
+
 async def test_drain_refuses_pods_that_nothing_would_replace(world: World, podium: Podium) -> None:
     alone = """{apiVersion: v1, kind: Pod, metadata: {name: alone},
         spec: {nodeName: node2, containers: [{name: main, image: a}]}}"""

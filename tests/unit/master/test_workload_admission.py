@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from master.admission import apply_defaults, validate
+from podium.codec import yaml
 from podium.codec.json import object_from_dict
+from podium.objects.kinds import kind_of
 
 LABELS = {"app": "x"}
 
@@ -28,6 +32,17 @@ def workload(kind: str, api_version: str = "apps/v1", **spec: Any) -> Any:
 def refusals(obj: Any, old: Any = None) -> dict[str, str]:
     """What is refused, by path."""
     return {violation.field: violation.description for violation in validate(obj, old)}
+
+
+def test_the_manifests_of_the_documentation_are_admitted() -> None:
+    text = (Path(__file__).parents[3] / "docs/workloads.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    kinds = []
+    for obj in (obj for block in blocks for obj in yaml.load_all(block)):
+        apply_defaults(obj)
+        assert refusals(obj) == {}
+        kinds.append(kind_of(obj).name)
+    assert kinds == ["ReplicationController", "DaemonSet", "StatefulSet"]
 
 
 # ---------------------------------------------------------------- ReplicationController
