@@ -4,7 +4,8 @@
 
 A master and one process of hollow nodes are started as a user starts them; Deployments of 100 replicas are created
 through the API in waves, and the clock runs until all pods are Running. Then the master's CPU time and resident memory
-are read over a quiet period. One line of JSON a figure.
+are read over a quiet period, and over another in which each Deployment is autoscaled by CPU, at rest. One line of JSON
+a figure.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from podium.client import AsyncClient
 from podium.v1.apps_pb2 import Deployment
+from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler
 from podium.v1.core_pb2 import Container, Node
 
 API, JOIN = 17443, 17442
@@ -99,6 +101,15 @@ def deployment(number: int, replicas: int) -> Deployment:
     return made
 
 
+def autoscaler(number: int, replicas: int) -> HorizontalPodAutoscaler:
+    """One that looks at a workload and finds nothing to do."""
+    made = HorizontalPodAutoscaler()
+    made.metadata.name, made.metadata.namespace = f"load-{number}", "default"
+    made.spec.scale_target_ref.kind, made.spec.scale_target_ref.name = "Deployment", f"load-{number}"
+    made.spec.min_replicas = made.spec.max_replicas = replicas
+    return made
+
+
 async def nodes_ready(client: AsyncClient, wanted: int) -> None:
     """Wait until as many nodes are Ready."""
     while True:
@@ -142,12 +153,20 @@ async def measure(directory: Path, master: int, fleet: int, nodes: int, pods: in
             "pods_running", pods=pods, seconds=round(took, 1), pods_per_second=round(pods / took),
             master_cpu_seconds=round(cpu_seconds(master) - cpu, 1),
         )  # fmt: skip
+        await at_rest("steady_state", master, fleet, nodes, pods, steady)
+        counts = [min(REPLICAS, pods - start) for start in range(0, pods, REPLICAS)]
+        await client.create_many([autoscaler(number, count) for number, count in enumerate(counts)])
+        await at_rest("steady_state_autoscaled", master, fleet, nodes, pods, steady)
+
+
+async def at_rest(case: str, master: int, fleet: int, nodes: int, pods: int, steady: float) -> None:
+    """What doing nothing costs."""
     await asyncio.sleep(10)
     first, cpu, fleet_cpu = time.monotonic(), cpu_seconds(master), cpu_seconds(fleet)
     await asyncio.sleep(steady)
     elapsed = time.monotonic() - first
     report(
-        "steady_state", nodes=nodes, pods=pods,
+        case, nodes=nodes, pods=pods,
         master_cores=round((cpu_seconds(master) - cpu) / elapsed, 3), master_mb=round(resident_mb(master)),
         fleet_cores=round((cpu_seconds(fleet) - fleet_cpu) / elapsed, 3), fleet_mb=round(resident_mb(fleet)),
     )  # fmt: skip

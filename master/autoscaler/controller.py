@@ -84,7 +84,7 @@ class HorizontalController:
         tuning: Tuning | None = None,
     ) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
-        self._usages, self._tuning = usages, tuning or Tuning()
+        self._tuning = tuning or Tuning()
         self._observer = Observer(reader=reader, usages=usages, queries=queries, clock=clock)
         self._memories: dict[Key, Memory] = {}
         self._by_target: dict[Target, set[Key]] = {}
@@ -99,13 +99,13 @@ class HorizontalController:
         hpa = self._reader.get(HorizontalPodAutoscaler, key.namespace, key.name)
         if hpa is None or is_terminating(hpa):
             self._memories.pop(key, None)
-            self._usages.watch(key, ())
+            self._observer.forget(key)
             return Done("is gone")
         ref = hpa.spec.scale_target_ref
         target = self._reader.get(BY_NAME[ref.kind].message, key.namespace, ref.name)
         stuck = self._stuck(key, hpa, target)
         if stuck is not None:
-            self._usages.watch(key, ())
+            self._observer.forget(key)
             return await self._rest(hpa, stuck)
         seen = await self._observer.observe(hpa, target)
         memory = self._memory(key, hpa, seen)

@@ -1,11 +1,17 @@
-"""Gathers what an autoscaler decides by: its target's pods, what they use, what Prometheus says. Decides nothing."""
+"""Gathers what an autoscaler decides by: its target's pods, what they use, what Prometheus says. Decides nothing.
+
+Pods seldom change and are looked at every second, so what is read of one is kept until its resourceVersion is another.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from master.access.protocol import Reader
 from master.autoscaler.facts import Figure, Observation, OfOne, OfPods, PodFacts, Reading, Unread
@@ -21,7 +27,7 @@ from podium.objects.kinds import Key, key_of
 from podium.objects.pod import READY, is_active
 from podium.v1.apps_pb2 import ReplicaSet
 from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler, MetricSpec
-from podium.v1.cluster_service_pb2 import ContainerUsage, PodUsage
+from podium.v1.cluster_service_pb2 import PodUsage
 from podium.v1.core_pb2 import Container, Pod
 
 MEASURED = ("Resource", "ContainerResource")
@@ -32,8 +38,8 @@ _NANO_PER_MILLI = 1_000_000
 class Usages(Protocol):
     """What pods use (`master.dispatcher`)."""
 
-    def pod(self, node: str, uid: str) -> PodUsage | None:
-        """What a pod used within the last seconds; None when its node did not say."""
+    def of_node(self, node: str) -> Mapping[str, PodUsage]:
+        """What the pods of a node used within the last seconds, by uid; empty when it did not say."""
         ...
 
     def watch(self, who: Key, nodes: Collection[str]) -> None:
@@ -46,35 +52,46 @@ class Observer:
 
     def __init__(self, *, reader: Reader, usages: Usages, queries: Queries, clock: Clock) -> None:
         self._reader, self._usages, self._queries, self._clock = reader, usages, queries, clock
+        self._known: dict[Key, dict[str, KnownPod]] = {}
+
+    def forget(self, key: Key) -> None:
+        """An autoscaler is gone, or has nothing to look at."""
+        self._known.pop(key, None)
+        self._usages.watch(key, ())
 
     async def observe(self, hpa: HorizontalPodAutoscaler, target: Any) -> Observation:
         """Everything about the target now; takes as long as the slowest query."""
-        namespace, metrics = hpa.metadata.namespace, hpa.spec.metrics
-        pods = self._pods(target)
+        key, namespace, metrics = key_of(hpa), hpa.metadata.namespace, hpa.spec.metrics
+        pods = self._pods(key, target)
         measures = any(metric.type in MEASURED for metric in metrics)
-        used = self._used(key_of(hpa), pods if measures else ())
+        used = self._used(key, pods if measures else ())
         readings = await asyncio.gather(*(self._read(metric, namespace, pods, used) for metric in metrics))
         return Observation(
             spec=hpa.spec,
             wanted=target.spec.replicas,
             there=target.status.replicas,
-            pods=tuple(_facts(pod) for pod in pods),
+            pods=tuple(pod.facts for pod in pods),
             readings=tuple(readings),
             now=self._clock.now().timestamp(),
         )
 
-    def _pods(self, target: Any) -> list[Pod]:
+    def _pods(self, key: Key, target: Any) -> list[KnownPod]:
         """The target's own, or those of its ReplicaSets."""
         owners = [target, *self._reader.owned_by(ReplicaSet, target.metadata.uid)]
-        return [pod for owner in owners for pod in self._reader.owned_by(Pod, owner.metadata.uid)]
+        pods = (pod for owner in owners for pod in self._reader.owned_by(Pod, owner.metadata.uid))
+        before = self._known.get(key, {})
+        now = self._known[key] = {known.uid: known for known in (_known(pod, before) for pod in pods)}
+        return list(now.values())
 
-    def _used(self, key: Key, pods: Sequence[Pod]) -> dict[str, PodUsage]:
-        self._usages.watch(key, {pod.spec.node_name for pod in pods if pod.spec.node_name})
-        found = ((pod.metadata.name, self._usages.pod(pod.spec.node_name, pod.metadata.uid)) for pod in pods)
+    def _used(self, key: Key, pods: Sequence[KnownPod]) -> dict[str, PodUsage]:
+        nodes = {pod.node for pod in pods if pod.node}
+        self._usages.watch(key, nodes)
+        by_node = {node: self._usages.of_node(node) for node in nodes}
+        found = ((pod.facts.name, by_node[pod.node].get(pod.uid)) for pod in pods if pod.node)
         return {name: usage for name, usage in found if usage is not None}
 
     async def _read(
-        self, metric: MetricSpec, namespace: str, pods: Sequence[Pod], used: Mapping[str, PodUsage]
+        self, metric: MetricSpec, namespace: str, pods: Sequence[KnownPod], used: Mapping[str, PodUsage]
     ) -> Reading:
         if metric.type in MEASURED:
             return measured(metric, pods, used)
@@ -85,10 +102,44 @@ class Observer:
             return Unread(FAILED[metric.type], f"{metric_name(metric)}: {error}")
 
 
+# ---------------------------------------------------------------- pods
+
+
+@dataclass(slots=True)
+class KnownPod:
+    """What was read of a pod, at one resourceVersion."""
+
+    pod: Pod
+    uid: str
+    version: str
+    node: str
+    facts: PodFacts
+    requests: dict[tuple[str, str], int | str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, pod: Pod) -> KnownPod:
+        """Read a pod."""
+        metadata = pod.metadata
+        return cls(pod, metadata.uid, metadata.resource_version, pod.spec.node_name, _facts(pod))
+
+    def requested(self, resource: str, only_container: str) -> int | str:
+        """What it requests in thousandths, or why that cannot be said; empty: all containers together."""
+        key = (resource, only_container)
+        if key not in self.requests:
+            self.requests[key] = _requested(self.pod, resource, only_container)
+        return self.requests[key]
+
+
+def _known(pod: Pod, before: Mapping[str, KnownPod]) -> KnownPod:
+    metadata = pod.metadata
+    known = before.get(metadata.uid)
+    return known if known is not None and known.version == metadata.resource_version else KnownPod.of(pod)
+
+
 # ---------------------------------------------------------------- what nodelets measure
 
 
-def measured(metric: MetricSpec, pods: Sequence[Pod], used: Mapping[str, PodUsage]) -> Reading:
+def measured(metric: MetricSpec, pods: Sequence[KnownPod], used: Mapping[str, PodUsage]) -> Reading:
     """The reading of a Resource or ContainerResource metric."""
     only_container = metric.container_resource.container
     resource = metric.resource.name or metric.container_resource.name
@@ -97,29 +148,32 @@ def measured(metric: MetricSpec, pods: Sequence[Pod], used: Mapping[str, PodUsag
     }
     requests: dict[str, int] = {}
     if target_of(metric).type == "Utilization":
-        for pod in filter(is_active, pods):
-            requested = _requested(pod, resource, only_container)
+        for pod in pods:
+            if pod.facts.over:
+                continue
+            requested = pod.requested(resource, only_container)
             if isinstance(requested, str):
                 return Unread(FAILED[metric.type], f"{metric_name(metric)}: {requested}")
-            requests[pod.metadata.name] = requested
+            requests[pod.facts.name] = requested
     return OfPods(figures=figures, requests=requests)
 
 
 def _figure(usage: PodUsage, resource: str, only_container: str) -> Figure | None:
-    parts = [part for part in usage.containers if only_container in ("", part.name)]
-    if not parts:
+    total = window = 0
+    found, cpu = False, resource == "cpu"
+    for part in usage.containers:
+        if not only_container or part.name == only_container:
+            found = True
+            total += part.cpu_nanocores if cpu else part.memory_bytes
+            window = max(window, part.window_milliseconds)
+    if not found:
         return None
-    amount: Callable[[ContainerUsage], int] = _cpu if resource == "cpu" else _memory
-    window = max(part.window_milliseconds for part in parts) / 1000
-    return Figure(sum(amount(part) for part in parts), usage.time.ToMicroseconds() / 1e6, window)
+    amount = -(-total // _NANO_PER_MILLI) if cpu else total * 1000
+    return Figure(amount, _seconds(usage.time), window / 1000)
 
 
-def _cpu(used: ContainerUsage) -> int:
-    return -(-used.cpu_nanocores // _NANO_PER_MILLI)
-
-
-def _memory(used: ContainerUsage) -> int:
-    return used.memory_bytes * 1000
+def _seconds(stamp: Timestamp) -> float:
+    return stamp.seconds + stamp.nanos / 1e9
 
 
 def _requested(pod: Pod, resource: str, only_container: str) -> int | str:
@@ -149,8 +203,8 @@ def _facts(pod: Pod) -> PodFacts:
         phase=pod.status.phase or "Pending",
         over=not is_active(pod),
         ready=None if ready is None else ready.status == TRUE,
-        ready_changed=0 if ready is None else ready.last_transition_time.ToMicroseconds() / 1e6,
-        started=pod.status.start_time.ToMicroseconds() / 1e6 if pod.status.HasField("start_time") else None,
+        ready_changed=0 if ready is None else _seconds(ready.last_transition_time),
+        started=_seconds(pod.status.start_time) if pod.status.HasField("start_time") else None,
     )
 
 
@@ -161,8 +215,8 @@ class _NoNumber(Exception):
     """A sample that nothing can be concluded from."""
 
 
-def _of_pods(samples: Sequence[Sample], pods: Sequence[Pod]) -> OfPods:
-    names = {pod.metadata.name for pod in pods}
+def _of_pods(samples: Sequence[Sample], pods: Sequence[KnownPod]) -> OfPods:
+    names = {pod.facts.name for pod in pods}
     figures = {
         name: Figure(_thousandths(sample.value), sample.time)
         for sample in samples

@@ -10,7 +10,7 @@ One report a node is kept as it came, some 100 bytes a pod; an index by uid is m
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from podium.aio.clock import Clock
@@ -85,14 +85,14 @@ class UsageBook:
 
     # ------------------------------------------------------------ for who decides by it
 
-    def pod(self, node: str, uid: str) -> PodUsage | None:
-        """What a pod used within the last seconds; None when its node did not say."""
+    def of_node(self, node: str) -> Mapping[str, PodUsage]:
+        """What the pods of a node used within the last seconds, by uid; empty when it did not say."""
         kept = self._kept.get(node)
         if kept is None or kept.at < self._oldest(close=node in self._watched):
-            return None
+            return {}
         if kept.by_uid is None:
             kept.by_uid = {pod.uid: pod for pod in kept.report.pods}
-        return kept.by_uid.get(uid)
+        return kept.by_uid
 
     def watch(self, who: Key, nodes: Collection[str]) -> None:
         """Have these nodes report every second or so for the sake of `who`, and no others; none: no more."""

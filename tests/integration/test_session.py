@@ -367,7 +367,7 @@ async def test_usage_comes_as_often_as_somebody_looks(world: World) -> None:
     await reports(20)  # until the master has said how often
     assert await reports(20) == 10
     assert [usage.name for usage in world.master.usage.nodes()] == ["n1"]
-    assert world.master.usage.pod("n1", "u") is not None
+    assert list(world.master.usage.of_node("n1")) == ["u"]
     world.master.usage.watch(Key("HorizontalPodAutoscaler", "ns", "web"), ["n1"])
     await reports(3)
     assert await reports(20) == 20

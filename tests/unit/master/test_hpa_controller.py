@@ -55,8 +55,8 @@ class World:
 
     warning = normal
 
-    def pod(self, node: str, uid: str) -> PodUsage | None:
-        return None
+    def of_node(self, node: str) -> dict[str, PodUsage]:
+        return {}
 
     def watch(self, who: Key, nodes: Collection[str]) -> None:
         self.watched[who] = nodes

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from master.autoscaler.facts import Figure, OfOne, OfPods, PodFacts, Unread
-from master.autoscaler.observe import Observer, measured
+from master.autoscaler.observe import KnownPod, Observer, measured
 from master.signals.samples import QueryFailed, Sample
 from podium.codec.json import object_from_dict
 from podium.objects.kinds import Key
@@ -42,6 +42,10 @@ def pod(name: str = "a", *, cpu: str | None = "100m", node: str = "n1", **status
     )
     typed: Pod = made
     return typed
+
+
+def known(name: str = "a", *, cpu: str | None = "100m", **status: Any) -> KnownPod:
+    return KnownPod.of(pod(name, cpu=cpu, **status))
 
 
 def usage(name: str = "a", **cores: float) -> PodUsage:
@@ -80,36 +84,36 @@ def resource(name: str, target: Any, container: str = "") -> MetricSpec:
 
 def test_a_pod_is_all_that_runs_in_it() -> None:
     used = {"a": usage(main=0.05, proxy=0.0201)}
-    assert measured(resource("cpu", SHARE), [pod()], used) == OfPods(
+    assert measured(resource("cpu", SHARE), [known()], used) == OfPods(
         figures={"a": Figure(71, 90.5, 4.0)}, requests={"a": 200}
     )
     memory = (2 << 20) * 1000
-    assert measured(resource("memory", AMOUNT), [pod()], used) == OfPods(figures={"a": Figure(memory, 90.5, 4.0)})
+    assert measured(resource("memory", AMOUNT), [known()], used) == OfPods(figures={"a": Figure(memory, 90.5, 4.0)})
 
 
 def test_one_container_of_a_pod() -> None:
     used = {"a": usage(main=0.05, proxy=0.02), "b": usage("b", proxy=0.02)}
-    found = measured(resource("cpu", SHARE, "main"), [pod(), pod("b")], used)
+    found = measured(resource("cpu", SHARE, "main"), [known(), known("b")], used)
     assert found == OfPods(figures={"a": Figure(50, 90.5, 4.0)}, requests={"a": 100, "b": 100})
 
 
 @pytest.mark.parametrize(
     ("metric", "pods", "says"),
     [
-        (resource("cpu", SHARE), [pod(cpu=None)], "container main of pod a requests no cpu"),
-        (resource("cpu", SHARE, "other"), [pod()], "pod a has no container other"),
+        (resource("cpu", SHARE), [known(cpu=None)], "container main of pod a requests no cpu"),
+        (resource("cpu", SHARE, "other"), [known()], "pod a has no container other"),
     ],
 )
-def test_a_share_needs_requests(metric: MetricSpec, pods: list[Pod], says: str) -> None:
+def test_a_share_needs_requests(metric: MetricSpec, pods: list[KnownPod], says: str) -> None:
     found = measured(metric, pods, {})
     assert isinstance(found, Unread)
     assert says in found.message
 
 
 def test_an_amount_needs_none_and_neither_does_a_pod_that_is_over() -> None:
-    assert measured(resource("cpu", AMOUNT), [pod(cpu=None)], {}) == OfPods(figures={})
-    over = pod("old", cpu=None, phase="Failed")
-    assert measured(resource("cpu", SHARE), [pod(), over], {}) == OfPods(figures={}, requests={"a": 200})
+    assert measured(resource("cpu", AMOUNT), [known(cpu=None)], {}) == OfPods(figures={})
+    over = known("old", cpu=None, phase="Failed")
+    assert measured(resource("cpu", SHARE), [known(), over], {}) == OfPods(figures={}, requests={"a": 200})
 
 
 # ---------------------------------------------------------------- everything together
@@ -131,8 +135,8 @@ class World:
             return [owned]
         return [pod(), pod("b", node="n2")] if kind is Pod and uid == "rs" else []
 
-    def pod(self, node: str, uid: str) -> PodUsage | None:
-        return usage(main=0.1) if (node, uid) == ("n1", "uid-a") else None
+    def of_node(self, node: str) -> dict[str, PodUsage]:
+        return {"uid-a": usage(main=0.1), "uid-b": usage("b", main=0.1)} if node == "n1" else {}
 
     def watch(self, who: Key, nodes: Collection[str]) -> None:
         self.watched[who] = set(nodes)
