@@ -37,7 +37,7 @@ from podium.v1.core_pb2 import Container, Pod, PodStatus
 IMAGE = "busybox:latest"
 OWNER = "bench-start"
 NODE = NodeFacts(name="bench", ip="127.0.0.1", memory=8 << 30)
-BRIDGE, SLICE, RANGE = "podbench0", "10.214.0.0/24", "10.214.0.0/16"
+GATEWAY, SLICE, RANGE = "podbench0", "10.214.0.0/24", "10.214.0.0/16"
 PATIENCE = 300.0
 
 
@@ -142,19 +142,21 @@ def docker_seconds(pods: int, threads: int) -> float:
 
 @asynccontextmanager
 async def a_network(wired: bool) -> AsyncIterator[PodNetwork]:
-    """The host's own pod network on a bridge of the benchmark's, or none."""
+    """The host's own pod network with a gateway of the benchmark's, or none."""
     if not wired:
         yield Unwired()
         return
     with tempfile.TemporaryDirectory() as directory:
-        network = LinuxPodNetwork(directory=Path(directory), bridge=BRIDGE)
-        await network.configure(SLICE, RANGE)
+        network = LinuxPodNetwork(
+            directory=Path(directory), node="bench", address="127.0.0.1", clock=SystemClock(), gateway_link=GATEWAY
+        )
+        await network.configure(SLICE, RANGE, "", "cluster.local")
         try:
             yield network
         finally:
             await network.retain(())
-            accepts = [["iptables", "-D", "DOCKER-USER", way, BRIDGE, "-j", "ACCEPT"] for way in ("-i", "-o")]
-            for command in (["ip", "link", "del", BRIDGE], ["nft", "delete", "table", "ip", "podium"], *accepts):
+            accepts = [["iptables", "-D", "DOCKER-USER", way, "podv+", "-j", "ACCEPT"] for way in ("-i", "-o")]
+            for command in (["ip", "link", "del", GATEWAY], ["nft", "delete", "table", "ip", "podium"], *accepts):
                 # Where Docker leaves iptables alone the last two have nothing to remove.
                 process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
                 await process.wait()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import podium
 from master import controllers
+from master.access.addresses import ServiceRanges
 from master.access.events import Recorder
 from master.access.reader import CacheReader
 from master.access.writer import StoreWriter
@@ -248,7 +249,8 @@ async def _ground(
         async with WatchCache(store) as cache:
             authorizer = Authorizer()
             reader = CacheReader(cache)
-            writer = StoreWriter(store=store, cache=cache, authorizer=authorizer, clock=clock)
+            services = ServiceRanges(cidr=settings.service_cidr, node_ports=settings.node_port_range())
+            writer = StoreWriter(store=store, cache=cache, authorizer=authorizer, clock=clock, services=services)
             yield Ground(
                 settings=settings,
                 clock=clock,
@@ -293,6 +295,8 @@ def _assemble(ground: Ground, api: ApiServer, join: ApiServer) -> Master:
             lease=settings.lease,
             pod_cidr=settings.pod_cidr,
             node_prefix=settings.pod_cidr_node_prefix,
+            service_cidr=settings.service_cidr,
+            cluster_domain=settings.cluster_domain,
             endpoints=ground.endpoints,
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ class MasterSettings:
     tls_names: tuple[str, ...] = option((), doc="Further names and addresses for the serving certificate.")
     pod_cidr: str = option("10.64.0.0/10", doc="Address range of the cluster's pods.")
     pod_cidr_node_prefix: int = option(24, doc="Length of the prefix of each node's slice of the pod range.")
+    service_cidr: str = option("10.63.0.0/16", doc="Address range of services.")
+    node_ports: str = option("30000-32767", doc="Ports that services may have on every node.")
+    cluster_domain: str = option("cluster.local", doc="DNS domain of the cluster's names.")
     heartbeat: Duration = option(1.0, doc="How often a nodelet says that it is there.")
     lease: Duration = option(4.0, doc="Silence after which a node is held for lost.")
     join_token_file: Path | None = option(
@@ -64,6 +68,17 @@ class MasterSettings:
     log_level: Literal["debug", "info", "warning", "error"] = option("info", doc="Least level that is logged.")
     log_format: Literal["logfmt", "json"] = option("logfmt", doc="Form of log lines.")
 
+    def node_port_range(self) -> tuple[int, int]:
+        """The first and the last port of `node_ports`.
+
+        Raises:
+            ValueError: It is not FIRST-LAST.
+        """
+        first, dash, last = self.node_ports.partition("-")
+        if not dash or not first.isdigit() or not last.isdigit() or not 0 < int(first) <= int(last) < 65536:
+            raise ValueError(f'"{self.node_ports}" is not a range of ports: expected FIRST-LAST, such as 30000-32767')
+        return int(first), int(last)
+
     def endpoints(self, ports: Sequence[int] = ()) -> tuple[str, ...]:
         """Where clients and nodes reach the API, `host:port` each.
 
@@ -93,6 +108,7 @@ def check(settings: MasterSettings) -> None:
     for name in ("listen", "join_listen", "advertise"):
         for text in getattr(settings, name):
             _address(name, text)
+    _ranges(settings)
     if settings.http_listen:
         _address("http_listen", settings.http_listen)
     if settings.prometheus_url:
@@ -103,6 +119,21 @@ def check(settings: MasterSettings) -> None:
         raise SettingsError(
             f"setting lease: {settings.lease:g}s must be more than two heartbeats ({settings.heartbeat:g}s each)"
         )
+
+
+def _ranges(settings: MasterSettings) -> None:
+    found = {}
+    for name in ("pod_cidr", "service_cidr"):
+        try:
+            found[name] = ipaddress.IPv4Network(getattr(settings, name))
+        except ValueError as error:
+            raise SettingsError(f"setting {name}: {error}") from error
+    if found["pod_cidr"].overlaps(found["service_cidr"]):
+        raise SettingsError(f"setting service_cidr: {settings.service_cidr} overlaps pod_cidr {settings.pod_cidr}")
+    try:
+        settings.node_port_range()
+    except ValueError as error:
+        raise SettingsError(f"setting node_ports: {error}") from error
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -32,7 +32,7 @@ from podium.objects.quantity import value
 from podium.telemetry.log import get_logger
 from podium.v1.cluster_service_pb2 import PodUsage
 from podium.v1.core_pb2 import NodeStatus
-from podium.v1.node_session_pb2 import UsageReport
+from podium.v1.node_session_pb2 import NetworkRecord, NetworkUpdate, UsageReport
 
 log = get_logger(__name__)
 
@@ -94,15 +94,38 @@ class HollowHost:
         return Disk(total=1, used=0)
 
 
+class HollowClusterView:
+    """Implements `nodelet.node.ClusterView`: keeps services, and routes nothing.
+
+    Peers and members of namespaces are as many as there are nodes and pods: a thousand nodes would keep a million.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, NetworkRecord] = {}
+
+    def take(self, update: NetworkUpdate) -> None:
+        """Note what the master says."""
+        if update.snapshot:
+            self.records = {}
+        for id_ in update.removed:
+            self.records.pop(id_, None)
+        self.records.update((record.id, record) for record in update.records if record.HasField("service"))
+
+    async def run(self) -> None:
+        """Nothing has to be brought into force."""
+        await asyncio.get_running_loop().create_future()
+
+
 class HollowNetwork:
     """Implements `nodelet.node.NodeNetwork`: gives addresses out and wires nothing."""
 
     def __init__(self) -> None:
         self.pod_cidr = ""
+        self.cluster = HollowClusterView()
         self._leases: dict[str, str] = {}
         self._fresh: Iterator[str] = iter(())
 
-    async def configure(self, pod_cidr: str, cluster_cidr: str) -> None:
+    async def configure(self, pod_cidr: str, cluster_cidr: str, service_cidr: str, domain: str) -> None:
         """Use this slice from now on."""
         self.pod_cidr = pod_cidr
         # The first address is the bridge's on a real host.

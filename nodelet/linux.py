@@ -1,6 +1,6 @@
 """A real node: this host, its Docker Engine, its kernel's network.
 
-    folder lock, machine id → runtime (waited for) → network with its old leases → identity (joining if there is none)
+    folder lock, machine id → runtime (waited for) → identity (joining if there is none) → network with its old leases
       → pods with the last assignments → session, eviction, renewal
 
 With an identity and assignments on disk nothing here asks a master, so that a host that boots while the masters are
@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nodelet import watchdog
+from nodelet.dns.names import ClusterNames
+from nodelet.dns.server import DnsServer
+from nodelet.dns.upstream import Upstream
+from nodelet.dns.zone import Zone
 from nodelet.enrol import identity_of, join_anew
 from nodelet.metrics.address import node_ip
 from nodelet.metrics.exporter import shown
@@ -86,10 +90,10 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
         runtime = DockerRuntime(socket_path=socket_path, clock=clock)
         try:
             info = await _runtime_up(runtime, clock)
-            network = LinuxPodNetwork(directory=state.path)
-            await network.resume()
             identity = await identity_of(settings, state, clock)
             address = settings.node_ip or await node_ip([parse_endpoint(m) for m in settings.api_endpoints()])
+            network = LinuxPodNetwork(directory=state.path, node=settings.name, address=address, clock=clock)
+            await network.resume()
             machine_id = await asyncio.to_thread(state.machine_id)
             keeper = AssignmentKeeper(state, clock)
             host = await LinuxHost.open(
@@ -132,6 +136,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             try:
                 limits = SizeLimits(manager=node.pods, measure=volumes.used, clock=clock)
                 parts = _parts(node, host, keeper, limits, _renewer(settings, identity, dialer, state, clock), clock)
+                parts["names"] = _names(network, clock).run
                 with shown(host):
                     yield RealNode(node=node, host=host, parts=parts)
             finally:
@@ -164,6 +169,11 @@ def _parts(
         "size limits": limits.run,
         "volume gauge": gauge.run,
     }
+
+
+def _names(network: LinuxPodNetwork, clock: Clock) -> ClusterNames:
+    server = DnsServer(zone=Zone(network.domain), upstream=Upstream(clock=clock))
+    return ClusterNames(server=server, services=network.cluster, place=network, clock=clock)
 
 
 def _renewer(

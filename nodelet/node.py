@@ -30,7 +30,7 @@ from podium.aio.tasks import TaskScope, forever
 from podium.objects.storage import ClaimKey, claims_of
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import NodeStatus, Taint
-from podium.v1.node_session_pb2 import Assignments, Hello, UsageReport, Welcome
+from podium.v1.node_session_pb2 import Assignments, Hello, NetworkUpdate, UsageReport, Welcome
 
 log = get_logger(__name__)
 
@@ -55,6 +55,18 @@ class Host(Protocol):
         ...
 
 
+class ClusterView(Protocol):
+    """What is known of the cluster's network beyond this node."""
+
+    def take(self, update: NetworkUpdate) -> None:
+        """Note what the master says; it holds soon. Returns at once."""
+        ...
+
+    async def run(self) -> None:
+        """Bring it into force, for ever."""
+        ...
+
+
 class NodeNetwork(PodNetwork, Protocol):
     """A pod network that learns the node's slice of the pod range from the master."""
 
@@ -63,8 +75,13 @@ class NodeNetwork(PodNetwork, Protocol):
         """The slice in use; empty before the first."""
         ...
 
-    async def configure(self, pod_cidr: str, cluster_cidr: str) -> None:
-        """Use this slice from now on. Safe to repeat."""
+    async def configure(self, pod_cidr: str, cluster_cidr: str, service_cidr: str, domain: str) -> None:
+        """Use these ranges from now on. Safe to repeat."""
+        ...
+
+    @property
+    def cluster(self) -> ClusterView:
+        """Takes what the master says of other nodes, services and policies."""
         ...
 
 
@@ -155,6 +172,7 @@ class Node:
             tasks.create_task(forever("session", self.session.run))
             tasks.create_task(forever("fence", self.fence.run))
             tasks.create_task(forever("local volumes", self._keep_local_volumes))
+            tasks.create_task(forever("cluster network", self._parts.network.cluster.run))
 
     async def _keep_local_volumes(self) -> None:
         await self._parts.local_volumes.run(self._uses)
@@ -188,6 +206,10 @@ class Node:
         """What node and pods use."""
         return await self._parts.host.usage()
 
+    def network(self, update: NetworkUpdate) -> None:
+        """The master said something of the cluster's network."""
+        self._parts.network.cluster.take(update)
+
     def welcomed(self, welcome: Welcome) -> None:
         """The master said which slice of the pod range is this node's; said again, it repairs what is broken."""
         if not welcome.pod_cidr:
@@ -200,7 +222,9 @@ class Node:
         failures = 0
         while True:
             try:
-                return await self._parts.network.configure(welcome.pod_cidr, welcome.cluster_cidr)
+                return await self._parts.network.configure(
+                    welcome.pod_cidr, welcome.cluster_cidr, welcome.service_cidr, welcome.cluster_domain
+                )
             except NetworkFault as fault:
                 failures += 1
                 log.warning("could not configure the pod network; trying again", why=str(fault), failures=failures)

@@ -43,6 +43,8 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     _begin(kind, obj, situation)
     if kind.name == "PersistentVolumeClaim":
         choose_class(obj, situation.cache)
+    if kind.name == "Service":
+        situation.addresses.complete(obj, None, situation.cache, situation.now)
     admit(obj, around=surroundings_of(situation.cache, kind, metadata.namespace))
     if kind.name in ROLLED:
         name_author(obj, None, situation.by)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from master.access.addresses import ServiceAddresses
 from master.access.holds import Hold
 from master.access.protocol import Principal
 from master.cache.cache import WatchCache
@@ -25,6 +26,7 @@ class Situation:
     by: Principal
     now: datetime.datetime
     cache: WatchCache
+    addresses: ServiceAddresses
 
 
 class Planned(NamedTuple):

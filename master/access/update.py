@@ -50,6 +50,8 @@ def plan_update(
         new.ClearField("status")
         if old.HasField("status"):
             new.status.CopyFrom(old.status)
+    if kind.name == "Service":
+        situation.addresses.complete(new, old, situation.cache, situation.now)
     admit(new, old, surroundings_of(situation.cache, kind, key.namespace))
     if kind.name in ROLLED:
         name_author(new, old, situation.by)

@@ -21,6 +21,7 @@ from typing import Any, TypeVar, assert_never
 
 from google.protobuf.message import Message
 
+from master.access.addresses import ServiceAddresses, ServiceRanges
 from master.access.create import plan_create
 from master.access.delete import plan_delete
 from master.access.eviction import Evictions, plan_eviction
@@ -60,8 +61,17 @@ class StoreWriter:
         quotas: What is used of every quota.
     """
 
-    def __init__(self, *, store: Store, cache: WatchCache, authorizer: Authorizer, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        cache: WatchCache,
+        authorizer: Authorizer,
+        clock: Clock,
+        services: ServiceRanges | None = None,
+    ) -> None:
         self._store = store
+        self._addresses = ServiceAddresses(services)
         self._cache = cache
         self._authorizer = authorizer
         self._clock = clock
@@ -142,7 +152,7 @@ class StoreWriter:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _situation(self, by: Principal) -> Situation:
-        return Situation(by=by, now=self._clock.now(), cache=self._cache)
+        return Situation(by=by, now=self._clock.now(), cache=self._cache, addresses=self._addresses)
 
     # ------------------------------------------------------------ one round
 

@@ -8,6 +8,7 @@ from master.controllers.cronjob import CronJobController
 from master.controllers.daemonset import DaemonSetController
 from master.controllers.deployment import DeploymentController
 from master.controllers.disruption import DisruptionController
+from master.controllers.endpoints import EndpointsController
 from master.controllers.event_ttl import EventTtlController
 from master.controllers.fleet import FleetSettings
 from master.controllers.garbage import GarbageController
@@ -53,6 +54,7 @@ def build(
             reader=reader, writer=writer, events=events, clock=clock, liveness=liveness, settings=fleet
         ),
         StorageController(reader=reader, writer=writer, events=events, clock=clock),
+        EndpointsController(reader=reader, writer=writer),
         PodGcController(reader=reader, writer=writer),
         NamespaceController(reader=reader, writer=writer, clock=clock),
         GarbageController(reader=reader, writer=writer),

@@ -22,6 +22,7 @@ from master.dispatcher.peers import PeerBook
 from master.dispatcher.ranges import PodRanges
 from master.dispatcher.sessions import NodeLink, Session, Sessions, heartbeat_for
 from master.dispatcher.streams import StreamBroker
+from master.dispatcher.telling import NetworkTeller
 from master.dispatcher.usage import UsageBook
 from master.dispatcher.writes import BatchWriter
 from podium.aio.clock import Clock
@@ -33,12 +34,14 @@ from podium.objects.fencing import FencingTimes
 from podium.objects.kinds import BY_NAME, Key, key_of
 from podium.objects.references import CARRIED
 from podium.telemetry.log import get_logger
-from podium.v1.core_pb2 import Node, NodeStatus, Pod
+from podium.v1.core_pb2 import Namespace, Node, NodeStatus, Pod
+from podium.v1.networking_pb2 import EndpointSlice, NetworkPolicy, Service
 from podium.v1.node_session_pb2 import Goodbye, Hello, MasterMessage, NodeMessage, Welcome
 from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim
 
 log = get_logger(__name__)
 
+NETWORK_KINDS = (Namespace, Node, Service, EndpointSlice, NetworkPolicy)
 HELLO_SECONDS = 10.0
 GOODBYE_SECONDS = 1.0
 
@@ -51,6 +54,8 @@ class DispatcherSettings:
         heartbeat: How often a nodelet says that it is there; less often in a large fleet (`heartbeat_for`).
         lease: Silence after which a node is held for lost.
         pod_cidr: The cluster's pod range, cut in one slice of `node_prefix` a node.
+        service_cidr: The range of services' addresses.
+        cluster_domain: DNS domain of the cluster's names.
         endpoints: API addresses (host:port) that nodelets may dial.
     """
 
@@ -58,6 +63,8 @@ class DispatcherSettings:
     lease: float = 4.0
     pod_cidr: str = "10.64.0.0/10"
     node_prefix: int = 24
+    service_cidr: str = "10.63.0.0/16"
+    cluster_domain: str = "cluster.local"
     endpoints: Sequence[str] = ()
 
 
@@ -81,6 +88,7 @@ class Dispatcher:
         self._writes = BatchWriter(writer, by=self._by, clock=clock)
         self._inbox = Inbox(reader=reader, writes=self._writes, clock=clock, acknowledge=self._acknowledge)
         self._ready = asyncio.Event()
+        self._network = NetworkTeller(reader=reader, sessions=self.sessions, clock=clock)
 
     async def run(self) -> None:
         """Follow changes and write what nodes report, for ever."""
@@ -88,13 +96,16 @@ class Dispatcher:
             tasks.create_task(forever("dispatcher changes", self._follow))
             tasks.create_task(forever("dispatcher attention", self.sessions.attention.run))
             tasks.create_task(forever("dispatcher writes", self._writes.run))
+            tasks.create_task(forever("dispatcher network", self._network.run))
 
     # ------------------------------------------------------------ down
 
     async def _follow(self) -> None:
         used = [carried.message for carried in CARRIED]
-        async with self._reader.subscribe(Pod, *used, PersistentVolumeClaim, Node) as changes:
+        async with self._reader.subscribe(Pod, *used, PersistentVolumeClaim, *NETWORK_KINDS) as changes:
             async for batch in changes:
+                for change in batch:
+                    self._network.follow(change)
                 told = {node for change in batch for node in self._nodes_concerned(change)}
                 for session in self.sessions.of(told):
                     session.assignments_changed()
@@ -110,6 +121,8 @@ class Dispatcher:
                 return ()
             case PersistentVolume() as volume:
                 return list(self._ledger.volume_changed(change.old, volume, deleted=deleted))
+            case Service() | EndpointSlice() | NetworkPolicy() | Namespace():
+                return ()
             case used:
                 return list(self._ledger.object_changed(key_of(used)))
 
@@ -198,13 +211,15 @@ class Dispatcher:
             lease_milliseconds=int(settings.lease * 1000),
             pod_cidr=cidr,
             cluster_cidr=self._ranges.cluster_cidr,
+            service_cidr=settings.service_cidr,
+            cluster_domain=settings.cluster_domain,
             endpoints=settings.endpoints,
             fence_milliseconds=int(times.silence * 1000),
             fence_grace_milliseconds=int(times.grace * 1000),
             peers=self._peers.of(session.node),
         )
         session.peers_version = self._peers.version
-        session.begin(welcome, self._ledger.book(session.node), self._find)
+        session.begin(welcome, self._ledger.book(session.node), self._find, self._network.news_for(session.node))
         log.info("session begun", node=session.node, session=session.id, version=hello.version)
 
     async def _register(self, name: str, hello: Hello) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import Gauge
 
@@ -29,6 +29,7 @@ from podium.v1.node_session_pb2 import (
     Goodbye,
     HeartbeatAck,
     MasterMessage,
+    NetworkUpdate,
     NodeMessage,
     OpenStream,
     Peers,
@@ -37,6 +38,8 @@ from podium.v1.node_session_pb2 import (
     Welcome,
 )
 
+NetworkNews = Callable[[], NetworkUpdate | None]
+"""What a session has to tell of the network, and has not told yet."""
 NodeLink = Link[MasterMessage, NodeMessage]
 
 QUIET_SHARE = 0.35
@@ -70,6 +73,8 @@ class Session:
         self._find: ObjectLookup = lambda key: None
         self._pacer = Pacer()
         self._timer: asyncio.Task[None] | None = None
+        self._network: NetworkNews = lambda: None
+        self._network_due = False
         self._snapshot_due = False
         self._assignments_due = False
         self._opens: deque[OpenStream] = deque()
@@ -83,9 +88,10 @@ class Session:
         self.peers_version = 0
         self.heartbeat_seconds = 0.0
 
-    def begin(self, welcome: Welcome, book: Book, find: ObjectLookup) -> None:
-        """Welcome the node, and tell it all that it should run."""
-        self._welcome, self._book, self._find = welcome, book, find
+    def begin(self, welcome: Welcome, book: Book, find: ObjectLookup, network: NetworkNews) -> None:
+        """Welcome the node, and tell it all that it should run and must know of the network."""
+        self._welcome, self._book, self._find, self._network = welcome, book, find, network
+        self._network_due = True
         self.resync()
 
     def resync(self) -> None:
@@ -96,6 +102,11 @@ class Session:
     def assignments_changed(self) -> None:
         """The node's book has something new."""
         self._assignments_due = True
+        self._wake.set()
+
+    def network_changed(self) -> None:
+        """There is something new of the cluster's network."""
+        self._network_due = True
         self._wake.set()
 
     def answer_beat(self, sequence: int) -> None:
@@ -156,6 +167,10 @@ class Session:
         if self._welcome is not None:
             welcome, self._welcome = self._welcome, None
             yield MasterMessage(welcome=welcome)
+        if self._network_due:
+            self._network_due = False
+            if (update := self._network()) is not None:
+                yield MasterMessage(network=update)
         if (assignments := self._due_assignments(timers)) is not None:
             yield MasterMessage(assignments=assignments)
         while self._opens:

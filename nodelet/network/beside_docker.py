@@ -15,22 +15,22 @@ log = get_logger(__name__)
 _TIMEOUT = 20.0
 
 
-def plan_accepts(listing: str, bridge: str) -> list[list[str]]:
-    """The iptables arguments that let pods through, given `iptables -S`; none when they pass already."""
+def plan_accepts(listing: str, links: str) -> list[list[str]]:
+    """The iptables arguments that let pods' links (`podv+`) through, by `iptables -S`; none when they pass already."""
     lines = listing.splitlines()
     if "-P FORWARD DROP" not in lines:
         return []
     chain = "DOCKER-USER" if "-N DOCKER-USER" in lines else "FORWARD"
-    wanted = [["-i", bridge, "-j", "ACCEPT"], ["-o", bridge, "-j", "ACCEPT"]]
+    wanted = [["-i", links, "-j", "ACCEPT"], ["-o", links, "-j", "ACCEPT"]]
     return [["-I", chain, "1", *rule] for rule in wanted if f"-A {chain} {' '.join(rule)}" not in lines]
 
 
-async def let_pods_through(bridge: str) -> None:
+async def let_pods_through(links: str) -> None:
     """Add the rules that are missing; a host without iptables needs none."""
     listing = await _iptables("-S")
     if listing is None:
         return
-    for arguments in plan_accepts(listing, bridge):
+    for arguments in plan_accepts(listing, links):
         if await _iptables(*arguments) is not None:
             log.info("let pods through beside Docker's rules", rule=" ".join(arguments))
 

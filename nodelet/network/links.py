@@ -1,10 +1,15 @@
-"""Netlink: the bridge, and a veth pair into each sandbox. Blocking; the caller runs it in a thread.
+"""Netlink: a veth pair into each sandbox, routed, and the device that holds the node's own address. Blocking; the
+caller runs it in a thread.
 
-        sandbox's network namespace                         host
-      ┌────────────────────────────┐
-      │ eth0  10.64.3.7/24         │─── veth ─── pod3f9c21a04b ─┐
-      │ default via 10.64.3.1      │                            ├─ podium0  10.64.3.1/24
-      └────────────────────────────┘            pod… ───────────┘
+        sandbox's network namespace                          host
+      ┌─────────────────────────────────┐
+      │ eth0  10.64.3.7/32              │─── veth ─── podv3f9c21a04b   route 10.64.3.7/32
+      │ default via 10.64.3.1, on link  │
+      └─────────────────────────────────┘             podium0  10.64.3.1/32: the gateway, DNS
+
+No bridge joins pods: two of one host meet in the host's routing, where the node's packet rules see every packet.
+Neighbours are static on both sides, so no pod is ever asked, nor believed, who has an address; and a packet whose
+source is not the pod's own is dropped by the strict reverse path filter of its link.
 
 Every call is safe to repeat: what is there already is left as it is. Names and hardware addresses follow from the pod,
 so nothing needs to be remembered.
@@ -20,19 +25,25 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import AF_INET
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 _CLONE_NEWNET = 0x40000000
-_PREFIX = "pod"
+LINKS = "podv"
+"""What the names of the host's ends of pods' pairs begin with."""
 _INSIDE = "eth0"
+_HOST_END_MAC = "0a:58:ff:ff:ff:fe"
+"""Of every host's end: each pair is a link of its own."""
+_PERMANENT = 0x80  # NUD_PERMANENT
+_SCOPE_LINK = 253  # RT_SCOPE_LINK
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def host_end(uid: str) -> str:
     """The name of the host's end of a pod's veth pair (at most 15 characters)."""
-    return _PREFIX + hashlib.sha1(uid.encode(), usedforsecurity=False).hexdigest()[:10]
+    return LINKS + hashlib.sha1(uid.encode(), usedforsecurity=False).hexdigest()[:10]
 
 
 def hardware_address(address: str) -> str:
@@ -40,52 +51,64 @@ def hardware_address(address: str) -> str:
     return "0a:58:" + ":".join(f"{octet:02x}" for octet in ipaddress.IPv4Address(address).packed)
 
 
-def ensure_bridge(name: str, gateway: str, prefix: int) -> None:
-    """Make the bridge, give it the gateway's address, let the kernel forward.
+def ensure_gateway(name: str, gateway: str) -> None:
+    """Make the device that holds the node's own address of its slice, and let the kernel forward.
 
     Raises:
         OSError, NetlinkError: The kernel refused.
     """
     with IPRoute() as ip:
-        index = _index(ip, name)
+        index = link_index(ip, name)
         if index is None:
-            with _tolerating(errno.EEXIST):
-                ip.link("add", ifname=name, kind="bridge", address=hardware_address(gateway))
-            index = _index(ip, name)
-        with _tolerating(errno.EEXIST):
-            ip.addr("add", index=index, address=gateway, prefixlen=prefix)
-        ip.link("set", index=index, mtu=_uplink_mtu(ip), state="up")
+            with tolerating(errno.EEXIST):
+                ip.link("add", ifname=name, kind="bridge")  # without ports: every kernel that runs Docker has it
+            index = link_index(ip, name)
+        with tolerating(errno.EEXIST):
+            ip.addr("add", index=index, address=gateway, prefixlen=32)
+        for address in ip.get_addr(index=index, family=AF_INET):
+            if address.get_attr("IFA_ADDRESS") != gateway:  # of a slice that the node had before
+                ip.addr("del", index=index, address=address.get_attr("IFA_ADDRESS"), prefixlen=address["prefixlen"])
+        ip.link("set", index=index, state="up")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    # Lets a host port be reached at 127.0.0.1: such packets leave through the bridge with a loopback source.
-    Path(f"/proc/sys/net/ipv4/conf/{name}/route_localnet").write_text("1")
 
 
-def wire(*, uid: str, netns: str, bridge: str, address: str, prefix: int, gateway: str) -> None:
-    """Join a sandbox to the bridge with this address.
+def wire(*, uid: str, netns: str, address: str, gateway: str) -> None:
+    """Join a sandbox to the host with this address.
 
     Raises:
         OSError, NetlinkError: The kernel refused, or the sandbox has gone.
     """
-    name = host_end(uid)
+    name, mac = host_end(uid), hardware_address(address)
     with IPRoute() as ip:
-        index = _index(ip, bridge)
-        if index is None:
-            raise OSError(errno.ENODEV, f"the bridge {bridge} does not exist")
-        _pair(ip, name, netns, hardware_address(address), _mtu_of(ip, index))
-        port = _index(ip, name)
-        ip.link("set", index=port, master=index, state="up")
-        # A pod that calls its own host port is answered through the port it came from, where br_netfilter is on.
-        ip.brport("set", index=port, mode=1)
+        _pair(ip, name, netns, mac, _uplink_mtu(ip))
+        index = link_index(ip, name)
+        _guard(name)
+        ip.link("set", index=index, state="up")
+        ip.neigh("replace", dst=address, lladdr=mac, ifindex=index, state=_PERMANENT)
     with _inside(netns), IPRoute() as ip:
-        _configure(ip, address, prefix, gateway)
+        _configure(ip, address, gateway)
+    with IPRoute() as ip:  # last: nothing is sent to a pod that could not answer
+        ip.route("replace", dst=f"{address}/32", oif=index, prefsrc=gateway, scope=_SCOPE_LINK)
+
+
+def _guard(name: str) -> None:
+    """What the host believes and lets through on a pod's link."""
+    settings = Path("/proc/sys/net/ipv4/conf") / name
+    (settings / "rp_filter").write_text("1")
+    # Lets a host port be reached at 127.0.0.1: such packets go to the pod with a loopback source until masqueraded.
+    (settings / "route_localnet").write_text("1")
+    (settings / "send_redirects").write_text("0")
+    without_ipv6 = Path("/proc/sys/net/ipv6/conf") / name / "disable_ipv6"
+    if without_ipv6.exists():
+        without_ipv6.write_text("1")
 
 
 def unwire(uid: str) -> None:
     """Remove a pod's veth pair, if it is there (its sandbox's end takes it along when that goes first)."""
     with IPRoute() as ip:
-        index = _index(ip, host_end(uid))
+        index = link_index(ip, host_end(uid))
         if index is not None:
-            with _tolerating(errno.ENODEV):
+            with tolerating(errno.ENODEV):
                 ip.link("del", index=index)
 
 
@@ -93,7 +116,7 @@ def host_ends() -> set[str]:
     """The host's ends of all pods' pairs."""
     with IPRoute() as ip:
         names = (link.get_attr("IFLA_IFNAME") for link in ip.get_links(kind="veth"))
-        return {name for name in names if name.startswith(_PREFIX) and len(name) == len(_PREFIX) + 10}
+        return {name for name in names if name.startswith(LINKS) and len(name) == len(LINKS) + 10}
 
 
 def has_host_end(uid: str) -> bool:
@@ -105,9 +128,9 @@ def remove_ends(names: set[str]) -> None:
     """Remove pairs by the name of the host's end."""
     with IPRoute() as ip:
         for name in names:
-            index = _index(ip, name)
+            index = link_index(ip, name)
             if index is not None:
-                with _tolerating(errno.ENODEV):
+                with tolerating(errno.ENODEV):
                     ip.link("del", index=index)
 
 
@@ -115,10 +138,10 @@ def address_inside(netns: str) -> str:
     """The address that a sandbox has on `eth0`; empty when it has none, or is gone."""
     try:
         with _inside(netns), IPRoute() as ip:
-            index = _index(ip, _INSIDE)
+            index = link_index(ip, _INSIDE)
             if index is None:
                 return ""
-            found = [a.get_attr("IFA_ADDRESS") for a in ip.get_addr(index=index, family=2)]
+            found = [a.get_attr("IFA_ADDRESS") for a in ip.get_addr(index=index, family=AF_INET)]
             return str(found[0]) if found else ""
     except FileNotFoundError:
         return ""
@@ -126,29 +149,31 @@ def address_inside(netns: str) -> str:
 
 def _pair(ip: IPRoute, name: str, netns: str, mac: str, mtu: int) -> None:
     """Make the pair with its inner end born inside the sandbox; one that leads elsewhere is made anew."""
-    if _index(ip, name) is not None:
+    if link_index(ip, name) is not None:
         if address_inside(netns):
             return
-        ip.link("del", index=_index(ip, name))
+        ip.link("del", index=link_index(ip, name))
     handle = os.open(netns, os.O_RDONLY)
     try:
         peer = {"ifname": _INSIDE, "net_ns_fd": handle, "address": mac, "mtu": mtu}
-        ip.link("add", ifname=name, kind="veth", mtu=mtu, peer=peer)
+        ip.link("add", ifname=name, kind="veth", mtu=mtu, address=_HOST_END_MAC, peer=peer)
     finally:
         os.close(handle)
 
 
-def _configure(ip: IPRoute, address: str, prefix: int, gateway: str) -> None:
-    index = _index(ip, _INSIDE)
+def _configure(ip: IPRoute, address: str, gateway: str) -> None:
+    index = link_index(ip, _INSIDE)
     ip.link("set", index=1, state="up")
-    with _tolerating(errno.EEXIST):
-        ip.addr("add", index=index, address=address, prefixlen=prefix)
+    with tolerating(errno.EEXIST):
+        ip.addr("add", index=index, address=address, prefixlen=32)
     ip.link("set", index=index, state="up")
-    with _tolerating(errno.EEXIST):
-        ip.route("add", dst="default", gateway=gateway)
+    ip.neigh("replace", dst=gateway, lladdr=_HOST_END_MAC, ifindex=index, state=_PERMANENT)
+    ip.route("replace", dst=f"{gateway}/32", oif=index, scope=_SCOPE_LINK)
+    ip.route("replace", dst="0.0.0.0/0", gateway=gateway, oif=index)
 
 
-def _index(ip: IPRoute, name: str) -> int | None:
+def link_index(ip: IPRoute, name: str) -> int | None:
+    """The index of a link; None when there is none of that name."""
     found = ip.link_lookup(ifname=name)
     return int(found[0]) if found else None
 
@@ -160,7 +185,7 @@ def _mtu_of(ip: IPRoute, index: int) -> int:
 
 def _uplink_mtu(ip: IPRoute) -> int:
     """The MTU of the link that the default route takes; 1500 without one."""
-    for route in ip.get_default_routes(family=2):
+    for route in ip.get_default_routes(family=AF_INET):
         index = route.get_attr("RTA_OIF")
         if index is not None:
             return _mtu_of(ip, index)
@@ -192,8 +217,8 @@ def _set_namespace(handle: int) -> None:
 
 
 @contextmanager
-def _tolerating(code: int) -> Iterator[None]:
-    """Let one errno pass: somebody was there before."""
+def tolerating(code: int) -> Iterator[None]:
+    """Let one errno of the kernel pass: somebody was there before."""
     try:
         yield
     except NetlinkError as error:

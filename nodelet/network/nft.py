@@ -1,9 +1,17 @@
-"""The node's nftables table: a pure function from what should hold to the text that makes it so, in one transaction.
+"""The node's nftables table `ip podium`: what of it stands from the start, and how it is handed to the kernel.
 
-`ip podium` holds this: pods leaving the cluster's range take the host's address (masquerade); host ports lead
-to their pods, from outside and from the host itself; and replies find their way back. Pods are kept from the host's
-own 127.0.0.1, which `route_localnet` (host ports at 127.0.0.1 need it) would open to them. Nothing else of the host's
-rules is touched.
+A packet's way, and where it is looked at:
+
+    prerouting   raw     a pod's packet with another's source, or for the host's 127.0.0.1, is dropped
+                 nat     to a service's address, a node port, a host port: sent on to one of the endpoints
+    forward      filter  from a pod, to a pod: the chain of its namespace, or of the policies that select it, decides
+    output       nat     the host's own packets to services, as above
+    postrouting  nat     what needs the host's address gets it: pods leaving the cluster, loopback, hairpins, and what
+                         came from outside and goes on to another node
+
+All that changes is in maps and sets (`nodelet.network.table`), so a lookup costs the same with one service and with ten
+thousand. Which of N endpoints takes a connection is drawn by one of the chains `nN`, from the map `endpoints` under
+(address, protocol, port, number). Nothing else of the host's rules is touched.
 """
 
 from __future__ import annotations
@@ -12,77 +20,105 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-TABLE = "podium"
+from nodelet.network.links import LINKS
+from nodelet.network.table import TABLE
+
 _TIMEOUT = 20.0
-
-
-@dataclass(frozen=True, slots=True, order=True, kw_only=True)
-class Forward:
-    """One host port. `host_ip` empty: every address of the host."""
-
-    protocol: str
-    host_port: int
-    host_ip: str
-    address: str
-    port: int
+_OUR_LINKS = f'"{LINKS}*"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """Everything that the table says."""
+class Frame:
+    """The ranges that the table is about."""
 
-    bridge: str
     pod_cidr: str
     cluster_cidr: str
-    forwards: tuple[Forward, ...] = ()
+    service_cidr: str = ""
 
 
 class Refused(Exception):
     """`nft` did not take the rules."""
 
 
-def render(rules: Rules) -> str:
-    """The whole table, as `nft -f` takes it: the old one is replaced atomically."""
+def render(frame: Frame, commands: Iterable[str] = ()) -> str:
+    """The whole table as `nft -f` takes it, filled by `commands`: the old one is replaced in the same transaction."""
     return f"""\
-add table ip {TABLE}
-delete table ip {TABLE}
-table ip {TABLE} {{
-    chain loopback_guard {{
+add {TABLE_KIND}
+delete {TABLE_KIND}
+{TABLE_KIND} {{
+    map services {{ typeof ip daddr . meta l4proto . th dport : verdict; }}
+    map endpoints {{ typeof ip daddr . meta l4proto . th dport . numgen random mod 65536 : ip daddr . th dport; }}
+    map node_ports {{ typeof meta l4proto . th dport : verdict; }}
+    map node_endpoints {{ typeof meta l4proto . th dport . numgen random mod 65536 : ip daddr . th dport; }}
+    map host_ports {{ typeof meta l4proto . th dport : ip daddr . th dport; }}
+    map host_ports_at {{ typeof ip daddr . meta l4proto . th dport : ip daddr . th dport; }}
+    map leaving {{ type ipv4_addr : verdict; }}
+    map arriving {{ type ipv4_addr : verdict; }}
+    set hairpins {{ type ipv4_addr . ipv4_addr; }}
+    chain guard {{
         type filter hook prerouting priority raw; policy accept;
-        iifname "{rules.bridge}" ip daddr 127.0.0.0/8 drop
+        iifname {_OUR_LINKS} ip daddr 127.0.0.0/8 drop
+        iifname {_OUR_LINKS} fib saddr . iif oif missing drop
     }}
-    chain host_ports {{
-{_lines(_forward(f) for f in sorted(rules.forwards))}
+    chain to_service {{
+        ip daddr . meta l4proto . th dport vmap @services
+    }}
+    chain to_node {{
+        dnat ip to ip daddr . meta l4proto . th dport map @host_ports_at
+        dnat ip to meta l4proto . th dport map @host_ports
+        meta l4proto . th dport vmap @node_ports
     }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
-        fib daddr type local jump host_ports
+        jump to_service
+        fib daddr type local jump to_node
     }}
     chain output {{
         type nat hook output priority -100; policy accept;
-        fib daddr type local jump host_ports
+        jump to_service
+        fib daddr type local jump to_node
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
-        ip saddr {rules.pod_cidr} ip daddr != {rules.cluster_cidr} masquerade
-        ip saddr 127.0.0.0/8 oifname "{rules.bridge}" masquerade
-        ip saddr {rules.pod_cidr} ip daddr {rules.pod_cidr} ct status dnat masquerade
+        oifname {_OUR_LINKS} ip saddr 127.0.0.0/8 masquerade
+        oifname {_OUR_LINKS} ip saddr . ip daddr @hairpins ct status dnat masquerade
+        oifname {_OUR_LINKS} return
+        ip saddr {frame.pod_cidr} ip daddr != {frame.cluster_cidr} masquerade
+        ip saddr != {frame.cluster_cidr} ip daddr {frame.cluster_cidr} ct status dnat masquerade
+    }}
+    chain from_pod {{
+        ip saddr vmap @leaving
+        drop
+    }}
+    chain to_pod {{
+        ip daddr vmap @arriving
+        drop
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        ct state established,related accept
+{_unanswered(frame)}
+        iifname {_OUR_LINKS} jump from_pod
+        oifname {_OUR_LINKS} jump to_pod
+    }}
+    chain answer_for_services {{
+        type filter hook output priority filter; policy accept;
+{_unanswered(frame)}
     }}
 }}
-"""
+""" + "".join(f"{command}\n" for command in commands)
 
 
-def _forward(forward: Forward) -> str:
-    where = f"ip daddr {forward.host_ip} " if forward.host_ip not in ("", "0.0.0.0") else ""  # noqa: S104 - compared
-    return f"{where}{forward.protocol.lower()} dport {forward.host_port} dnat to {forward.address}:{forward.port}"
+TABLE_KIND = f"table {TABLE}"
 
 
-def _lines(lines: Iterable[str]) -> str:
-    return "\n".join(f"        {line}" for line in lines)
+def _unanswered(frame: Frame) -> str:
+    """Still for a service's address after all: nobody answers it, and whoever asks is told so at once."""
+    return f"        ip daddr {frame.service_cidr} reject" if frame.service_cidr else ""
 
 
 async def apply(text: str) -> None:
-    """Hand rules to the kernel.
+    """Hand rules to the kernel, all or nothing.
 
     Raises:
         Refused: `nft` is missing or did not take them; says why.

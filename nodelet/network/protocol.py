@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from nodelet.runtime.protocol import PodIdentity, PortMapping, Sandbox
 
@@ -28,4 +28,23 @@ class PodNetwork(Protocol):
 
     async def retain(self, pods: Collection[str]) -> None:
         """Free what belongs to pods whose uid is not in `pods` (after a restart)."""
+        ...
+
+
+class Names(NamedTuple):
+    """Who answers the cluster's names on this node, and the domain that they are in."""
+
+    servers: tuple[str, ...]
+    domain: str
+
+
+@runtime_checkable
+class NameServers(Protocol):
+    """A network whose node answers names."""
+
+    async def names(self) -> Names:
+        """Waits until it is known, which the first contact with a master brings.
+
+        Raises: NetworkFault (it took too long).
+        """
         ...

@@ -8,20 +8,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nodelet.network.ipam import Leases
-from nodelet.network.nft import Forward
+from nodelet.network.isolation import Forward
 from podium.files import write_atomic
 from podium.telemetry.log import get_logger
 
 log = get_logger(__name__)
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """Leases of the node's slice, the cluster's whole range, and each pod's host ports by uid."""
+    """Leases of the node's slice, the cluster's ranges, and of each pod by uid: its namespace and its host ports."""
 
     leases: Leases
     cluster_cidr: str
+    service_cidr: str = ""
+    domain: str = "cluster.local"
+    namespaces: dict[str, str] = field(default_factory=dict)
     forwards: dict[str, tuple[Forward, ...]] = field(default_factory=dict)
 
 
@@ -36,7 +39,14 @@ def load(path: Path) -> Record | None:
             raise ValueError("of another version")
         leases = Leases(cidr=data["cidr"], held=dict(data["held"]), last=data["last"])
         forwards = {uid: tuple(Forward(**f) for f in held) for uid, held in data["forwards"].items()}
-        return Record(leases=leases, cluster_cidr=data["cluster_cidr"], forwards=forwards)
+        return Record(
+            leases=leases,
+            cluster_cidr=data["cluster_cidr"],
+            service_cidr=data["service_cidr"],
+            domain=data["domain"],
+            namespaces=dict(data["namespaces"]),
+            forwards=forwards,
+        )
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError) as error:
@@ -50,6 +60,9 @@ def save(path: Path, record: Record) -> None:
         "version": _VERSION,
         "cidr": record.leases.cidr,
         "cluster_cidr": record.cluster_cidr,
+        "service_cidr": record.service_cidr,
+        "domain": record.domain,
+        "namespaces": record.namespaces,
         "held": record.leases.held,
         "last": record.leases.last,
         "forwards": {uid: [asdict(f) for f in held] for uid, held in record.forwards.items()},

@@ -95,6 +95,12 @@ def port_mappings(spec: PodSpec) -> list[PortMapping]:
     ]
 
 
+def asks_cluster(pod: Pod) -> bool:
+    """Whether the pod's names are looked up in the cluster first."""
+    policy = pod.spec.dns_policy or "ClusterFirst"
+    return policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod.spec.host_network)
+
+
 def _dns(pod: Pod, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     spec = pod.spec
     own = spec.dns_config
@@ -107,9 +113,7 @@ def _dns(pod: Pod, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], t
 
 
 def _policy_dns(pod: Pod, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    policy = pod.spec.dns_policy or "ClusterFirst"
-    cluster = policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod.spec.host_network)
-    if not cluster or not node.dns_servers:
+    if not asks_cluster(pod) or not node.dns_servers:
         return (), (), ()
     domain = node.cluster_domain
     searches = (f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
-from nodelet.network.protocol import NetworkFault
+from nodelet.network.protocol import NameServers, NetworkFault
 from nodelet.pods.actions import (
     AttachNetwork,
     CreateSandbox,
@@ -15,7 +16,7 @@ from nodelet.pods.actions import (
     TearDownVolumes,
 )
 from nodelet.pods.context import NORMAL, EffectTools, PodContext
-from nodelet.pods.spec import identity, port_mappings, sandbox_spec
+from nodelet.pods.spec import NodeFacts, asks_cluster, identity, port_mappings, sandbox_spec
 from nodelet.runtime.protocol import RuntimeDown, RuntimeFault
 from nodelet.volumes.protocol import VolumeFault
 
@@ -49,7 +50,11 @@ class Surroundings:
     async def _create_sandbox(self, action: CreateSandbox, pod: PodContext) -> None:
         if pod.memory.sandboxes:
             self._tools.event(pod, NORMAL, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-        spec = sandbox_spec(pod.blue.pod, action.attempt, self._tools.node)
+        try:
+            spec = sandbox_spec(pod.blue.pod, action.attempt, await self._named(pod))
+        except NetworkFault as fault:
+            self._tools.fail(action, pod, "FailedCreatePodSandBox", f"Failed to name the pod's resolvers: {fault}")
+            return
         async with self._tools.turns.starts:
             if pod.memory.unwanted:
                 return
@@ -64,6 +69,14 @@ class Surroundings:
                 return
         pod.memory.sandbox_created(sandbox)
         pod.memory.succeed(action.slot)
+
+    async def _named(self, pod: PodContext) -> NodeFacts:
+        """The node's facts with who answers names, where the network tells; only a pod that asks it waits for that."""
+        node, network = self._tools.node, self._tools.network
+        if not asks_cluster(pod.blue.pod) or not isinstance(network, NameServers):
+            return node
+        servers, domain = await network.names()
+        return replace(node, dns_servers=servers, cluster_domain=domain)
 
     async def _remove_sandbox(self, action: RemoveSandbox, pod: PodContext) -> None:
         async with self._tools.turns.removals:

@@ -34,6 +34,7 @@ from podium.v1.node_session_pb2 import (
     Heartbeat,
     Hello,
     MasterMessage,
+    NetworkUpdate,
     NodeMessage,
     OpenStream,
     Peers,
@@ -73,6 +74,10 @@ class AboutNode(Protocol):
 
     def welcomed(self, welcome: Welcome) -> None:
         """What the master says of the cluster: pod range of the node, lease."""
+        ...
+
+    def network(self, update: NetworkUpdate) -> None:
+        """What the master says of other nodes, services and policies. Returns at once."""
         ...
 
 
@@ -257,6 +262,8 @@ class Session:
             match message.WhichOneof("message"):
                 case "assignments":
                     self._take_assignments(message.assignments)
+                case "network":
+                    self._node.network(message.network)
                 case "status_ack":
                     self._reporter.acked(list(message.status_ack.uids))
                 case "heartbeat_ack":

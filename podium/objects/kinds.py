@@ -12,7 +12,16 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from podium.errors import BadRequest
-from podium.v1 import apps_pb2, autoscaling_pb2, batch_pb2, coordination_pb2, core_pb2, policy_pb2, storage_pb2
+from podium.v1 import (
+    apps_pb2,
+    autoscaling_pb2,
+    batch_pb2,
+    coordination_pb2,
+    core_pb2,
+    networking_pb2,
+    policy_pb2,
+    storage_pb2,
+)
 from podium.v1.meta_pb2 import ObjectMeta
 
 TYPE_URL_PREFIX = "type.googleapis.com/"
@@ -127,6 +136,12 @@ KINDS: tuple[Kind, ...] = (
          subresources=_STATUS),
     Kind(name="Lease", api_version="coordination.k8s.io/v1", plural="leases", message=coordination_pb2.Lease,
          has_generation=False),
+    Kind(name="Service", api_version="v1", plural="services", short_names=("svc",), message=networking_pb2.Service,
+         subresources=_STATUS, has_generation=False),
+    Kind(name="EndpointSlice", api_version="discovery.k8s.io/v1", plural="endpointslices",
+         message=networking_pb2.EndpointSlice, has_generation=False),
+    Kind(name="NetworkPolicy", api_version="networking.k8s.io/v1", plural="networkpolicies", short_names=("netpol",),
+         message=networking_pb2.NetworkPolicy),
     Kind(name="LimitRange", api_version="v1", plural="limitranges", short_names=("limits",),
          message=policy_pb2.LimitRange, has_generation=False),
     Kind(name="PriorityClass", api_version="scheduling.k8s.io/v1", plural="priorityclasses", short_names=("pc",),

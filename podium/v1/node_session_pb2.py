@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from podium.v1 import cluster_service_pb2 as podium_dot_v1_dot_cluster__service__pb2
 from podium.v1 import core_pb2 as podium_dot_v1_dot_core__pb2
+from podium.v1 import networking_pb2 as podium_dot_v1_dot_networking__pb2
 from podium.v1 import pods_service_pb2 as podium_dot_v1_dot_pods__service__pb2
 from podium.v1 import storage_pb2 as podium_dot_v1_dot_storage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpodium/v1/node_session.proto\x12\tpodium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpodium/v1/cluster_service.proto\x1a\x14podium/v1/core.proto\x1a\x1cpodium/v1/pods_service.proto\x1a\x17podium/v1/storage.proto\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\xed\x02\n\x0bNodeMessage\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.podium.v1.HelloH\x00\x12)\n\theartbeat\x18\x02 \x01(\x0b\x32\x14.podium.v1.HeartbeatH\x00\x12-\n\x08statuses\x18\x03 \x01(\x0b\x32\x19.podium.v1.PodStatusBatchH\x00\x12,\n\x0bnode_status\x18\x04 \x01(\x0b\x32\x15.podium.v1.NodeStatusH\x00\x12\'\n\x06\x65vents\x18\x05 \x01(\x0b\x32\x15.podium.v1.EventBatchH\x00\x12\'\n\x05usage\x18\x06 \x01(\x0b\x32\x16.podium.v1.UsageReportH\x00\x12*\n\x06resync\x18\x07 \x01(\x0b\x32\x18.podium.v1.ResyncRequestH\x00\x12*\n\x07volumes\x18\x14 \x01(\x0b\x32\x17.podium.v1.VolumeReportH\x00\x42\t\n\x07message\"\xba\x02\n\x05Hello\x12%\n\x06status\x18\x01 \x01(\x0b\x32\x15.podium.v1.NodeStatus\x12,\n\x06labels\x18\x02 \x03(\x0b\x32\x1c.podium.v1.Hello.LabelsEntry\x12 \n\x06taints\x18\x03 \x03(\x0b\x32\x10.podium.v1.Taint\x12\x12\n\nmachine_id\x18\x04 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x10\n\x08pod_uids\x18\x07 \x03(\t\x12\x19\n\x08pod_cidr\x18\x08 \x01(\tR\x07podCIDR\x12\x15\n\rlocal_volumes\x18\x14 \x01(\t\x12\x11\n\tpeer_port\x18\t \x01(\x05\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"=\n\x0ePodStatusBatch\x12+\n\x07updates\x18\x01 \x03(\x0b\x32\x1a.podium.v1.PodStatusUpdate\"s\n\x0fPodStatusUpdate\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03uid\x18\x03 \x01(\t\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x14.podium.v1.PodStatus\x12\x0c\n\x04gone\x18\x05 \x01(\x08\".\n\nEventBatch\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.podium.v1.Event\"~\n\x0bUsageReport\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x04node\x18\x02 \x01(\x0b\x32\x14.podium.v1.NodeUsage\x12!\n\x04pods\x18\x03 \x03(\x0b\x32\x13.podium.v1.PodUsage\"7\n\x0cVolumeReport\x12\'\n\x07volumes\x18\x01 \x03(\x0b\x32\x16.podium.v1.VolumeState\"}\n\x0bVolumeState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04made\x18\x03 \x01(\x08\x12\x0c\n\x04gone\x18\x04 \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x05 \x01(\t\x12\x12\n\nused_bytes\x18\x06 \x01(\x03\x12\x12\n\nfree_bytes\x18\x07 \x01(\x03\"\x1f\n\rResyncRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xf2\x02\n\rMasterMessage\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.podium.v1.WelcomeH\x00\x12-\n\x0b\x61ssignments\x18\x02 \x01(\x0b\x32\x16.podium.v1.AssignmentsH\x00\x12,\n\x0bopen_stream\x18\x03 \x01(\x0b\x32\x15.podium.v1.OpenStreamH\x00\x12\x30\n\rheartbeat_ack\x18\x04 \x01(\x0b\x32\x17.podium.v1.HeartbeatAckH\x00\x12*\n\nstatus_ack\x18\x05 \x01(\x0b\x32\x14.podium.v1.StatusAckH\x00\x12%\n\x07goodbye\x18\x06 \x01(\x0b\x32\x12.podium.v1.GoodbyeH\x00\x12*\n\nusage_pace\x18\x07 \x01(\x0b\x32\x14.podium.v1.UsagePaceH\x00\x12!\n\x05peers\x18\x08 \x01(\x0b\x32\x10.podium.v1.PeersH\x00\x42\t\n\x07message\"!\n\tUsagePace\x12\x14\n\x0cmilliseconds\x18\x01 \x01(\x05\"\x98\x02\n\x07Welcome\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x1e\n\x16heartbeat_milliseconds\x18\x03 \x01(\x05\x12\x1a\n\x12lease_milliseconds\x18\x04 \x01(\x05\x12\x19\n\x08pod_cidr\x18\x05 \x01(\tR\x07podCIDR\x12!\n\x0c\x63luster_cidr\x18\x06 \x01(\tR\x0b\x63lusterCIDR\x12\x11\n\tendpoints\x18\x07 \x03(\t\x12\x1a\n\x12\x66\x65nce_milliseconds\x18\x08 \x01(\x05\x12 \n\x18\x66\x65nce_grace_milliseconds\x18\t \x01(\x05\x12\x1f\n\x05peers\x18\n \x01(\x0b\x32\x10.podium.v1.Peers\")\n\x05Peers\x12\x11\n\taddresses\x18\x01 \x03(\t\x12\r\n\x05nodes\x18\x02 \x01(\x05\"\x95\x03\n\x0b\x41ssignments\x12\x10\n\x08snapshot\x18\x01 \x01(\x08\x12\x12\n\napplies_to\x18\x02 \x01(\x03\x12\x12\n\nresults_in\x18\x03 \x01(\x03\x12\x1c\n\x04pods\x18\x04 \x03(\x0b\x32\x0e.podium.v1.Pod\x12\x14\n\x0cremoved_pods\x18\x05 \x03(\t\x12\"\n\x07secrets\x18\x06 \x03(\x0b\x32\x11.podium.v1.Secret\x12\x17\n\x0fremoved_secrets\x18\x07 \x03(\t\x12)\n\x0b\x63onfig_maps\x18\x08 \x03(\x0b\x32\x14.podium.v1.ConfigMap\x12\x1b\n\x13removed_config_maps\x18\t \x03(\t\x12\x37\n\x12persistent_volumes\x18\n \x03(\x0b\x32\x1b.podium.v1.PersistentVolume\x12\"\n\x1aremoved_persistent_volumes\x18\x0b \x03(\t\x12\x36\n\x11\x63ondemned_volumes\x18\x0c \x03(\x0b\x32\x1b.podium.v1.PersistentVolume\"E\n\nOpenStream\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12$\n\x04open\x18\x02 \x01(\x0b\x32\x16.podium.v1.StreamFrame\"@\n\x0cHeartbeatAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x1e\n\x16heartbeat_milliseconds\x18\x02 \x01(\x05\"\x19\n\tStatusAck\x12\x0c\n\x04uids\x18\x01 \x03(\t\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t2\xce\x01\n\x0bNodeSession\x12?\n\x07\x43onnect\x12\x16.podium.v1.NodeMessage\x1a\x18.podium.v1.MasterMessage(\x01\x30\x01\x12<\n\x06Stream\x12\x16.podium.v1.StreamFrame\x1a\x16.podium.v1.StreamFrame(\x01\x30\x01\x12@\n\x05Renew\x12\x17.podium.v1.RenewRequest\x1a\x1e.podium.v1.CertificateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpodium/v1/node_session.proto\x12\tpodium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpodium/v1/cluster_service.proto\x1a\x14podium/v1/core.proto\x1a\x1apodium/v1/networking.proto\x1a\x1cpodium/v1/pods_service.proto\x1a\x17podium/v1/storage.proto\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\xed\x02\n\x0bNodeMessage\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.podium.v1.HelloH\x00\x12)\n\theartbeat\x18\x02 \x01(\x0b\x32\x14.podium.v1.HeartbeatH\x00\x12-\n\x08statuses\x18\x03 \x01(\x0b\x32\x19.podium.v1.PodStatusBatchH\x00\x12,\n\x0bnode_status\x18\x04 \x01(\x0b\x32\x15.podium.v1.NodeStatusH\x00\x12\'\n\x06\x65vents\x18\x05 \x01(\x0b\x32\x15.podium.v1.EventBatchH\x00\x12\'\n\x05usage\x18\x06 \x01(\x0b\x32\x16.podium.v1.UsageReportH\x00\x12*\n\x06resync\x18\x07 \x01(\x0b\x32\x18.podium.v1.ResyncRequestH\x00\x12*\n\x07volumes\x18\x14 \x01(\x0b\x32\x17.podium.v1.VolumeReportH\x00\x42\t\n\x07message\"\xba\x02\n\x05Hello\x12%\n\x06status\x18\x01 \x01(\x0b\x32\x15.podium.v1.NodeStatus\x12,\n\x06labels\x18\x02 \x03(\x0b\x32\x1c.podium.v1.Hello.LabelsEntry\x12 \n\x06taints\x18\x03 \x03(\x0b\x32\x10.podium.v1.Taint\x12\x12\n\nmachine_id\x18\x04 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x10\n\x08pod_uids\x18\x07 \x03(\t\x12\x19\n\x08pod_cidr\x18\x08 \x01(\tR\x07podCIDR\x12\x15\n\rlocal_volumes\x18\x14 \x01(\t\x12\x11\n\tpeer_port\x18\t \x01(\x05\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"=\n\x0ePodStatusBatch\x12+\n\x07updates\x18\x01 \x03(\x0b\x32\x1a.podium.v1.PodStatusUpdate\"s\n\x0fPodStatusUpdate\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03uid\x18\x03 \x01(\t\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x14.podium.v1.PodStatus\x12\x0c\n\x04gone\x18\x05 \x01(\x08\".\n\nEventBatch\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.podium.v1.Event\"~\n\x0bUsageReport\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x04node\x18\x02 \x01(\x0b\x32\x14.podium.v1.NodeUsage\x12!\n\x04pods\x18\x03 \x03(\x0b\x32\x13.podium.v1.PodUsage\"7\n\x0cVolumeReport\x12\'\n\x07volumes\x18\x01 \x03(\x0b\x32\x16.podium.v1.VolumeState\"}\n\x0bVolumeState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04made\x18\x03 \x01(\x08\x12\x0c\n\x04gone\x18\x04 \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x05 \x01(\t\x12\x12\n\nused_bytes\x18\x06 \x01(\x03\x12\x12\n\nfree_bytes\x18\x07 \x01(\x03\"\x1f\n\rResyncRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x9f\x03\n\rMasterMessage\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.podium.v1.WelcomeH\x00\x12-\n\x0b\x61ssignments\x18\x02 \x01(\x0b\x32\x16.podium.v1.AssignmentsH\x00\x12,\n\x0bopen_stream\x18\x03 \x01(\x0b\x32\x15.podium.v1.OpenStreamH\x00\x12\x30\n\rheartbeat_ack\x18\x04 \x01(\x0b\x32\x17.podium.v1.HeartbeatAckH\x00\x12*\n\nstatus_ack\x18\x05 \x01(\x0b\x32\x14.podium.v1.StatusAckH\x00\x12%\n\x07goodbye\x18\x06 \x01(\x0b\x32\x12.podium.v1.GoodbyeH\x00\x12*\n\nusage_pace\x18\x07 \x01(\x0b\x32\x14.podium.v1.UsagePaceH\x00\x12!\n\x05peers\x18\x08 \x01(\x0b\x32\x10.podium.v1.PeersH\x00\x12+\n\x07network\x18\t \x01(\x0b\x32\x18.podium.v1.NetworkUpdateH\x00\x42\t\n\x07message\"!\n\tUsagePace\x12\x14\n\x0cmilliseconds\x18\x01 \x01(\x05\"]\n\rNetworkUpdate\x12\x10\n\x08snapshot\x18\x01 \x01(\x08\x12)\n\x07records\x18\x02 \x03(\x0b\x32\x18.podium.v1.NetworkRecord\x12\x0f\n\x07removed\x18\x03 \x03(\t\"\xc4\x01\n\rNetworkRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1f\n\x04peer\x18\x02 \x01(\x0b\x32\x0f.podium.v1.PeerH\x00\x12*\n\x07service\x18\x03 \x01(\x0b\x32\x17.podium.v1.ServiceRouteH\x00\x12*\n\taddresses\x18\x04 \x01(\x0b\x32\x15.podium.v1.AddressSetH\x00\x12$\n\x05rules\x18\x05 \x01(\x0b\x32\x13.podium.v1.PodRulesH\x00\x42\x08\n\x06record\"@\n\x04Peer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x19\n\x08pod_cidr\x18\x03 \x01(\tR\x07podCIDR\"\x96\x01\n\x0cServiceRoute\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.podium.v1.ServiceSpec\x12(\n\x06slices\x18\x04 \x03(\x0b\x32\x18.podium.v1.EndpointSlice\x12\x15\n\rload_balancer\x18\x05 \x03(\t\"A\n\nAddressSet\x12\x11\n\taddresses\x18\x01 \x03(\t\x12\x0f\n\x07partial\x18\x02 \x01(\x08\x12\x0f\n\x07removed\x18\x03 \x03(\t\"j\n\x08PodRules\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12(\n\x07ingress\x18\x02 \x01(\x0b\x32\x17.podium.v1.TrafficRules\x12\'\n\x06\x65gress\x18\x03 \x01(\x0b\x32\x17.podium.v1.TrafficRules\"5\n\x0cTrafficRules\x12%\n\x05rules\x18\x01 \x03(\x0b\x32\x16.podium.v1.TrafficRule\"t\n\x0bTrafficRule\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0c\n\x04sets\x18\x02 \x03(\t\x12\"\n\x06\x62locks\x18\x03 \x03(\x0b\x32\x12.podium.v1.IPBlock\x12#\n\x05ports\x18\x04 \x03(\x0b\x32\x14.podium.v1.PortRange\":\n\tPortRange\x12\x10\n\x08protocol\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x05\x12\x0c\n\x04last\x18\x03 \x01(\x05\"\xd3\x02\n\x07Welcome\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x1e\n\x16heartbeat_milliseconds\x18\x03 \x01(\x05\x12\x1a\n\x12lease_milliseconds\x18\x04 \x01(\x05\x12\x19\n\x08pod_cidr\x18\x05 \x01(\tR\x07podCIDR\x12!\n\x0c\x63luster_cidr\x18\x06 \x01(\tR\x0b\x63lusterCIDR\x12\x11\n\tendpoints\x18\x07 \x03(\t\x12\x1a\n\x12\x66\x65nce_milliseconds\x18\x08 \x01(\x05\x12 \n\x18\x66\x65nce_grace_milliseconds\x18\t \x01(\x05\x12\x1f\n\x05peers\x18\n \x01(\x0b\x32\x10.podium.v1.Peers\x12!\n\x0cservice_cidr\x18\x14 \x01(\tR\x0bserviceCIDR\x12\x16\n\x0e\x63luster_domain\x18\x15 \x01(\t\")\n\x05Peers\x12\x11\n\taddresses\x18\x01 \x03(\t\x12\r\n\x05nodes\x18\x02 \x01(\x05\"\x95\x03\n\x0b\x41ssignments\x12\x10\n\x08snapshot\x18\x01 \x01(\x08\x12\x12\n\napplies_to\x18\x02 \x01(\x03\x12\x12\n\nresults_in\x18\x03 \x01(\x03\x12\x1c\n\x04pods\x18\x04 \x03(\x0b\x32\x0e.podium.v1.Pod\x12\x14\n\x0cremoved_pods\x18\x05 \x03(\t\x12\"\n\x07secrets\x18\x06 \x03(\x0b\x32\x11.podium.v1.Secret\x12\x17\n\x0fremoved_secrets\x18\x07 \x03(\t\x12)\n\x0b\x63onfig_maps\x18\x08 \x03(\x0b\x32\x14.podium.v1.ConfigMap\x12\x1b\n\x13removed_config_maps\x18\t \x03(\t\x12\x37\n\x12persistent_volumes\x18\n \x03(\x0b\x32\x1b.podium.v1.PersistentVolume\x12\"\n\x1aremoved_persistent_volumes\x18\x0b \x03(\t\x12\x36\n\x11\x63ondemned_volumes\x18\x0c \x03(\x0b\x32\x1b.podium.v1.PersistentVolume\"E\n\nOpenStream\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12$\n\x04open\x18\x02 \x01(\x0b\x32\x16.podium.v1.StreamFrame\"@\n\x0cHeartbeatAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x1e\n\x16heartbeat_milliseconds\x18\x02 \x01(\x05\"\x19\n\tStatusAck\x12\x0c\n\x04uids\x18\x01 \x03(\t\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t2\xce\x01\n\x0bNodeSession\x12?\n\x07\x43onnect\x12\x16.podium.v1.NodeMessage\x1a\x18.podium.v1.MasterMessage(\x01\x30\x01\x12<\n\x06Stream\x12\x16.podium.v1.StreamFrame\x1a\x16.podium.v1.StreamFrame(\x01\x30\x01\x12@\n\x05Renew\x12\x17.podium.v1.RenewRequest\x1a\x1e.podium.v1.CertificateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,48 +39,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HELLO_LABELSENTRY']._loaded_options = None
   _globals['_HELLO_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RENEWREQUEST']._serialized_start=186
-  _globals['_RENEWREQUEST']._serialized_end=213
-  _globals['_NODEMESSAGE']._serialized_start=216
-  _globals['_NODEMESSAGE']._serialized_end=581
-  _globals['_HELLO']._serialized_start=584
-  _globals['_HELLO']._serialized_end=898
-  _globals['_HELLO_LABELSENTRY']._serialized_start=853
-  _globals['_HELLO_LABELSENTRY']._serialized_end=898
-  _globals['_HEARTBEAT']._serialized_start=900
-  _globals['_HEARTBEAT']._serialized_end=929
-  _globals['_PODSTATUSBATCH']._serialized_start=931
-  _globals['_PODSTATUSBATCH']._serialized_end=992
-  _globals['_PODSTATUSUPDATE']._serialized_start=994
-  _globals['_PODSTATUSUPDATE']._serialized_end=1109
-  _globals['_EVENTBATCH']._serialized_start=1111
-  _globals['_EVENTBATCH']._serialized_end=1157
-  _globals['_USAGEREPORT']._serialized_start=1159
-  _globals['_USAGEREPORT']._serialized_end=1285
-  _globals['_VOLUMEREPORT']._serialized_start=1287
-  _globals['_VOLUMEREPORT']._serialized_end=1342
-  _globals['_VOLUMESTATE']._serialized_start=1344
-  _globals['_VOLUMESTATE']._serialized_end=1469
-  _globals['_RESYNCREQUEST']._serialized_start=1471
-  _globals['_RESYNCREQUEST']._serialized_end=1502
-  _globals['_MASTERMESSAGE']._serialized_start=1505
-  _globals['_MASTERMESSAGE']._serialized_end=1875
-  _globals['_USAGEPACE']._serialized_start=1877
-  _globals['_USAGEPACE']._serialized_end=1910
-  _globals['_WELCOME']._serialized_start=1913
-  _globals['_WELCOME']._serialized_end=2193
-  _globals['_PEERS']._serialized_start=2195
-  _globals['_PEERS']._serialized_end=2236
-  _globals['_ASSIGNMENTS']._serialized_start=2239
-  _globals['_ASSIGNMENTS']._serialized_end=2644
-  _globals['_OPENSTREAM']._serialized_start=2646
-  _globals['_OPENSTREAM']._serialized_end=2715
-  _globals['_HEARTBEATACK']._serialized_start=2717
-  _globals['_HEARTBEATACK']._serialized_end=2781
-  _globals['_STATUSACK']._serialized_start=2783
-  _globals['_STATUSACK']._serialized_end=2808
-  _globals['_GOODBYE']._serialized_start=2810
-  _globals['_GOODBYE']._serialized_end=2835
-  _globals['_NODESESSION']._serialized_start=2838
-  _globals['_NODESESSION']._serialized_end=3044
+  _globals['_RENEWREQUEST']._serialized_start=214
+  _globals['_RENEWREQUEST']._serialized_end=241
+  _globals['_NODEMESSAGE']._serialized_start=244
+  _globals['_NODEMESSAGE']._serialized_end=609
+  _globals['_HELLO']._serialized_start=612
+  _globals['_HELLO']._serialized_end=926
+  _globals['_HELLO_LABELSENTRY']._serialized_start=881
+  _globals['_HELLO_LABELSENTRY']._serialized_end=926
+  _globals['_HEARTBEAT']._serialized_start=928
+  _globals['_HEARTBEAT']._serialized_end=957
+  _globals['_PODSTATUSBATCH']._serialized_start=959
+  _globals['_PODSTATUSBATCH']._serialized_end=1020
+  _globals['_PODSTATUSUPDATE']._serialized_start=1022
+  _globals['_PODSTATUSUPDATE']._serialized_end=1137
+  _globals['_EVENTBATCH']._serialized_start=1139
+  _globals['_EVENTBATCH']._serialized_end=1185
+  _globals['_USAGEREPORT']._serialized_start=1187
+  _globals['_USAGEREPORT']._serialized_end=1313
+  _globals['_VOLUMEREPORT']._serialized_start=1315
+  _globals['_VOLUMEREPORT']._serialized_end=1370
+  _globals['_VOLUMESTATE']._serialized_start=1372
+  _globals['_VOLUMESTATE']._serialized_end=1497
+  _globals['_RESYNCREQUEST']._serialized_start=1499
+  _globals['_RESYNCREQUEST']._serialized_end=1530
+  _globals['_MASTERMESSAGE']._serialized_start=1533
+  _globals['_MASTERMESSAGE']._serialized_end=1948
+  _globals['_USAGEPACE']._serialized_start=1950
+  _globals['_USAGEPACE']._serialized_end=1983
+  _globals['_NETWORKUPDATE']._serialized_start=1985
+  _globals['_NETWORKUPDATE']._serialized_end=2078
+  _globals['_NETWORKRECORD']._serialized_start=2081
+  _globals['_NETWORKRECORD']._serialized_end=2277
+  _globals['_PEER']._serialized_start=2279
+  _globals['_PEER']._serialized_end=2343
+  _globals['_SERVICEROUTE']._serialized_start=2346
+  _globals['_SERVICEROUTE']._serialized_end=2496
+  _globals['_ADDRESSSET']._serialized_start=2498
+  _globals['_ADDRESSSET']._serialized_end=2563
+  _globals['_PODRULES']._serialized_start=2565
+  _globals['_PODRULES']._serialized_end=2671
+  _globals['_TRAFFICRULES']._serialized_start=2673
+  _globals['_TRAFFICRULES']._serialized_end=2726
+  _globals['_TRAFFICRULE']._serialized_start=2728
+  _globals['_TRAFFICRULE']._serialized_end=2844
+  _globals['_PORTRANGE']._serialized_start=2846
+  _globals['_PORTRANGE']._serialized_end=2904
+  _globals['_WELCOME']._serialized_start=2907
+  _globals['_WELCOME']._serialized_end=3246
+  _globals['_PEERS']._serialized_start=3248
+  _globals['_PEERS']._serialized_end=3289
+  _globals['_ASSIGNMENTS']._serialized_start=3292
+  _globals['_ASSIGNMENTS']._serialized_end=3697
+  _globals['_OPENSTREAM']._serialized_start=3699
+  _globals['_OPENSTREAM']._serialized_end=3768
+  _globals['_HEARTBEATACK']._serialized_start=3770
+  _globals['_HEARTBEATACK']._serialized_end=3834
+  _globals['_STATUSACK']._serialized_start=3836
+  _globals['_STATUSACK']._serialized_end=3861
+  _globals['_GOODBYE']._serialized_start=3863
+  _globals['_GOODBYE']._serialized_end=3888
+  _globals['_NODESESSION']._serialized_start=3891
+  _globals['_NODESESSION']._serialized_end=4097
 # @@protoc_insertion_point(module_scope)

@@ -18,6 +18,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from podium.v1 import cluster_service_pb2 as _cluster_service_pb2
 from podium.v1 import core_pb2 as _core_pb2
+from podium.v1 import networking_pb2 as _networking_pb2
 from podium.v1 import pods_service_pb2 as _pods_service_pb2
 from podium.v1 import storage_pb2 as _storage_pb2
 import builtins as _builtins
@@ -401,6 +402,7 @@ class MasterMessage(_message.Message):
     GOODBYE_FIELD_NUMBER: _builtins.int
     USAGE_PACE_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -419,6 +421,8 @@ class MasterMessage(_message.Message):
     def peers(self) -> Global___Peers:
         """When they have changed; now and then."""
 
+    @_builtins.property
+    def network(self) -> Global___NetworkUpdate: ...
     def __init__(
         self,
         *,
@@ -430,12 +434,13 @@ class MasterMessage(_message.Message):
         goodbye: Global___Goodbye | None = ...,
         usage_pace: Global___UsagePace | None = ...,
         peers: Global___Peers | None = ...,
+        network: Global___NetworkUpdate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "network", b"network", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "network", b"network", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "open_stream", "heartbeat_ack", "status_ack", "goodbye", "usage_pace", "peers"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "open_stream", "heartbeat_ack", "status_ack", "goodbye", "usage_pace", "peers", "network"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -465,6 +470,290 @@ class UsagePace(_message.Message):
 Global___UsagePace: _TypeAlias = UsagePace  # noqa: Y015
 
 @_typing.final
+class NetworkUpdate(_message.Message):
+    """What a node must know of the cluster's network: everything first, then what changed. A session begins with a
+    snapshot, and its messages arrive in order, so there is nothing to chain.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    snapshot: _builtins.bool
+    """All there is; what is not in it is gone."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkRecord]:
+        """New or changed, whole."""
+
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of records that are gone."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: _builtins.bool = ...,
+        records: _abc.Iterable[Global___NetworkRecord] | None = ...,
+        removed: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "removed", b"removed", "snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkUpdate: _TypeAlias = NetworkUpdate  # noqa: Y015
+
+@_typing.final
+class NetworkRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """`peer/NODE`, `service/NAMESPACE/NAME`, `members/NAMESPACE`, …"""
+    @_builtins.property
+    def peer(self) -> Global___Peer: ...
+    @_builtins.property
+    def service(self) -> Global___ServiceRoute: ...
+    @_builtins.property
+    def addresses(self) -> Global___AddressSet: ...
+    @_builtins.property
+    def rules(self) -> Global___PodRules: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        peer: Global___Peer | None = ...,
+        service: Global___ServiceRoute | None = ...,
+        addresses: Global___AddressSet | None = ...,
+        rules: Global___PodRules | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "peer", b"peer", "record", b"record", "rules", b"rules", "service", b"service"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "id", b"id", "peer", b"peer", "record", b"record", "rules", b"rules", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["peer", "service", "addresses", "rules"]  # noqa: Y015
+    _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
+
+Global___NetworkRecord: _TypeAlias = NetworkRecord  # noqa: Y015
+
+@_typing.final
+class Peer(_message.Message):
+    """Another node: pods of its slice are behind its address."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    POD_CIDR_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    address: _builtins.str
+    pod_cidr: _builtins.str
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        address: _builtins.str = ...,
+        pod_cidr: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "node", b"node", "pod_cidr", b"pod_cidr"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Peer: _TypeAlias = Peer  # noqa: Y015
+
+@_typing.final
+class ServiceRoute(_message.Message):
+    """A service, and who answers it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    SLICES_FIELD_NUMBER: _builtins.int
+    LOAD_BALANCER_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    name: _builtins.str
+    @_builtins.property
+    def spec(self) -> _networking_pb2.ServiceSpec: ...
+    @_builtins.property
+    def slices(self) -> _containers.RepeatedCompositeFieldContainer[_networking_pb2.EndpointSlice]: ...
+    @_builtins.property
+    def load_balancer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Addresses of its load balancer."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        spec: _networking_pb2.ServiceSpec | None = ...,
+        slices: _abc.Iterable[_networking_pb2.EndpointSlice] | None = ...,
+        load_balancer: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["load_balancer", b"load_balancer", "name", b"name", "namespace", b"namespace", "slices", b"slices", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceRoute: _TypeAlias = ServiceRoute  # noqa: Y015
+
+@_typing.final
+class AddressSet(_message.Message):
+    """Addresses of pods that are meant together: those of a namespace, or those that a policy's peer selects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    partial: _builtins.bool
+    """The addresses are new ones, and those in `removed` are gone; all others stay."""
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        partial: _builtins.bool = ...,
+        removed: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "partial", b"partial", "removed", b"removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddressSet: _TypeAlias = AddressSet  # noqa: Y015
+
+@_typing.final
+class PodRules(_message.Message):
+    """What NetworkPolicies say of one pod of this node, by its uid."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    INGRESS_FIELD_NUMBER: _builtins.int
+    EGRESS_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    @_builtins.property
+    def ingress(self) -> Global___TrafficRules:
+        """Absent: the default of the pod's namespace."""
+
+    @_builtins.property
+    def egress(self) -> Global___TrafficRules: ...
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        ingress: Global___TrafficRules | None = ...,
+        egress: Global___TrafficRules | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["egress", b"egress", "ingress", b"ingress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress", b"egress", "ingress", b"ingress", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PodRules: _TypeAlias = PodRules  # noqa: Y015
+
+@_typing.final
+class TrafficRules(_message.Message):
+    """Traffic that matches one of them passes, and no other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrafficRule]: ...
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___TrafficRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrafficRules: _TypeAlias = TrafficRules  # noqa: Y015
+
+@_typing.final
+class TrafficRule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    SETS_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """`NAMESPACE/NAME` of the policy that says so."""
+    @_builtins.property
+    def sets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of address sets; with no sets and no blocks everybody is meant."""
+
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[_networking_pb2.IPBlock]: ...
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortRange]:
+        """None: every port."""
+
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        sets: _abc.Iterable[_builtins.str] | None = ...,
+        blocks: _abc.Iterable[_networking_pb2.IPBlock] | None = ...,
+        ports: _abc.Iterable[Global___PortRange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "policy", b"policy", "ports", b"ports", "sets", b"sets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrafficRule: _TypeAlias = TrafficRule  # noqa: Y015
+
+@_typing.final
+class PortRange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    protocol: _builtins.str
+    first: _builtins.int
+    """0: every port of the protocol."""
+    last: _builtins.int
+    def __init__(
+        self,
+        *,
+        protocol: _builtins.str = ...,
+        first: _builtins.int = ...,
+        last: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "last", b"last", "protocol", b"protocol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PortRange: _TypeAlias = PortRange  # noqa: Y015
+
+@_typing.final
 class Welcome(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -478,6 +767,8 @@ class Welcome(_message.Message):
     FENCE_MILLISECONDS_FIELD_NUMBER: _builtins.int
     FENCE_GRACE_MILLISECONDS_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
+    SERVICE_CIDR_FIELD_NUMBER: _builtins.int
+    CLUSTER_DOMAIN_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     epoch: _builtins.str
     """Changes whenever a master process starts."""
@@ -492,6 +783,9 @@ class Welcome(_message.Message):
     """
     fence_grace_milliseconds: _builtins.int
     """What such a pod gets to end in, at most."""
+    service_cidr: _builtins.str
+    """The range of services' addresses."""
+    cluster_domain: _builtins.str
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -509,10 +803,12 @@ class Welcome(_message.Message):
         fence_milliseconds: _builtins.int = ...,
         fence_grace_milliseconds: _builtins.int = ...,
         peers: Global___Peers | None = ...,
+        service_cidr: _builtins.str = ...,
+        cluster_domain: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["peers", b"peers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_cidr", b"cluster_cidr", "endpoints", b"endpoints", "epoch", b"epoch", "fence_grace_milliseconds", b"fence_grace_milliseconds", "fence_milliseconds", b"fence_milliseconds", "heartbeat_milliseconds", b"heartbeat_milliseconds", "lease_milliseconds", b"lease_milliseconds", "peers", b"peers", "pod_cidr", b"pod_cidr", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_cidr", b"cluster_cidr", "cluster_domain", b"cluster_domain", "endpoints", b"endpoints", "epoch", b"epoch", "fence_grace_milliseconds", b"fence_grace_milliseconds", "fence_milliseconds", b"fence_milliseconds", "heartbeat_milliseconds", b"heartbeat_milliseconds", "lease_milliseconds", b"lease_milliseconds", "peers", b"peers", "pod_cidr", b"pod_cidr", "service_cidr", b"service_cidr", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

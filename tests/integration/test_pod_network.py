@@ -1,4 +1,4 @@
-"""The pod network on this machine's kernel: sandboxes wired, reached, published, taken away; on a bridge of its own."""
+"""The pod network on this machine's kernel: sandboxes wired, reached, published, taken away."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from nodelet.network.pod_network import LinuxPodNetwork
 from nodelet.network.protocol import NetworkFault
 from nodelet.runtime.docker import DockerRuntime
 from nodelet.runtime.protocol import ContainerSpec, PodIdentity, PortMapping, Sandbox, SandboxSpec
+from podium.aio.clock import SystemClock
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.docker
 
-BRIDGE = "podtestbr0"
+GATEWAY = "podtest0"
 CLUSTER = "10.213.0.0/16"
+SERVICES = "10.214.0.0/16"
+DOMAIN = "cluster.local"
 
 
 def _sh(*command: str) -> str:
@@ -31,11 +34,11 @@ def _sh(*command: str) -> str:
 @pytest.fixture
 def clean() -> Iterator[None]:
     yield
-    for command in (("ip", "link", "del", BRIDGE), ("nft", "delete", "table", "ip", "podium")):
+    for command in (("ip", "link", "del", GATEWAY), ("nft", "delete", "table", "ip", "podium")):
         _sh(*command)
     for chain in ("DOCKER-USER", "FORWARD"):
         for direction in ("-i", "-o"):
-            _sh("iptables", "-w", "5", "-D", chain, direction, BRIDGE, "-j", "ACCEPT")
+            _sh("iptables", "-w", "5", "-D", chain, direction, "podv+", "-j", "ACCEPT")
 
 
 @pytest.fixture
@@ -65,13 +68,19 @@ async def _serve(runtime: DockerRuntime, sandbox: Sandbox, text: str) -> None:
     await runtime.start_container(await runtime.create_container(spec, sandbox))
 
 
+def _network(directory: Path) -> LinuxPodNetwork:
+    return LinuxPodNetwork(
+        directory=directory, node="here", address="127.0.0.1", clock=SystemClock(), gateway_link=GATEWAY
+    )
+
+
 def _fetch(url: str) -> str:
     return _sh("curl", "-fsS", "--max-time", "3", url).strip()
 
 
 async def test_a_sandbox_is_wired_published_and_taken_away(runtime: DockerRuntime, tmp_path: Path, clean: None) -> None:
-    network = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
-    await network.configure("10.213.7.0/24", CLUSTER)
+    network = _network(tmp_path)
+    await network.configure("10.213.7.0/24", CLUSTER, SERVICES, DOMAIN)
     async with _sandbox(runtime, "one") as one, _sandbox(runtime, "two") as two:
         await _serve(runtime, one, "hello")
         ports = [PortMapping(host_port=18080, container_port=80)]
@@ -86,7 +95,7 @@ async def test_a_sandbox_is_wired_published_and_taken_away(runtime: DockerRuntim
         with pytest.raises(NetworkFault, match="host port 18080/TCP is taken"):
             await network.attach(two, ports)
 
-        again = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
+        again = _network(tmp_path)
         await again.resume()
         assert again.pod_cidr == "10.213.7.0/24"
         assert await asyncio.to_thread(_fetch, "http://127.0.0.1:18080/") == "hello", "a restart keeps host ports"
@@ -103,21 +112,21 @@ async def test_a_sandbox_is_wired_published_and_taken_away(runtime: DockerRuntim
 async def test_a_lost_record_is_made_again_from_the_sandbox(
     runtime: DockerRuntime, tmp_path: Path, clean: None
 ) -> None:
-    network = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
-    await network.configure("10.213.8.0/24", CLUSTER)
+    network = _network(tmp_path)
+    await network.configure("10.213.8.0/24", CLUSTER, SERVICES, DOMAIN)
     async with _sandbox(runtime, "one") as one, _sandbox(runtime, "two") as two:
         await network.attach(one, [])
         address = await network.attach(two, [])
         (tmp_path / "network.json").unlink()
-        anew = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
-        await anew.configure("10.213.8.0/24", CLUSTER)
+        anew = _network(tmp_path)
+        await anew.configure("10.213.8.0/24", CLUSTER, SERVICES, DOMAIN)
         assert await anew.attach(two, []) == address
         await anew.retain(set())
 
 
 async def test_a_pod_without_a_sandbox_cannot_be_wired(runtime: DockerRuntime, tmp_path: Path, clean: None) -> None:
-    network = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
-    await network.configure("10.213.9.0/24", CLUSTER)
+    network = _network(tmp_path)
+    await network.configure("10.213.9.0/24", CLUSTER, SERVICES, DOMAIN)
     async with _sandbox(runtime, "gone") as sandbox:
         await runtime.remove_sandbox(sandbox.id)
         with pytest.raises(NetworkFault, match="cannot be wired"):
@@ -127,8 +136,8 @@ async def test_a_pod_without_a_sandbox_cannot_be_wired(runtime: DockerRuntime, t
 async def test_a_pod_knows_itself_reaches_its_own_host_port_and_not_the_hosts_loopback(
     runtime: DockerRuntime, tmp_path: Path, clean: None
 ) -> None:
-    network = LinuxPodNetwork(directory=tmp_path, bridge=BRIDGE)
-    await network.configure("10.213.10.0/24", CLUSTER)
+    network = _network(tmp_path)
+    await network.configure("10.213.10.0/24", CLUSTER, SERVICES, DOMAIN)
     async with _sandbox(runtime, "one") as one:
         await _serve(runtime, one, "hello")
         address = await network.attach(one, [PortMapping(host_port=18081, container_port=80)])

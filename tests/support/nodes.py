@@ -14,7 +14,7 @@ from nodelet.volumes.hollow import HollowLocalVolumes
 from podium.aio.clock import Clock
 from podium.objects.references import Objects
 from podium.v1.core_pb2 import NodeStatus, Pod, PodStatus
-from podium.v1.node_session_pb2 import Assignments, Hello, OpenStream, UsageReport, Welcome
+from podium.v1.node_session_pb2 import Assignments, Hello, NetworkUpdate, OpenStream, UsageReport, Welcome
 
 D = TypeVar("D", bound=Dialer)
 
@@ -42,6 +42,7 @@ class RecordingNode(Generic[D]):
         self.node_usage: UsageReport | None = None
         self.usage_asked = 0
         self.welcome: Welcome | None = None
+        self.network_updates: list[NetworkUpdate] = []
         self.opened: list[OpenStream] = []
         self.kept: list[Assignments] = []
         self.volumes = HollowLocalVolumes()
@@ -76,6 +77,9 @@ class RecordingNode(Generic[D]):
     async def usage(self) -> UsageReport | None:
         self.usage_asked += 1
         return self.node_usage
+
+    def network(self, update: NetworkUpdate) -> None:
+        self.network_updates.append(update)
 
     def welcomed(self, welcome: Welcome) -> None:
         self.welcome = welcome

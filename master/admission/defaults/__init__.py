@@ -11,9 +11,9 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from master.admission.defaults import apps, autoscaling, batch, core, pods, policy, storage
+from master.admission.defaults import apps, autoscaling, batch, core, networking, pods, policy, storage
 from podium.objects.kinds import BY_MESSAGE
-from podium.v1 import apps_pb2, autoscaling_pb2, batch_pb2, core_pb2, policy_pb2, storage_pb2
+from podium.v1 import apps_pb2, autoscaling_pb2, batch_pb2, core_pb2, networking_pb2, policy_pb2, storage_pb2
 
 DEFAULT_NAMESPACE = "default"
 
@@ -35,6 +35,9 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     storage_pb2.PersistentVolume: storage.volume,
     storage_pb2.PersistentVolumeClaim: storage.claim,
     storage_pb2.StorageClass: storage.storage_class,
+    networking_pb2.Service: networking.service,
+    networking_pb2.EndpointSlice: networking.endpoint_slice,
+    networking_pb2.NetworkPolicy: networking.network_policy,
     apps_pb2.DaemonSet: apps.daemon_set,
     apps_pb2.StatefulSet: apps.stateful_set,
 }

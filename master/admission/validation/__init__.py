@@ -23,6 +23,7 @@ from master.admission.validation import (
     containers,
     core,
     meta,
+    networking,
     placement,
     pods,
     policy,
@@ -33,7 +34,7 @@ from master.admission.validation import (
 from master.admission.validation.walk import Findings, Walk
 from podium.errors import Violation
 from podium.objects.kinds import kind_of
-from podium.v1 import apps_pb2, batch_pb2, core_pb2, policy_pb2, storage_pb2
+from podium.v1 import apps_pb2, batch_pb2, core_pb2, networking_pb2, policy_pb2, storage_pb2
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """Largest object that is stored, encoded."""
@@ -51,6 +52,8 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
     storage_pb2.PersistentVolume: storage.update_volume,
     storage_pb2.PersistentVolumeClaim: storage.update_claim,
     storage_pb2.StorageClass: storage.update_class,
+    networking_pb2.Service: networking.update_service,
+    networking_pb2.EndpointSlice: networking.update_slice,
     apps_pb2.DaemonSet: apps.update_daemon_set,
     apps_pb2.StatefulSet: apps.update_stateful_set,
     apps_pb2.ControllerRevision: apps.update_controller_revision,
@@ -71,6 +74,7 @@ _RULES = (
     policy,
     storage,
     strategies,
+    networking,
 )
 
 _walk = Walk(

@@ -104,6 +104,16 @@ def ip_address(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
+def ipv4_address(text: str) -> str:
+    """An IPv4 address."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return "must be an IPv4 address"
+    return ""
+
+
+@lru_cache(maxsize=4096)
 def ip_range(text: str) -> str:
     """An address range such as 10.0.1.0/24."""
     try:

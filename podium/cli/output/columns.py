@@ -114,6 +114,26 @@ def _used(quota: Any, *, of_limits: bool) -> str:
     return ", ".join(f"{name}: {quota.status.used.get(name, '-')}/{quota.spec.hard[name]}" for name in names)
 
 
+def _external(service: Any, _: datetime.datetime) -> str:
+    spec = service.spec
+    if spec.type == "ExternalName":
+        return str(spec.external_name)
+    found = [*(ingress.ip for ingress in service.status.load_balancer.ingress), *spec.external_ips]
+    return ",".join(found) or ("<pending>" if spec.type == "LoadBalancer" else NONE)
+
+
+def _service_ports(service: Any, _: datetime.datetime) -> str:
+    ports = (f"{p.port}{f':{p.node_port}' if p.node_port else ''}/{p.protocol}" for p in service.spec.ports)
+    return ",".join(ports) or NONE
+
+
+def _endpoints(endpoint_slice: Any, _: datetime.datetime) -> str:
+    """The first few addresses that take connections, and how many more there are."""
+    ready = [e.addresses[0] for e in endpoint_slice.endpoints if e.conditions.ready and e.addresses]
+    more = f" + {len(ready) - 3} more" if len(ready) > 3 else ""
+    return ",".join(ready[:3]) + more or NONE
+
+
 def _event_object(event: Any, _: datetime.datetime) -> str:
     about = event.involved_object
     return f"{about.kind.lower()}/{about.name}"
@@ -239,6 +259,27 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         _AGE,
         Column("CONTAINERS", lambda o, _: _containers(o.spec.job_template.spec.template), wide=True),
         Column("IMAGES", lambda o, _: _images(o.spec.job_template.spec.template), wide=True),
+    ),
+    "Service": (
+        _NAME,
+        Column("TYPE", lambda o, _: o.spec.type),
+        Column("CLUSTER-IP", lambda o, _: o.spec.cluster_ip or NONE),
+        Column("EXTERNAL-IP", _external),
+        Column("PORT(S)", _service_ports),
+        _AGE,
+        Column("SELECTOR", lambda o, _: _selector(o.spec.selector), wide=True),
+    ),
+    "EndpointSlice": (
+        _NAME,
+        Column("PORTS", lambda o, _: ",".join(str(p.port) for p in o.ports) or NONE),
+        Column("ENDPOINTS", _endpoints),
+        _AGE,
+    ),
+    "NetworkPolicy": (
+        _NAME,
+        Column("POD-SELECTOR", lambda o, _: _selector(o.spec.pod_selector)),
+        Column("TYPES", lambda o, _: ",".join(o.spec.policy_types)),
+        _AGE,
     ),
     "Namespace": (_NAME, Column("STATUS", lambda o, _: o.status.phase), _AGE),
     "Secret": (_NAME, Column("TYPE", lambda o, _: o.type), Column("DATA", lambda o, _: str(len(o.data))), _AGE),

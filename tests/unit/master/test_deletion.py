@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from master.access.addresses import ServiceAddresses
 from master.access.delete import grace_seconds, plan_delete
 from master.access.planned import Planned, Situation
 from master.access.protocol import component
@@ -33,7 +34,7 @@ def pod(node: str = "n1", phase: str = "Running", grace: int | None = None, fina
 
 def deleted(obj: Any, options: DeleteOptions | None = None, after: float = 0) -> Planned:
     now = NOW + datetime.timedelta(seconds=after)
-    situation = Situation(by=component("test"), now=now, cache=WatchCache(MemoryStore()))
+    situation = Situation(by=component("test"), now=now, cache=WatchCache(MemoryStore()), addresses=ServiceAddresses())
     item = Item(key_of(obj), obj.SerializeToString(deterministic=True), 5)
     return plan_delete(item, options or DeleteOptions(), situation)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from nodelet.network import ipam, links, nft, record
 from nodelet.network.beside_docker import plan_accepts
 from nodelet.network.ipam import Exhausted, Leases
+from nodelet.network.isolation import Forward
 
 SLICE = "10.64.3.0/29"
 
@@ -64,29 +66,29 @@ def test_names_and_macs_follow_from_the_pod() -> None:
     assert links.hardware_address("10.64.3.7") == "0a:58:0a:40:03:07"
 
 
-def _rules(*forwards: nft.Forward) -> nft.Rules:
-    return nft.Rules(bridge="podium0", pod_cidr="10.64.3.0/24", cluster_cidr="10.64.0.0/12", forwards=forwards)
+FRAME = nft.Frame(pod_cidr="10.64.3.0/24", cluster_cidr="10.64.0.0/12", service_cidr="10.63.0.0/16")
 
 
-def test_the_rules_replace_the_whole_table_at_once() -> None:
-    text = nft.render(_rules())
+def test_the_whole_table_is_replaced_at_once() -> None:
+    text = nft.render(FRAME, ["add element ip podium hairpins { 10.64.3.2 . 10.64.3.2 }"])
     assert text.startswith("add table ip podium\ndelete table ip podium\ntable ip podium {")
     assert "ip saddr 10.64.3.0/24 ip daddr != 10.64.0.0/12 masquerade" in text
+    assert text.endswith("}\nadd element ip podium hairpins { 10.64.3.2 . 10.64.3.2 }\n")
 
 
-def test_pods_are_kept_from_the_hosts_loopback() -> None:
-    guard = nft.render(_rules()).partition("chain loopback_guard {")[2].partition("}")[0]
+def test_pods_are_kept_from_the_hosts_loopback_and_from_others_addresses() -> None:
+    guard = nft.render(FRAME).partition("chain guard {")[2].partition("}")[0]
     assert "hook prerouting priority raw" in guard, "before host ports are looked at"
     assert "ip daddr 127.0.0.0/8 drop" in guard
+    assert "fib saddr . iif oif missing drop" in guard
 
 
-def test_host_ports_lead_to_pods() -> None:
-    web = nft.Forward(protocol="TCP", host_port=8080, host_ip="", address="10.64.3.7", port=80)
-    dns = nft.Forward(protocol="UDP", host_port=53, host_ip="172.29.90.21", address="10.64.3.8", port=5353)
-    text = nft.render(_rules(web, dns))
-    assert "        tcp dport 8080 dnat to 10.64.3.7:80\n" in text
-    assert "        ip daddr 172.29.90.21 udp dport 53 dnat to 10.64.3.8:5353\n" in text
-    assert nft.render(_rules(web, dns)) == nft.render(_rules(dns, web))
+def test_without_a_service_range_nobody_is_refused_for_it() -> None:
+    assert "reject" not in nft.render(replace(FRAME, service_cidr=""))
+
+
+def test_a_service_without_endpoints_is_answered_at_once() -> None:
+    assert nft.render(FRAME).count("ip daddr 10.63.0.0/16 reject") == 2
 
 
 OPEN = "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n"
@@ -99,12 +101,12 @@ DOCKER = "-P FORWARD DROP\n-N DOCKER-USER\n-A DOCKER-USER -j RETURN\n"
         (OPEN, []),
         (DOCKER, ["DOCKER-USER", "DOCKER-USER"]),
         ("-P FORWARD DROP\n", ["FORWARD", "FORWARD"]),
-        (DOCKER + "-A DOCKER-USER -i podium0 -j ACCEPT\n", ["DOCKER-USER"]),
-        (DOCKER + "-A DOCKER-USER -i podium0 -j ACCEPT\n-A DOCKER-USER -o podium0 -j ACCEPT\n", []),
+        (DOCKER + "-A DOCKER-USER -i podv+ -j ACCEPT\n", ["DOCKER-USER"]),
+        (DOCKER + "-A DOCKER-USER -i podv+ -j ACCEPT\n-A DOCKER-USER -o podv+ -j ACCEPT\n", []),
     ],
 )
 def test_only_a_firewall_that_drops_is_asked_to_accept(listing: str, chains: list[str]) -> None:
-    assert [arguments[1] for arguments in plan_accepts(listing, "podium0")] == chains
+    assert [arguments[1] for arguments in plan_accepts(listing, "podv+")] == chains
 
 
 def test_the_record_survives_and_a_broken_one_begins_anew(tmp_path: Path) -> None:
@@ -112,8 +114,14 @@ def test_the_record_survives_and_a_broken_one_begins_anew(tmp_path: Path) -> Non
     assert record.load(path) is None
     leases = Leases(cidr=SLICE)
     leases.lease("a")
-    forward = nft.Forward(protocol="TCP", host_port=1, host_ip="", address="10.64.3.2", port=2)
-    kept = record.Record(leases=leases, cluster_cidr="10.64.0.0/12", forwards={"a": (forward,)})
+    forward = Forward(protocol="TCP", host_port=1, host_ip="", address="10.64.3.2", port=2)
+    kept = record.Record(
+        leases=leases,
+        cluster_cidr="10.64.0.0/12",
+        service_cidr="10.63.0.0/16",
+        namespaces={"a": "default"},
+        forwards={"a": (forward,)},
+    )
     record.save(path, kept)
     assert record.load(path) == kept
     path.write_text('{"version": 1}')

@@ -194,7 +194,7 @@ def test_status_of_another_server_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("head", "field", "words"),
     [
-        ({"kind": "Service", "apiVersion": "v1"}, "kind", "not supported by Podium"),
+        ({"kind": "CSIDriver", "apiVersion": "storage.k8s.io/v1"}, "kind", "not supported by Podium"),
         ({"kind": "Deploymnt", "apiVersion": "apps/v1"}, "kind", 'did you mean "Deployment"'),
         ({"kind": "pod", "apiVersion": "v1"}, "kind", 'did you mean "Pod"'),
         ({"apiVersion": "v1"}, "kind", "is required"),

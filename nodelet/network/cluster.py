@@ -1,0 +1,179 @@
+"""What a node knows of the cluster's network and makes hold here: peers, services, address sets, rules of pods.
+
+The master says it. It is kept on disk, so that a host that boots while the masters are away routes to services all the
+same. The file may be a moment behind: the next snapshot sets it right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from pyroute2.netlink.exceptions import NetlinkError
+
+from nodelet.network import peers
+from nodelet.network.isolation import set_part
+from nodelet.network.packet_table import PacketTable
+from nodelet.network.protocol import NetworkFault
+from nodelet.network.services import service_part
+from nodelet.network.table import NOTHING
+from podium.aio.clock import Clock
+from podium.files import write_atomic
+from podium.telemetry.log import get_logger
+from podium.v1.node_session_pb2 import AddressSet, NetworkRecord, NetworkUpdate, PodRules, ServiceRoute
+
+log = get_logger(__name__)
+
+_FILE = "cluster-network.pb"
+KEEP_SECONDS = 5.0
+"""The file is written at most this often."""
+RETRY_SECONDS = 2.0
+
+SERVICE, RULES = "service/", "rules/"
+
+
+class ClusterNetwork:
+    """See the module. `take` notes a message of the master; `run` brings into force what was noted."""
+
+    def __init__(
+        self, *, directory: Path, table: PacketTable, node: str, own_address: str, clock: Clock,
+        rules_changed: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._file = directory / _FILE
+        self._table, self._node, self._own_address, self._clock = table, node, own_address, clock
+        self._rules_changed = rules_changed
+        self._records: dict[str, NetworkRecord] = {}
+        self._sets: dict[str, set[str]] = {}
+        self._peers: dict[str, peers.Peer] = {}
+        self._routed: set[peers.Peer] | None = None
+        self._wake = asyncio.Event()
+        self._unkept = asyncio.Event()
+        self._listeners: list[Callable[[str], None]] = []
+
+    # ------------------------------------------------------------ what is known
+
+    def on_service(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with `namespace/name` of a service that came, changed or went."""
+        self._listeners.append(listener)
+
+    def service(self, key: str) -> ServiceRoute | None:
+        """The service of this `namespace/name`."""
+        record = self._records.get(SERVICE + key)
+        return record.service if record is not None else None
+
+    def services(self) -> Mapping[str, ServiceRoute]:
+        """All services by `namespace/name`."""
+        return {id_.removeprefix(SERVICE): r.service for id_, r in self._records.items() if id_.startswith(SERVICE)}
+
+    def rules(self, uid: str) -> PodRules | None:
+        """What policies say of a pod; None: nothing, its namespace's default holds."""
+        record = self._records.get(RULES + uid)
+        return record.rules if record is not None else None
+
+    def take(self, update: NetworkUpdate) -> None:
+        """Note what the master says."""
+        if update.snapshot:
+            named = {record.id for record in update.records}
+            self._drop([id_ for id_ in (*self._records, *self._sets) if id_ not in named])
+        self._drop(update.removed)
+        for record in update.records:
+            if record.HasField("addresses"):
+                self._take_addresses(record.id, record.addresses)
+            elif self._records.get(record.id) != record:
+                self._records[record.id] = record
+                self._say(record.id, record)
+        self._wake.set()
+        self._unkept.set()
+
+    def _drop(self, ids: Iterable[str]) -> None:
+        for id_ in ids:
+            if id_ in self._sets:
+                self._take_addresses(id_, AddressSet())
+                del self._sets[id_]
+                self._table.say(id_, NOTHING)
+            elif self._records.pop(id_, None) is not None:
+                self._say(id_, None)
+
+    def _say(self, id_: str, record: NetworkRecord | None) -> None:
+        if id_.startswith(SERVICE):
+            self._table.say(id_, service_part(record.service, self._node) if record is not None else NOTHING)
+            for listener in self._listeners:
+                listener(id_.removeprefix(SERVICE))
+        elif id_.startswith(RULES):
+            self._rules_changed(id_.removeprefix(RULES))
+        elif record is None:
+            self._peers.pop(id_, None)
+        else:
+            self._peers[id_] = peers.Peer(record.peer.pod_cidr, record.peer.address)
+
+    def _take_addresses(self, id_: str, news: AddressSet) -> None:
+        """Each member is an owner of its own: a set of any size is told at the cost of what changed."""
+        known = self._sets.setdefault(id_, set())
+        come = set(news.addresses)
+        gone = set(news.removed) if news.partial else known - come
+        for address in gone & known:
+            self._table.say(f"{id_}/{address}", NOTHING)
+        for address in come - known:
+            self._table.say(f"{id_}/{address}", set_part(id_, (address,)))
+        known -= gone
+        known |= come
+        self._table.say(id_, set_part(id_, ()))
+
+    # ------------------------------------------------------------ bringing it into force
+
+    async def load(self) -> None:
+        """Go on with what the last run knew."""
+        try:
+            update = NetworkUpdate.FromString(await asyncio.to_thread(self._file.read_bytes))
+        except FileNotFoundError:
+            return
+        except (OSError, DecodeError) as error:
+            log.warning(
+                "what was known of the cluster's network cannot be read", path=str(self._file), error=str(error)
+            )
+            return
+        self.take(update)
+
+    async def run(self) -> None:
+        """Bring into force what is noted, as it comes, for ever; and keep it on disk."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._enforce(), name="cluster network")
+            tasks.create_task(self._keep(), name="keep the cluster network")
+
+    async def _enforce(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._route()
+                await self._table.tell()
+            except NetworkFault as fault:
+                log.warning("the cluster's network is not in force; trying again", why=str(fault))
+                await self._clock.sleep(RETRY_SECONDS)
+                self._wake.set()
+
+    async def _route(self) -> None:
+        wanted = set(self._peers.values())
+        if wanted == self._routed:
+            return
+        try:
+            lost = await asyncio.to_thread(peers.set_peers, wanted, self._own_address)
+        except (OSError, NetlinkError) as error:
+            raise NetworkFault(f"the routes to other nodes cannot be set: {error}") from None
+        for why in lost:
+            log.warning("a node is out of reach", why=why)
+        self._routed = None if lost else wanted
+
+    async def _keep(self) -> None:
+        while True:
+            await self._unkept.wait()
+            await self._clock.sleep(KEEP_SECONDS)
+            self._unkept.clear()
+            data = self._everything().SerializeToString()
+            await asyncio.to_thread(write_atomic, self._file, data)
+
+    def _everything(self) -> NetworkUpdate:
+        sets = (NetworkRecord(id=id_, addresses=AddressSet(addresses=held)) for id_, held in self._sets.items())
+        return NetworkUpdate(snapshot=True, records=[*self._records.values(), *sets])

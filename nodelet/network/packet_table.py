@@ -1,0 +1,82 @@
+"""Keeps the kernel's table in step with what is said: all at once at first, differences from then on.
+
+A difference that the kernel refuses means that its table is not what was thought (somebody else changed it): the whole
+is set anew, in one transaction, so that a packet meets the old table or the new one and never none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from nodelet.network import nft
+from nodelet.network.protocol import NetworkFault
+from nodelet.network.table import Part, Table
+from podium.telemetry.log import get_logger
+
+log = get_logger(__name__)
+
+
+class PacketTable:
+    """See the module. `say` is free; `tell` brings it into force, together with what others said meanwhile."""
+
+    def __init__(self, apply: Callable[[str], Awaitable[None]] = nft.apply) -> None:
+        self._apply = apply
+        self._table = Table()
+        self._frame: nft.Frame | None = None
+        self._in_force: nft.Frame | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def frame(self) -> nft.Frame | None:
+        """The ranges that the table is about, once they are known."""
+        return self._frame
+
+    def frame_with(self, frame: nft.Frame) -> None:
+        """Say which ranges the table is about; until then nothing is brought into force."""
+        self._frame = frame
+
+    def say(self, owner: str, part: Part) -> None:
+        """Replace what an owner says."""
+        self._table.say(owner, part)
+
+    def said(self, owner: str) -> Part:
+        """What an owner says."""
+        return self._table.said(owner)
+
+    def owners(self, prefix: str) -> list[str]:
+        """Owners whose names begin with this."""
+        return self._table.owners(prefix)
+
+    async def tell(self) -> None:
+        """Return when what was said so far is in force.
+
+        Raises:
+            NetworkFault: The kernel refused.
+        """
+        async with self._lock:
+            if self._frame is None or (self._frame == self._in_force and not self._table.changed):
+                return
+            if self._frame == self._in_force:
+                try:
+                    return await self._tell_difference()
+                except nft.Refused as error:
+                    log.warning("the packet table is not as it was left; setting it anew", error=str(error))
+            try:
+                await self._tell_whole(self._frame)
+            except nft.Refused as error:
+                raise NetworkFault(f"the node's packet rules cannot be set: {error}") from None
+
+    async def _tell_difference(self) -> None:
+        update = self._table.update()
+        if update.commands:
+            await self._apply("".join(f"{command}\n" for command in update.commands))
+        self._table.settled(update)
+
+    async def _tell_whole(self, frame: nft.Frame) -> None:
+        self._in_force = None
+        self._table.anew()
+        update = self._table.update()
+        await self._apply(nft.render(frame, update.commands))
+        self._table.settled(update)
+        self._in_force = frame

@@ -1,0 +1,125 @@
+"""What the node's table says of one service: its addresses and ports lead to endpoints. Pure.
+
+Endpoints of a port have numbers 0 … N−1 in the map `endpoints`; the chain `nN` draws one for a new connection, `aN`
+chooses by the client's address (session affinity: the same as long as the endpoints are the same). Node ports have
+their own map and chains, for they are looked up by protocol and port alone. Connections that exist are the business of
+connection tracking: an endpoint that ends gets no new ones and keeps what it has.
+
+Who is an endpoint (KEP-1669, KEP-2086): those that are ready; when none is, those that still serve while they end. A
+`Local` policy and `PreferSameNode` look at this node's first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from nodelet.network.table import NOTHING, Entry, Part
+from podium.objects.service import LOCAL, cluster_addresses
+from podium.v1.networking_pb2 import Endpoint, EndpointSlice, ServicePort, ServiceSpec
+from podium.v1.node_session_pb2 import ServiceRoute
+
+CLIENT_IP = "ClientIP"
+SAME_NODE = "PreferSameNode"
+
+
+class Target(NamedTuple):
+    """An address and port that answers, and the node that it is on."""
+
+    address: str
+    port: int
+    node: str
+
+
+def service_part(route: ServiceRoute, node: str) -> Part:
+    """Everything that this node's table says of a service."""
+    spec = route.spec
+    entries: dict[Entry, str] = {}
+    chains: dict[str, tuple[str, ...]] = {}
+    for port in spec.ports:
+        everywhere = targets(route.slices, port)
+        within, outside = _within(everywhere, spec, node), _from_outside(everywhere, spec, node)
+        for address in cluster_addresses(spec):
+            _balance(entries, chains, spec, f"{address} . {_socket(port)}", within, at_node=False)
+        for address in dict.fromkeys((*spec.external_ips, *route.load_balancer)):
+            _balance(entries, chains, spec, f"{address} . {_socket(port)}", outside, at_node=False)
+        if port.node_port:
+            _balance(entries, chains, spec, f"{_protocol(port)} . {port.node_port}", outside, at_node=True)
+    return Part(entries=entries, chains=chains) if entries else NOTHING
+
+
+def targets(slices: Sequence[EndpointSlice], port: ServicePort) -> list[Target]:
+    """Who answers a port, in an order that does not depend on the slices'."""
+    ready, ending = set[Target](), set[Target]()
+    for endpoint, number in _numbered(slices, port):
+        for address in endpoint.addresses:
+            target = Target(address, number, endpoint.node_name)
+            if is_ready(endpoint):
+                ready.add(target)
+            elif is_serving(endpoint):
+                ending.add(target)
+    return sorted(ready or ending)
+
+
+def is_ready(endpoint: Endpoint) -> bool:
+    """Whether it takes new connections; who does not say does."""
+    return endpoint.conditions.ready or not endpoint.conditions.HasField("ready")
+
+
+def is_serving(endpoint: Endpoint) -> bool:
+    """Whether it answers, be it about to end; who does not say does as it is ready."""
+    conditions = endpoint.conditions
+    return conditions.serving if conditions.HasField("serving") else is_ready(endpoint)
+
+
+def _numbered(slices: Sequence[EndpointSlice], port: ServicePort) -> Iterator[tuple[Endpoint, int]]:
+    for each in slices:
+        for found in each.ports:
+            if found.name == port.name and (found.protocol or "TCP") == (port.protocol or "TCP") and found.port:
+                for endpoint in each.endpoints:
+                    yield endpoint, found.port
+
+
+def _within(found: list[Target], spec: ServiceSpec, node: str) -> list[Target]:
+    """For who asks at the service's own address, from this node."""
+    here = [target for target in found if target.node == node]
+    if spec.internal_traffic_policy == LOCAL:
+        return here
+    return here or found if spec.traffic_distribution == SAME_NODE else found
+
+
+def _from_outside(found: list[Target], spec: ServiceSpec, node: str) -> list[Target]:
+    """For who asks this node from outside the cluster."""
+    if spec.external_traffic_policy == LOCAL:
+        return [target for target in found if target.node == node]
+    return found
+
+
+def _balance(
+    entries: dict[Entry, str], chains: dict[str, tuple[str, ...]], spec: ServiceSpec, where: str,
+    found: Sequence[Target], *, at_node: bool,
+) -> None:  # fmt: skip
+    if not found:
+        return
+    chain, rule = _chooser(len(found), sticky=spec.session_affinity == CLIENT_IP, at_node=at_node)
+    chains[chain] = (rule,)
+    entries["node_ports" if at_node else "services", where] = f"goto {chain}"
+    numbered = "node_endpoints" if at_node else "endpoints"
+    for number, target in enumerate(found):
+        entries[numbered, f"{where} . {number}"] = f"{target.address} . {target.port}"
+
+
+def _chooser(count: int, *, sticky: bool, at_node: bool) -> tuple[str, str]:
+    """The chain that sends a connection to one of `count` endpoints, and its only rule."""
+    draw = "jhash ip saddr" if sticky else "numgen random"
+    name = f"{'node_' if at_node else ''}{'a' if sticky else 'n'}{count}"
+    where = "meta l4proto . th dport" if at_node else "ip daddr . meta l4proto . th dport"
+    return name, f"dnat ip to {where} . {draw} mod {count} map @{'node_endpoints' if at_node else 'endpoints'}"
+
+
+def _socket(port: ServicePort) -> str:
+    return f"{_protocol(port)} . {port.port}"
+
+
+def _protocol(port: ServicePort) -> str:
+    return (port.protocol or "TCP").lower()
