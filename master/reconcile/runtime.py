@@ -8,7 +8,8 @@ One subscription serves all controllers, so a change costs one delivery however 
 everything that exists: starting is a full resync, and a lost subscription is mended by another.
 
 A reconciliation that raises never ends its worker. A Conflict is ordinary (somebody else wrote first) and is told at
-debug level; another refusal is a warning, and a bug an error with its trace.
+debug level; another refusal is a warning, and a bug an error with its trace. What a quota refused is tried again when
+there is more room (`master.reconcile.room`).
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from master.access.protocol import Change, Reader
 from master.reconcile.protocol import After, Controller, Done, SelfWaking, Trigger
+from master.reconcile.room import Waiting
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.workqueue import WorkQueue
 from podium.errors import Conflict, PodiumError
 from podium.objects.kinds import Key
 from podium.telemetry.log import get_logger
+from podium.v1.policy_pb2 import ResourceQuota
 
 log = get_logger(__name__)
 
@@ -84,14 +87,22 @@ class ControllerRuntime:
 
     async def _feed(self) -> None:
         routes = _routes(self._loops)
+        routes.setdefault(ResourceQuota, [])
         while True:
             try:
                 async with self._reader.subscribe(*routes) as changes:
                     async for batch in changes:
                         await _deliver(batch, routes)
+                        self._tell_of_room(batch)
             except PodiumError as error:
                 log.warning("the controllers' subscription was lost; subscribing again", error=str(error))
             await self._clock.sleep(RESUBSCRIBE_AFTER)
+
+    def _tell_of_room(self, batch: Sequence[Change[Any]]) -> None:
+        for change in batch:
+            if isinstance(change.new, ResourceQuota):
+                for loop in self._loops:
+                    loop.waiting.wake(change, loop.queue.add)
 
 
 class _Loop:
@@ -99,6 +110,7 @@ class _Loop:
 
     def __init__(self, controller: Controller, queue: WorkQueue[Key], clock: Clock) -> None:
         self.controller, self.queue, self._clock = controller, queue, clock
+        self.waiting = Waiting()
         self._seconds = SECONDS.labels(controller.name)
         DEPTH.labels(controller.name).set_function(lambda: len(queue))
 
@@ -129,6 +141,7 @@ class _Loop:
             result, delay = "conflict", self.queue.retry(key)
             log.debug("reconcile met a conflict", controller=name, key=str(key), retry=delay, why=str(error))
         except PodiumError as error:
+            self.waiting.note(key, error)
             result, delay = "refused", self.queue.retry(key)
             log.warning("reconcile was refused", controller=name, key=str(key), retry=delay, why=str(error))
         except Exception as error:  # noqa: BLE001 - one key's failure must not stop the controller
@@ -136,6 +149,7 @@ class _Loop:
             log.error("reconcile failed", error=error, controller=name, key=str(key), retry=delay)
         else:
             result = "ok"
+            self.waiting.note(key, None)
             self.queue.forget(key)
             self._conclude(key, outcome)
         RECONCILIATIONS.labels(name, result).inc()

@@ -188,6 +188,11 @@ async def test_a_replica_set_fills_the_quota_says_why_no_more_and_status_follows
         def shrink(obj: ReplicaSet) -> None:
             obj.spec.replicas = 1
 
+        def widen(obj: ResourceQuota) -> None:
+            obj.spec.hard["pods"] = "4"
+
+        await plane.writer.mutate(ResourceQuota, "default", "quota", widen, by=ME)
+        await until(lambda: _status(plane)["pods"] == "4")
         await plane.writer.mutate(ReplicaSet, "default", plane.replica_sets()[0].metadata.name, shrink, by=ME)
         await until(lambda: _status(plane)["pods"] == "1")
 

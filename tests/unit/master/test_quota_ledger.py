@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -26,8 +26,10 @@ from podium.objects.quotas import Terms
 from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import DeleteOptions
 from podium.v1.policy_pb2 import ResourceQuota
+from podium.v1.storage_pb2 import PersistentVolumeClaim
+from tests.support.clock import VirtualClock
 from tests.support.objects_api import ADMIN, namespace
-from tests.support.policies import bounded_pod, quota
+from tests.support.policies import bounded_pod, claim, named, quota
 from tests.support.slow_store import SlowStore
 
 # ---------------------------------------------------------------- one account
@@ -154,6 +156,52 @@ async def test_what_is_refused_says_which_quota_how_much_is_used_and_asked_for()
             "used: limits.memory=1Gi,requests.cpu=1, limited: limits.memory=1Gi,requests.cpu=1500m"
         )
         assert 'Pod "c" is forbidden: failed quota: quota: must specify limits.memory for: c' in told[1]
+
+
+async def test_a_claim_that_grows_is_counted_and_one_that_would_grow_too_far_is_refused() -> None:
+    async with governed({"requests.storage": "5Gi"}) as (store, writer, _):
+        store.slow = False
+        grows: dict[str, Any] = {"provisioner": "example.com/x", "allowVolumeExpansion": True}
+        local = named("StorageClass", "grows", "storage.k8s.io/v1", metadata={"namespace": ""}, **grows)
+        _ = await writer.create(local, by=ADMIN)
+        _ = await writer.create(claim("2Gi", "a", "grows"), by=ADMIN)
+        _ = await writer.create(claim("2Gi", "b", "grows"), by=ADMIN)
+
+        def binds(obj: PersistentVolumeClaim) -> None:
+            obj.spec.volume_name = "v"
+
+        def is_bound(obj: PersistentVolumeClaim) -> None:
+            obj.status.phase = "Bound"
+
+        _ = await writer.mutate(PersistentVolumeClaim, "default", "a", binds, by=ADMIN)
+        _ = await writer.mutate(PersistentVolumeClaim, "default", "a", is_bound, by=ADMIN, subresource="status")
+
+        def grows_to(size: str) -> Callable[[PersistentVolumeClaim], None]:
+            return lambda obj: obj.spec.resources.requests.update({"storage": size})
+
+        _ = await writer.mutate(PersistentVolumeClaim, "default", "a", grows_to("3Gi"), by=ADMIN)
+        with pytest.raises(Forbidden, match=r"requested: requests\.storage=1Gi, used: requests\.storage=5Gi"):
+            _ = await writer.mutate(PersistentVolumeClaim, "default", "a", grows_to("4Gi"), by=ADMIN)
+        assert writer.quotas.used("default", "quota") == {"requests.storage": "5Gi"}
+
+
+async def test_a_pod_stuck_on_its_way_out_makes_room_when_twice_its_grace_has_passed() -> None:
+    clock = VirtualClock()
+    store = SlowStore()
+    async with WatchCache(store) as cache:
+        writer = StoreWriter(store=store, cache=cache, authorizer=Authorizer(), clock=clock)
+        _ = await writer.create(namespace("default"), by=ADMIN)
+        _ = await writer.create(quota({"pods": 1}), by=ADMIN)
+        stuck = bounded_pod("a", spec={"nodeName": "lost"})
+        _ = await writer.create(stuck, by=ADMIN)
+        _ = await writer.delete(Key("Pod", "default", "a"), by=ADMIN)
+        assert writer.quotas.ends_in("default") == 60
+        await clock.advance(60)
+        with pytest.raises(Forbidden):
+            _ = await writer.create(bounded_pod("b"), by=ADMIN)
+        await clock.advance(2)
+        _ = await writer.create(bounded_pod("b"), by=ADMIN)
+        assert writer.quotas.used("default", "quota") == {"pods": "1"}
 
 
 async def test_a_pod_that_is_over_makes_room_and_a_dry_run_takes_none() -> None:

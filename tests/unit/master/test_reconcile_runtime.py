@@ -10,11 +10,12 @@ from master.access.protocol import Change
 from master.reconcile.protocol import After, Controller, Done, Outcome, Trigger
 from master.reconcile.runtime import ControllerRuntime
 from podium.aio.backoff import Backoff
-from podium.errors import Conflict
+from podium.errors import Conflict, Forbidden
 from podium.objects.kinds import Key, key_of
 from podium.v1.core_pb2 import Pod, Secret
 from tests.support.access import FakeAccess
 from tests.support.clock import VirtualClock, settle
+from tests.support.policies import quota
 from tests.support.workloads import pod
 
 
@@ -108,3 +109,32 @@ async def test_a_controller_may_wake_itself() -> None:
     controller = _SelfWaking()
     async with _running(FakeAccess(), VirtualClock(), controller):
         assert controller.seen == [Key("Fleet", "", "")]
+
+
+async def test_what_a_quota_refused_is_tried_again_as_soon_as_there_is_room() -> None:
+    full = Forbidden("exceeded quota", {"quota": "quota"})
+    access, clock, controller = FakeAccess(), VirtualClock(), _Scripted(full, full)
+    governing = quota({"pods": 2})
+    governing.status.used["pods"] = "2"
+    async with _running(access, clock, controller):
+        access.put(governing)
+        access.put(pod("p"))
+        await settle()
+        assert controller.seen == [KEY]
+        governing.status.used["pods"] = "1"
+        access.put(governing)
+        await settle()
+        assert controller.seen == [KEY] * 2, "somebody left"
+        governing.spec.hard["pods"] = "1"
+        access.put(governing)
+        governing.status.used["pods"] = "3"
+        access.put(governing)
+        await settle()
+        assert len(controller.seen) == 2, "less room is no reason"
+        access.remove(Key("ResourceQuota", "default", "quota"))
+        await settle()
+        assert controller.seen == [KEY] * 3
+        access.put(governing)
+        access.remove(Key("ResourceQuota", "default", "quota"))
+        await settle()
+        assert len(controller.seen) == 3, "it has succeeded"
