@@ -79,6 +79,16 @@ class World:
             return False
         return from_label_selector(term.namespace_selector).matches(self.namespaces.get(namespace, {}))
 
+    def attraction(self, pod: Pod, on: str) -> int:
+        """The sum of all preferences for a node: the pod's for others, and those of others for the pod."""
+        node, total = self.nodes[on], 0
+        for other, n in self.placed:
+            for owner, about in ((pod, other), (other, pod)):
+                for term, weight in _preferences(owner, required=owner is not pod):
+                    if self._names(term, owner, about) and self._same(term.topology_key, node, n):
+                        total += weight
+        return total
+
     # ------------------------------------------------------------ spread
 
     def _even(self, pod: Pod, node: Node) -> bool:
@@ -141,3 +151,13 @@ def _selects(pod: Pod, node: Node) -> bool:
 def _tolerates(pod: Pod, node: Node) -> bool:
     keys = {toleration.key for toleration in pod.spec.tolerations}
     return all(taint.key in keys for taint in node.spec.taints if taint.effect in ("NoSchedule", "NoExecute"))
+
+
+def _preferences(owner: Pod, *, required: bool) -> Iterable[tuple[PodAffinityTerm, int]]:
+    near, apart = owner.spec.affinity.pod_affinity, owner.spec.affinity.pod_anti_affinity
+    for choice in near.preferred_during_scheduling_ignored_during_execution:
+        yield choice.pod_affinity_term, choice.weight
+    for choice in apart.preferred_during_scheduling_ignored_during_execution:
+        yield choice.pod_affinity_term, -choice.weight
+    for term in near.required_during_scheduling_ignored_during_execution if required else ():
+        yield term, 1

@@ -8,6 +8,7 @@ from typing import Any
 
 from podium.cli.describe import config
 from podium.cli.describe.page import Page, conditions, header, when
+from podium.cli.describe.placement import placement
 from podium.cli.output.pods import phase_word
 from podium.v1.core_pb2 import Container, ContainerState, Pod, PodSpec, Probe
 
@@ -16,6 +17,7 @@ def describe(page: Page, pod: Pod, now: datetime.datetime) -> None:
     """A pod, its containers and how they are."""
     header(page, pod)
     page.field("Node", f"{pod.spec.node_name or '<none>'}{'/' + pod.status.host_ip if pod.status.host_ip else ''}")
+    page.field("Nominated Node", pod.status.nominated_node_name)
     page.field("Status", phase_word(pod))
     page.field("Reason", pod.status.reason)
     page.field("Message", pod.status.message)
@@ -26,9 +28,7 @@ def describe(page: Page, pod: Pod, now: datetime.datetime) -> None:
     containers(page, pod.spec, statuses)
     config.volumes(page, pod.spec)
     conditions(page, pod.status.conditions, now)
-    page.mapping("Node-Selectors", pod.spec.node_selector)
-    page.field("Scheduling Gates", ", ".join(g.name for g in pod.spec.scheduling_gates))
-    page.field("Tolerations", "\n".join(_toleration(t) for t in pod.spec.tolerations))
+    placement(page, pod.spec)
 
 
 def template(page: Page, spec: PodSpec, labels: Mapping[str, str]) -> None:
@@ -37,7 +37,7 @@ def template(page: Page, spec: PodSpec, labels: Mapping[str, str]) -> None:
         page.mapping("Labels", labels)
         containers(page, spec, {})
         config.volumes(page, spec)
-        page.mapping("Node-Selectors", spec.node_selector)
+        placement(page, spec)
 
 
 def containers(page: Page, spec: PodSpec, statuses: Mapping[str, Any]) -> None:
@@ -110,11 +110,3 @@ def _port(port: Any) -> str:
 
 def _amounts(amounts: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(amounts.items()))
-
-
-def _toleration(toleration: Any) -> str:
-    text = toleration.key or "*"
-    text += f"={toleration.value}" if toleration.value else ""
-    text += f":{toleration.effect}" if toleration.effect else ""
-    text += " op=Exists" if toleration.operator == "Exists" else ""
-    return text + (f" for {toleration.toleration_seconds}s" if toleration.HasField("toleration_seconds") else "")

@@ -16,6 +16,7 @@ from master.scheduler.engine import Engine
 from master.scheduler.explain import diagnose, verdicts
 from master.scheduler.inquiry import explain_pod
 from master.scheduler.ledger import PodKey
+from master.scheduler.plugins.pod_affinity import PodPreference
 from podium.codec.json import object_from_dict
 from podium.v1.core_pb2 import Node, Pod
 from tests.support.placement_reference import World
@@ -337,6 +338,8 @@ def kinds(draw: st.DrawFn) -> dict[str, Any]:
         "namespace": draw(st.sampled_from(sorted(NAMESPACES))),
         "near": draw(terms()),
         "apart": draw(terms()),
+        "liked": [(draw(st.integers(1, 100)), wish) for wish in draw(terms())],
+        "avoided": [(draw(st.integers(1, 100)), wish) for wish in draw(terms())],
     }
 
 
@@ -364,7 +367,7 @@ def told(nodes: list[Node], *pods: Pod) -> Engine:
 
 
 @given(worlds(), kinds())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_arrays_say_what_the_plain_implementation_says(
     made: tuple[list[Node], list[Pod]], kind: dict[str, Any]
 ) -> None:
@@ -374,7 +377,7 @@ def test_the_arrays_say_what_the_plain_implementation_says(
 
 
 @given(worlds(), kinds(), st.integers(1, 6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_pod_of_a_batch_goes_where_it_may_and_none_is_left_that_could(
     made: tuple[list[Node], list[Pod]], kind: dict[str, Any], count: int
 ) -> None:
@@ -388,12 +391,50 @@ def test_every_pod_of_a_batch_goes_where_it_may_and_none_is_left_that_could(
     assert all(not plain.fits(p) for p in left)
 
 
+@given(worlds(), kinds(), st.integers(1, 6))
+@settings(max_examples=80, deadline=None)
+def test_what_follows_a_batch_is_what_counting_anew_for_each_pod_would_be(
+    made: tuple[list[Node], list[Pod]], kind: dict[str, Any], count: int
+) -> None:
+    nodes, there = made
+    batch = [pod(f"p{i}", **kind) for i in range(count)]
+    at_once, in_turn = told(nodes, *there, *batch), told(nodes, *there, *batch)
+    if at_once.profile.follow(at_once.shape_of(batch[0]), at_once.cluster) is None:
+        return  # placed in one step: see test_scheduler_place
+    assert bound(turns(at_once)) == bound(turns(in_turn, limit=1))
+
+
+@given(worlds(), kinds())
+@settings(max_examples=80, deadline=None)
+def test_nodes_are_as_attractive_as_the_plain_implementation_says(
+    made: tuple[list[Node], list[Pod]], kind: dict[str, Any]
+) -> None:
+    nodes, there = made
+    wanted = pod("wanted", **kind)
+    scheduler = told(nodes, *there, wanted)
+    plugin, rows = PodPreference(), scheduler.cluster.rows()
+    need = plugin.sign(wanted, scheduler.shape_of(wanted).footprint)
+    if need is None:
+        return
+    scores = dict(
+        zip(
+            map(scheduler.cluster.name, rows.tolist()),
+            plugin.score(need, scheduler.cluster, rows, 1)[:, 0],
+            strict=True,
+        )
+    )
+    plain = {name: world(nodes, there).attraction(wanted, name) for name in scores}
+    low, high = min(plain.values()), max(plain.values())
+    expected = {name: 100.0 * (value - low) / (high - low) if high > low else 100.0 for name, value in plain.items()}
+    assert scores == pytest.approx(expected)
+
+
 def bound_names(made: Engine) -> set[str]:
     return {entry.key.name for entry in made.ledger.entries.values() if entry.node}
 
 
 @given(worlds(), st.lists(kinds(), max_size=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whoever_comes_and_goes_leaves_no_trace(made: tuple[list[Node], list[Pod]], more: list[dict[str, Any]]) -> None:
     nodes, there = made
     scheduler = told(nodes, *there)
