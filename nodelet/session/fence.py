@@ -19,7 +19,7 @@ from prometheus_client import Counter
 from nodelet.session.kept_lease import KeptLease
 from nodelet.session.lease import Lease, Terms
 from podium.aio.clock import Clock
-from podium.objects.fencing import FENCED, FencingTimes, fell_silent_together, is_exclusive
+from podium.objects.fencing import FENCED, SILENCE, FencingTimes, fell_silent_together, is_exclusive
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Pod
 from podium.v1.node_session_pb2 import Peers, Welcome
@@ -31,7 +31,8 @@ AHEAD_SECONDS = 1.5
 """Peers are asked so long before the lease ends,"""
 AGAIN_SECONDS = 2.0
 """and so often once only they extend it."""
-RECENT_SECONDS = 3.0
+RECENT_SECONDS = 1.0
+"""Who was acknowledged so lately hears a master."""
 
 PODS = Counter("podium_nodelet_fenced_pods_total", "Pods stopped because the node was cut off from its master.")
 
@@ -175,7 +176,8 @@ class Fence:
         answers = await self._tools.ask(peers)
         if any(answer is not None and answer < RECENT_SECONDS for answer in answers):
             self.hurry()  # the master is there: whoever waits to dial it again need not
-        if fell_silent_together(silence, answers, nodes=peers.nodes):
+        times = FencingTimes(terms.silence / SILENCE)
+        if fell_silent_together(silence, answers, nodes=peers.nodes, times=times):
             if self._excused_until < began:
                 log.warning("most nodes have lost the master: pods that must not run twice go on", silence=silence)
             self._excused_until = began + terms.evidence

@@ -14,16 +14,20 @@ that does no harm (Deployments). A pod with an identity or with data of its own 
 **The argument.** The node counts from when it *sent* a beat that was later acknowledged; the master counts from when it
 *heard* anything, which for that beat was later. So the node's count starts first. On the node an exclusive pod has
 ended `silence + evidence + grace` after that start, give or take what a kill takes; the master removes its object
-`release` after its own start. `release` is greater by `SLACK` leases (4 s by default): that covers the kill, a
-watchdog's turn, and clocks that run apart by less than a tenth. The master counts only time in which it listened, and
-a new master begins with patience, so both only ever wait longer.
+`release` after its own start. `release` is greater by `SLACK` leases (6 s by default): that covers the kill, a
+watchdog's turn, clocks that run apart by less than a twentieth, and the worst of the excuses below. The master counts
+only time in which it listened, and a new master begins with patience, so both only ever wait longer.
 
 **When the master itself is gone** nobody replaces anything, and stopping would only add to the harm. So before it stops
 pods a node asks its peers for how long they have not heard the master. If more than half of all nodes, and more than
-two (or simply all), fell silent within `TOGETHER` seconds of it, the pods go on: a master that lives behind such a
-partition *holds* these nodes (`master.controllers.fleet`), and counts `release` from the end of a hold. The answer
-extends the lease by `evidence`, as long as a lease itself: so that, when the master is back and the first nodes have
-heard it, the others have time to be heard as well.
+two (or simply all), fell silent together with it, the pods go on: a master that lives behind such a partition *holds*
+these nodes (`master.controllers.fleet`), and counts `release` from the end of a hold. The answer extends the lease by
+`evidence`, as long as a lease itself: so that, when the master is back and the first nodes have heard it, the others
+have time to be heard as well.
+
+A peer's answer is somewhat older than what the master heard (half a lease: beats are not all acknowledged), so peers
+may excuse a node although the master hears them again before it holds anybody. That can happen only until they would
+have lapsed, a lease, half a lease and `together` after the start: 2.5 leases, and with evidence and grace 6.5.
 
 **What it takes**: that the node acts in time. A nodelet that starts acts on the lease that it left on disk before it
 starts anything; one that is frozen, killed or gone is stood in for by a watchdog process of its own, which kills what
@@ -43,10 +47,11 @@ from dataclasses import dataclass
 from podium.objects.owners import controller_of
 from podium.v1.core_pb2 import Pod
 
-SILENCE, EVIDENCE, GRACE, SLACK = 1.5, 1.5, 2.5, 1.0
+SILENCE, EVIDENCE, GRACE, SLACK = 1.5, 1.5, 2.5, 1.5
 """In leases."""
-TOGETHER = 5.0
-"""Seconds; half of what the master calls together, since beats and their answers are some seconds apart."""
+TOGETHER = 4.0
+"""Seconds, or a lease when that is less; much less than the 10 s that the master calls together, since beats and their
+answers are some seconds apart."""
 SAMPLE, SAMPLE_SHARE = 50, 2 / 3
 """So many nodes, the asking one included, are asked when there are more; then this share must have fallen silent."""
 
@@ -76,6 +81,16 @@ class FencingTimes:
         return GRACE * self.lease
 
     @property
+    def together(self) -> float:
+        """Nodes that fell silent within so long of each other did so together."""
+        return min(TOGETHER, self.lease)
+
+    @property
+    def least(self) -> float:
+        """A node that was acknowledged since is not silent: more than healthy ones ever wait for an answer."""
+        return self.silence / 2
+
+    @property
     def release(self) -> float:
         """After so long a silent node's exclusive pods have ended."""
         return self.silence + self.evidence + self.grace + SLACK * self.lease
@@ -94,16 +109,18 @@ def is_exclusive(pod: Pod) -> bool:
     )
 
 
-def fell_silent_together(mine: float, peers: Iterable[float | None], *, nodes: int) -> bool:
+def fell_silent_together(mine: float, peers: Iterable[float | None], *, nodes: int, times: FencingTimes) -> bool:
     """Whether so many nodes lost the master at once that a master, if there is one, holds all of them.
 
     Args:
         mine: For how many seconds this node has not heard the master.
         peers: The same of each other node that was asked; None: it did not answer.
         nodes: How many nodes there are, this one included.
+        times: Of the cluster.
     """
     answers = list(peers)
-    together = 1 + sum(1 for silence in answers if silence is not None and abs(silence - mine) <= TOGETHER)
+    silent = (silence for silence in answers if silence is not None and silence >= times.least)
+    together = 1 + sum(1 for silence in silent if abs(silence - mine) <= times.together)
     asked = 1 + len(answers)
     if SAMPLE <= asked < nodes:
         return together > SAMPLE_SHARE * asked

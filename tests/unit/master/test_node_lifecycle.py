@@ -15,7 +15,7 @@ from podium.objects.pod import CONTAINERS_READY, READY
 from podium.objects.taints import NOT_READY, UNREACHABLE, UNSCHEDULABLE, leaves_at, tolerates
 from podium.v1.core_pb2 import Node, Pod, Taint, Toleration
 from podium.v1.meta_pb2 import Condition
-from tests.support.workloads import T0, at, node, pod
+from tests.support.workloads import T0, at, node, pod, stateful_set
 
 S = FleetSettings()
 NOW = 1000.0
@@ -238,3 +238,32 @@ def test_a_pod_leaves_for_the_first_taint_that_it_must_leave_for() -> None:
     assert leaves_at([_for(60, "a"), _for(None, "b")], taints) == at(60).timestamp()
     assert leaves_at([_for(None, "a")], taints) == at(5).timestamp()
     assert leaves_at([], [taints[2]]) is None
+
+
+# ---------------------------------------------------------------- pods that must not run twice
+
+
+def _exclusive(*, terminating: bool = True) -> Pod:
+    return pod("db-0", node="n1", owner=stateful_set(), terminating=terminating, ready=True)
+
+
+@pytest.mark.parametrize(
+    ("lapsed", "held", "fenced_in", "released"),
+    [(True, False, 0.0, True), (True, False, 3.0, False), (True, True, None, False), (False, False, None, False)],
+)
+def test_a_pod_that_must_not_run_twice_is_released_when_its_node_has_stopped_it(
+    lapsed: bool, held: bool, fenced_in: float | None, released: bool
+) -> None:
+    both = [_exclusive(), pod("web", node="n1", terminating=True)]
+    plan = plan_node(node("n1"), both, lapsed=lapsed, held=held, now=T0, settings=S, fenced_in=fenced_in)
+    assert [p.metadata.name for p in plan.release] == (["db-0"] if released else [])
+    if fenced_in:
+        assert plan.recheck == fenced_in
+
+
+def test_a_pod_that_stays_on_a_silent_node_is_not_released() -> None:
+    staying = _exclusive(terminating=False)
+    staying.spec.tolerations.add(operator="Exists")
+    plan = plan_node(node("n1"), [staying], lapsed=True, held=False, now=T0, settings=S, fenced_in=0.0)
+    assert not plan.release
+    assert not plan.evict
