@@ -16,11 +16,11 @@ from master.access.holds import Hold
 from master.access.planned import Planned, Situation
 from master.cache.item import Item
 from podium.errors import TooManyRequests
-from podium.objects.budgets import DISRUPTION_TARGET, EVICTED, Blocked, blocked_by, facts
+from podium.objects.budgets import EVICTED, Blocked, blocked_by, facts
 from podium.objects.conditions import TRUE, set_condition
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
-from podium.objects.pod import RUNNING
+from podium.objects.pod import DISRUPTION_TARGET, RUNNING
 from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import DeleteOptions
 

@@ -30,7 +30,7 @@ from podium.objects.conditions import FALSE, TRUE, UNKNOWN, condition_status, ge
 from podium.objects.fencing import FencingTimes, is_exclusive
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import seconds_since, timestamp
-from podium.objects.pod import CONTAINERS_READY, READY, is_ready, is_terminal, is_terminating
+from podium.objects.pod import CONTAINERS_READY, DISRUPTION_TARGET, READY, is_ready, is_terminal, is_terminating
 from podium.objects.taints import (
     DISK_PRESSURE,
     MEMORY_PRESSURE,
@@ -310,7 +310,8 @@ class NodeLifecycleController:
 
     async def _write_pods(self, node: Node, plan: NodePlan) -> None:
         now, name = self._clock.now(), node.metadata.name
-        writes: list[Write] = [_eviction(pod) for pod in plan.evict]
+        writes: list[Write] = [Mutate(key_of(p), _disrupted(p, name, now), "status") for p in plan.evict]
+        writes += [_eviction(pod) for pod in plan.evict]
         writes += [_release(pod) for pod in plan.release]
         writes += [Mutate(key_of(p), _losing(p, name, now), "status") for p in plan.lost]
         writes += [Mutate(key_of(p), _finding(p, now), "status") for p in plan.found]
@@ -349,6 +350,23 @@ def _set_taints(node: Node, taints: Sequence[Taint]) -> None:
     foreign = [t for t in node.spec.taints if t.key not in _OURS]
     del node.spec.taints[:]
     node.spec.taints.extend([*foreign, *ours])
+
+
+def _disrupted(seen: Pod, node: str, now: datetime.datetime) -> Callable[[Pod], None]:
+    message = f"Taint manager: deleting due to NoExecute taint on node {node}"
+
+    def change(pod: Pod) -> None:
+        if pod.metadata.uid == seen.metadata.uid:
+            set_condition(
+                pod.status.conditions,
+                DISRUPTION_TARGET,
+                TRUE,
+                now=now,
+                reason="DeletionByTaintManager",
+                message=message,
+            )
+
+    return change
 
 
 def _eviction(pod: Pod) -> Delete:

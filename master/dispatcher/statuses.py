@@ -1,13 +1,14 @@
 """How a node's report of a pod becomes the pod's status. Pure.
 
 A node owns the status of its pods, but for what others say there: the scheduler (PodScheduled, nominatedNodeName) and
-whoever evicts (DisruptionTarget). A pod that is over stays over: a late report can't bring it back.
+whoever evicts (DisruptionTarget, which the node says only of pods that it ends itself and nobody evicted before). A pod
+that is over stays over: a late report can't bring it back.
 """
 
 from __future__ import annotations
 
 from podium.errors import Conflict
-from podium.objects.pod import is_terminal
+from podium.objects.pod import DISRUPTION_TARGET, is_terminal
 from podium.v1.core_pb2 import Pod, PodStatus
 
 FROM_NODE = frozenset({"PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"})
@@ -42,6 +43,8 @@ def merge(pod: Pod, reported: PodStatus) -> None:
     del now.conditions[:]
     now.conditions.extend(c for c in pod.status.conditions if c.type not in FROM_NODE)
     now.conditions.extend(c for c in reported.conditions if c.type in FROM_NODE)
+    if not any(c.type == DISRUPTION_TARGET for c in pod.status.conditions):
+        now.conditions.extend(c for c in reported.conditions if c.type == DISRUPTION_TARGET)
     now.nominated_node_name = pod.status.nominated_node_name
     now.qos_class = reported.qos_class or pod.status.qos_class
     if pod.status.HasField("start_time"):

@@ -15,7 +15,7 @@ from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import DeleteOptions, Preconditions
 
 UNSCHEDULABLE = "Unschedulable"
-DISRUPTION_TARGET, PREEMPTED = "DisruptionTarget", "PreemptionByScheduler"
+PREEMPTED = "PreemptionByScheduler"
 
 
 def binding(entry: Entry) -> Bind:
@@ -49,7 +49,7 @@ def _disrupted(uid: str, by: Entry, now: datetime.datetime) -> Callable[[Pod], N
     def change(pod: Pod) -> None:
         if pod.metadata.uid == uid:
             set_condition(
-                pod.status.conditions, DISRUPTION_TARGET, TRUE, now=now, reason=PREEMPTED, message=message
+                pod.status.conditions, pods.DISRUPTION_TARGET, TRUE, now=now, reason=PREEMPTED, message=message
             )  # fmt: skip
 
     return change

@@ -19,10 +19,22 @@ from nodelet.pods.observed import Fault, Observed, Run
 from nodelet.pods.spec import NodeFacts
 from podium.objects.conditions import FALSE, TRUE, set_condition
 from podium.objects.meta import timestamp
-from podium.objects.pod import CONTAINERS_READY, FAILED, INITIALIZED, PENDING, READY, RUNNING, SUCCEEDED, qos_class
+from podium.objects.pod import (
+    CONTAINERS_READY,
+    DISRUPTION_TARGET,
+    FAILED,
+    INITIALIZED,
+    PENDING,
+    READY,
+    RUNNING,
+    SUCCEEDED,
+    qos_class,
+)
 from podium.v1.core_pb2 import ContainerState, ContainerStatus, PodIP, PodStatus
 
 SANDBOX_READY = "PodReadyToStartContainers"
+_DISRUPTIONS = frozenset({"Evicted", "Terminated"})
+"""Verdicts that are the node's reasons, not the pod's."""
 _OWN = (SANDBOX_READY, INITIALIZED, CONTAINERS_READY, READY)
 _SIGNALLED = range(129, 128 + 65)
 
@@ -220,7 +232,14 @@ def _first(runs: Iterable[Run]) -> Run | None:
 
 def _set_conditions(status: PodStatus, blue: Blueprint, seen: Observed, previous: PodStatus, moment: _Moment) -> None:
     status.conditions.extend(c for c in blue.pod.status.conditions if c.type not in _OWN)
-    status.conditions.extend(c for c in previous.conditions if c.type in _OWN)
+    said = {c.type for c in status.conditions}
+    ours = (*_OWN, DISRUPTION_TARGET)
+    status.conditions.extend(c for c in previous.conditions if c.type in ours and c.type not in said)
+    if seen.verdict is not None and seen.verdict.reason in _DISRUPTIONS:
+        set_condition(
+            status.conditions, DISRUPTION_TARGET, TRUE, now=moment.wall, reason="TerminationByKubelet",
+            message=seen.verdict.message,
+        )  # fmt: skip
     over = status.phase in (SUCCEEDED, FAILED)
     unready = [unit.name for unit in blue.units if not _counts_as_ready(unit, status)]
     ready_message = f"containers with unready status: [{' '.join(unready)}]"

@@ -16,14 +16,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from podium.objects.conditions import FALSE, TRUE, get_condition, set_condition
 from podium.objects.meta import is_terminating
 from podium.objects.owners import controller_of
-from podium.objects.pod import is_ready
+from podium.objects.pod import DISRUPTION_TARGET, is_ready
 from podium.objects.selectors import Selector, from_label_selector, nothing
 from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import IntOrString, OwnerReference
 from podium.v1.policy_pb2 import PodDisruptionBudget, PodDisruptionBudgetStatus
 
 ALWAYS_ALLOW = "AlwaysAllow"
-DISRUPTION_TARGET, EVICTED = "DisruptionTarget", "EvictionByEvictionAPI"
+EVICTED = "EvictionByEvictionAPI"
 """The condition of a pod that is being disrupted, and its reason when that is by the eviction sub-resource."""
 
 ALLOWED = "DisruptionAllowed"

@@ -19,6 +19,8 @@ CPU, MEMORY, EPHEMERAL_STORAGE = "cpu", "memory", "ephemeral-storage"
 PENDING, RUNNING, SUCCEEDED, FAILED, UNKNOWN = "Pending", "Running", "Succeeded", "Failed", "Unknown"
 SCHEDULED, INITIALIZED, CONTAINERS_READY, READY = "PodScheduled", "Initialized", "ContainersReady", "Ready"
 SCHEDULING_GATED, GATED_MESSAGE = "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"
+DISRUPTION_TARGET = "DisruptionTarget"
+"""Condition of a pod that is ended for the cluster's reasons, not its own (KEP-3329)."""
 GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
 
 _ANY_ADDRESS = frozenset(("", "0.0.0.0"))  # noqa: S104 — a wildcard in a manifest, nothing is bound here

@@ -9,7 +9,7 @@ import yaml
 from podium.client import Client
 from podium.objects.conditions import get_condition
 from podium.objects.meta import timestamp
-from podium.v1.batch_pb2 import CronJob, Job
+from podium.v1.batch_pb2 import CronJob, CronJobStatus, Job
 from podium.v1.core_pb2 import Pod
 from tests.rig.manifests import pod
 from tests.rig.rig import podium, until
@@ -70,10 +70,12 @@ def test_a_cron_job_fires_for_what_it_missed_and_its_job_runs(client: Client, na
     assert name.startswith("tick-")
     podium("-n", namespace, "wait", "--for=condition=complete", f"job/{name}", "--timeout=60s", timeout=90)
     assert podium("-n", namespace, "logs", f"job/{name}") == "tock\n"
-    status = until(
-        lambda: (s := client.get(CronJob, "tick", namespace=namespace).status).HasField("last_successful_time") and s,
-        seconds=20, what="the CronJob saw its Job complete",
-    )  # fmt: skip
+
+    def succeeded() -> CronJobStatus | None:
+        status = client.get(CronJob, "tick", namespace=namespace).status
+        return status if status.HasField("last_successful_time") else None
+
+    status = until(succeeded, seconds=20, what="the CronJob saw its Job complete")
     assert not status.active
 
 

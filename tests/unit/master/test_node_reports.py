@@ -95,6 +95,13 @@ def test_what_others_say_of_a_pod_stays() -> None:
     assert (made.status.phase, made.status.qos_class) == ("Running", "Burstable")
 
 
+def test_a_node_says_of_a_pod_that_it_ends_itself_that_the_pod_is_not_to_blame() -> None:
+    made, report = Pod(), PodStatus(phase="Failed")
+    report.conditions.add(type="DisruptionTarget", status="True", reason="TerminationByKubelet")
+    statuses.merge(made, report)
+    assert [c.reason for c in made.status.conditions] == ["TerminationByKubelet"]
+
+
 def test_a_pod_that_is_over_cannot_come_back() -> None:
     with pytest.raises(statuses.Refused, match="over already"):
         statuses.merge(pod("Failed"), PodStatus(phase="Running"))

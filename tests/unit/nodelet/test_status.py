@@ -82,6 +82,8 @@ def test_an_evicted_pod_says_why() -> None:
     verdict = Verdict(reason="Evicted", message="low on memory", deadline=NOW)
     status = told(make_pod(), seen(ended(APP, exit_code=137), verdict=verdict))
     assert (status.phase, status.reason, status.message) == ("Failed", "Evicted", "low on memory")
+    [disrupted] = [c for c in status.conditions if c.type == "DisruptionTarget"]
+    assert (disrupted.status, disrupted.reason) == ("True", "TerminationByKubelet")
 
 
 def test_a_terminal_phase_reason_and_address_outlive_the_nodelet() -> None:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from master.admission import apply_defaults, validate
 from podium.objects.budgets import (
     ALLOWED,
-    DISRUPTION_TARGET,
     EVICTED,
     blocked_by,
     budget_status,
@@ -22,6 +21,7 @@ from podium.objects.budgets import (
     violating,
 )
 from podium.objects.conditions import get_condition, set_condition
+from podium.objects.pod import DISRUPTION_TARGET
 from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import OwnerReference
 from podium.v1.policy_pb2 import PodDisruptionBudget, PodDisruptionBudgetStatus
