@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from nodelet.metrics.traffic import Traffic, parse_io_stat, parse_service_bytes
+from nodelet.metrics.traffic import Traffic, parse_io_stat, parse_service_bytes, read_processes
 
 _Number = TypeVar("_Number", int, float)
 
@@ -205,7 +205,10 @@ class Groups:
         with contextlib.suppress(FileNotFoundError):  # the controller is not delegated to this group
             if self._mounts[DISK].v2:
                 return parse_io_stat((group[DISK] / "io.stat").read_text())
-            return parse_service_bytes((group[DISK] / "blkio.throttle.io_service_bytes").read_text())
+            counted = parse_service_bytes((group[DISK] / "blkio.throttle.io_service_bytes").read_text())
+            if counted is not None:
+                return counted
+            return read_processes((group[DISK] / "cgroup.procs").read_text().split(), self._proc)
         return Traffic()
 
     # ------------------------------------------------------------ limits

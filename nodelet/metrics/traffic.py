@@ -5,7 +5,8 @@ host's own network has none of its own to count. Of the host's devices those cou
 loopback, not what is plugged into a bridge or bond, and not the bridges, or every byte of a pod would count thrice.
 
 Disk traffic is that of block devices, whoever asked for it: by control group for containers, `/proc/diskstats` for the
-host. What the page cache answers is in neither.
+host. What the page cache answers is in neither. Newer kernels count nothing in version 1's groups unless something is
+throttled; there the group's processes are asked, each of which has counted for itself and for those it waited for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 
 SYS = Path("/sys")
 _SECTOR = 512
+MAX_PROCESSES = 64
+"""Of a group of more, what they read and wrote is not told: it would cost too much to ask them all."""
 _LOOPBACK = "lo"
 _MADE_UP = ("loop", "ram", "zram", "dm-", "md")
 """Block devices that stand on others, or on memory."""
@@ -64,8 +67,13 @@ def parse_io_stat(text: str) -> Traffic:
     return Traffic(taken=taken, given=given)
 
 
-def parse_service_bytes(text: str) -> Traffic:
-    """`blkio.throttle.io_service_bytes` of version 1: lines of `MAJOR:MINOR Read NUMBER`, and a sum."""
+def parse_service_bytes(text: str) -> Traffic | None:
+    """`blkio.throttle.io_service_bytes` of version 1: lines of `MAJOR:MINOR Read NUMBER`, and a sum.
+
+    None when there is the sum only: nothing is counted.
+    """
+    if text.startswith("Total"):
+        return None
     by = {"Read": 0, "Write": 0}
     for line in text.splitlines():
         _, _, figure = line.partition(" ")
@@ -73,6 +81,12 @@ def parse_service_bytes(text: str) -> Traffic:
         if operation in by:
             by[operation] += int(amount)
     return Traffic(taken=by["Read"], given=by["Write"])
+
+
+def parse_process_io(text: str) -> Traffic:
+    """`/proc/PID/io`: what a process made be read from, and written to, disks."""
+    figures = dict(line.split(": ") for line in text.splitlines())
+    return Traffic(taken=int(figures["read_bytes"]), given=int(figures["write_bytes"]))
 
 
 def parse_diskstats(text: str, whole: Collection[str]) -> Traffic:
@@ -132,6 +146,17 @@ def whole_disks(sys: Path = SYS) -> frozenset[str]:
     with contextlib.suppress(OSError):
         return frozenset(path.name for path in (sys / "block").iterdir() if not path.name.startswith(_MADE_UP))
     return frozenset()
+
+
+def read_processes(pids: Collection[str], proc: Path) -> Traffic:
+    """Of these processes together; one that has ended is in its parent's figures."""
+    if len(pids) > MAX_PROCESSES:
+        return Traffic()
+    found = Traffic()
+    for pid in pids:
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            found += parse_process_io((proc / pid / "io").read_text())
+    return found
 
 
 def read_disks(disks: Collection[str], proc: Path) -> Traffic:

@@ -9,7 +9,7 @@ import pytest
 from nodelet.metrics import cgroup
 from nodelet.metrics.cgroup import CPU, MEMORY, PIDS, Groups, Limits, Mount, Reading
 from nodelet.metrics.reader import HostReader
-from nodelet.metrics.traffic import Traffic
+from nodelet.metrics.traffic import MAX_PROCESSES, Traffic
 from nodelet.metrics.usage import Target
 from nodelet.runtime.protocol import PodIdentity
 from tests.support.kernel import V1_GROUP, V1_MEMBERSHIP, V1_MOUNTS, V2_GROUP, V2_MOUNTS, Kernel
@@ -29,6 +29,25 @@ def test_v1_is_read_of_the_container_beside_its_sandbox(tmp_path: Path) -> None:
     kernel.process("77", V1_MEMBERSHIP.format(path=f"/docker/{SANDBOX}"))
     kernel.v1(f"/docker/{CONTAINER}", V1_GROUP)
     assert read(Groups(kernel.proc)) == Reading(cpu_ns=58090163, memory=266240, oom_kills=3, pids=2, disk=DISK_TRAFFIC)
+
+
+def test_where_version_1_counts_no_disk_traffic_the_processes_are_asked(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, V1_MOUNTS)
+    kernel.process("77", V1_MEMBERSHIP.format(path=f"/docker/{SANDBOX}"))
+    uncounted = {"blkio.throttle.io_service_bytes": "Total 0\n"}
+    kernel.v1(f"/docker/{CONTAINER}", V1_GROUP | uncounted)
+    kernel.write(kernel.top / "blkio/docker" / CONTAINER / "cgroup.procs", "8\n9\n10\n")
+    for pid, amount in (("8", 4096), ("9", 512)):
+        io = f"rchar: 9\nwchar: 9\nread_bytes: {amount}\nwrite_bytes: {amount * 2}\ncancelled_write_bytes: 0\n"
+        kernel.write(kernel.proc / pid / "io", io)
+    found = read(Groups(kernel.proc))
+    assert found is not None
+    assert found.disk == Traffic(taken=4608, given=9216)
+    many = "\n".join(str(pid) for pid in range(MAX_PROCESSES + 1))
+    kernel.write(kernel.top / "blkio/docker" / CONTAINER / "cgroup.procs", many)
+    crowded = read(Groups(kernel.proc))
+    assert crowded is not None
+    assert crowded.disk == Traffic()
 
 
 @pytest.mark.parametrize("pattern", ["/docker/{}", "/system.slice/docker-{}.scope"])
