@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from nodelet.runtime.protocol import Mount, PodIdentity
@@ -36,16 +36,24 @@ _PARTS = ".parts"
 
 
 def disk_usage(folder: Path) -> int:
-    """Bytes of the blocks that a folder's files take; a file that vanishes meanwhile counts nothing."""
+    """Bytes of the blocks that a folder's files take; a file that vanishes meanwhile counts nothing.
+
+    Walked by handles: a folder that is swapped for a link under way leads nowhere else.
+    """
     total, seen = 0, set[tuple[int, int]]()
-    for path, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            with contextlib.suppress(OSError):
-                found = os.lstat(os.path.join(path, name))
-                if (found.st_dev, found.st_ino) not in seen:
-                    seen.add((found.st_dev, found.st_ino))
-                    total += found.st_blocks * 512
+    for name, handle in _entries(folder):
+        with contextlib.suppress(OSError):
+            found = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            if (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
+                total += found.st_blocks * 512
     return total
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, int]]:
+    with contextlib.suppress(OSError):  # gone, or going
+        for _, folders, files, handle in os.fwalk(folder):
+            yield from ((name, handle) for name in (*folders, *files))
 
 
 class HostVolumes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator
 
 from google.protobuf.message import Message
@@ -66,10 +67,11 @@ def _mounts(container: Container, known: set[str], path: str, findings: Findings
         if mount.name and mount.name not in known:
             hint = f"volumes of the pod: {', '.join(sorted(known))}" if known else "the pod has no volumes"
             findings.append(Violation(f"{path}[{index}].name", unknown_volume(mount.name), hint))
-        if mount.mount_path in taken:
+        target = posixpath.normpath(mount.mount_path)
+        if target in taken:
             where = f"{path}[{index}].mountPath"
             findings.append(Violation(where, f'must be once in a container: "{mount.mount_path}" is there twice'))
-        taken.add(mount.mount_path)
+        taken.add(target)
 
 
 def _containers_shown(spec: PodSpec, path: str, findings: Findings) -> None:
