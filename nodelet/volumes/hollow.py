@@ -1,4 +1,4 @@
-"""Volumes of pods that do not run: nothing is made, but what is missing is missed, and files are what they would be."""
+"""Volumes of pods that do not run: nothing is made, but what is missing is missed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from nodelet.runtime.protocol import Mount, PodIdentity
 from nodelet.volumes.keeper import VolumeReports
-from nodelet.volumes.payload import Payload, is_payload, payload
+from nodelet.volumes.payload import is_payload, payload
 from nodelet.volumes.protocol import VolumeFault, failure
 from podium.objects.references import Objects, claim_key
 from podium.objects.storage import ClaimKey
@@ -41,8 +41,6 @@ class HollowVolumes:
 
     def __init__(self) -> None:
         self._held: set[str] = set()
-        self.files: dict[tuple[str, str], Payload] = {}
-        """What volumes of configuration hold, by the pod's uid and the volume's name."""
 
     def holds(self, uid: str) -> bool:
         """Whether the pod's volumes were set up and not torn down."""
@@ -50,12 +48,11 @@ class HollowVolumes:
 
     async def set_up(self, pod: Pod, objects: Objects) -> None:
         """Work out what would be there. Raises: VolumeFault."""
-        uid = pod.metadata.uid
-        self._held.add(uid)
+        self._held.add(pod.metadata.uid)
         for volume in pod.spec.volumes:
             if is_payload(volume):
                 try:
-                    self.files[uid, volume.name] = payload(pod, volume, objects, {})
+                    _ = payload(pod, volume, objects, {})
                 except VolumeFault as fault:
                     raise VolumeFault(failure(volume, str(fault))) from fault
             elif volume.HasField("persistent_volume_claim"):
@@ -65,20 +62,20 @@ class HollowVolumes:
 
     async def mounts(self, pod: Pod, container: Container) -> tuple[Mount, ...]:
         """Where they would be."""
+        written = {volume.name for volume in pod.spec.volumes if is_payload(volume)}
         return tuple(
             Mount(
                 source=f"/hollow/{pod.metadata.uid}/{m.name}",
                 target=m.mount_path,
-                read_only=m.read_only or (pod.metadata.uid, m.name) in self.files,
+                read_only=m.read_only or m.name in written,
             )
             for m in container.volume_mounts
         )
 
     async def tear_down(self, pod: PodIdentity) -> None:
         """Forget it."""
-        await self.retain(self._held - {pod.uid})
+        self._held.discard(pod.uid)
 
     async def retain(self, pods: Collection[str]) -> None:
         """Forget all others."""
         self._held &= set(pods)
-        self.files = {key: files for key, files in self.files.items() if key[0] in self._held}

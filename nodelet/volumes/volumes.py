@@ -7,13 +7,12 @@ Only root can enter ROOT; containers get at what is bound into them.
 
 What is there says itself whose it is, so that leftovers of any crash are found by the pod's uid. A volume that outlives
 its pod (a folder of the host, a claim) is nowhere below: its source only names a path, which is bound into containers.
-File system work blocks, so it is done in threads; a pod's own steps follow each other, because its worker asks for one
-at a time.
+File system work blocks, so it is done in threads (see `threads`); a pod's own steps follow each other, because its
+worker asks for one at a time.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -25,6 +24,7 @@ from nodelet.volumes import sub_paths
 from nodelet.volumes.mounts import Mounter
 from nodelet.volumes.protocol import Prepared, Request, Source, VolumeFault, failure
 from nodelet.volumes.sources import source_name
+from nodelet.volumes.threads import Threads
 from podium.files import make_private_directory
 from podium.objects.references import Objects
 from podium.telemetry.log import get_logger
@@ -65,6 +65,7 @@ class HostVolumes:
         self._root, self._sources, self._mounter = root.resolve(), sources, mounter
         self._held = {path.name for path in self._root.iterdir()}
         self._prepared: dict[str, dict[str, Prepared]] = {}
+        self._threads = Threads()
 
     def holds(self, uid: str) -> bool:
         """See `PodVolumes`."""
@@ -73,7 +74,7 @@ class HostVolumes:
     async def set_up(self, pod: Pod, objects: Objects) -> None:
         """See `PodVolumes`."""
         self._held.add(pod.metadata.uid)
-        await asyncio.to_thread(self._set_up_all, pod, objects)
+        await self._threads.run(pod.metadata.uid, self._set_up_all, pod, objects)
 
     def _set_up_all(self, pod: Pod, objects: Objects) -> None:
         """Each of them, whatever befell another: what one lacks must not keep the others from following a change."""
@@ -103,7 +104,8 @@ class HostVolumes:
         if not container.volume_mounts:
             return ()
         try:
-            return await asyncio.to_thread(self._mounts, pod.metadata.uid, container)
+            key = f"{pod.metadata.uid}/{container.name}"
+            return await self._threads.run(key, self._mounts, pod.metadata.uid, container)
         except OSError as error:
             raise VolumeFault(f"could not mount the volumes of container {container.name}: {error}") from error
 
@@ -129,7 +131,9 @@ class HostVolumes:
 
     async def used(self, uid: str, volume: str) -> int:
         """Bytes that a volume takes on disk; 0 where it can't be read."""
-        return await asyncio.to_thread(disk_usage, self._folder(uid) / volume)
+        with contextlib.suppress(VolumeFault):
+            return await self._threads.run(f"used {uid}", disk_usage, self._folder(uid) / volume)
+        return 0
 
     # ------------------------------------------------------------ taking down
 
@@ -145,7 +149,7 @@ class HostVolumes:
 
     async def _remove(self, uid: str) -> None:
         try:
-            await asyncio.to_thread(self._remove_tree, self._folder(uid))
+            await self._threads.run(uid, self._remove_tree, self._folder(uid))
         except OSError as error:
             raise VolumeFault(f"could not remove the volumes of pod {uid}: {error}") from error
         self._held.discard(uid)
