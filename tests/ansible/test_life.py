@@ -26,11 +26,25 @@ spec:
   template:
     metadata: {{labels: {{app: web}}}}
     spec:
+      securityContext: {{fsGroup: 2000}}
       containers:
         - name: web
           image: {IMAGE}
           imagePullPolicy: IfNotPresent
-          command: [sleep, infinity]
+          command: [sh, -c, "test -s /secret/key && test -g /data && exec sleep infinity"]
+          volumeMounts:
+            - {{name: secret, mountPath: /secret}}
+            - {{name: data, mountPath: /data}}
+      volumes:
+        - name: secret
+          secret: {{secretName: seen}}
+        - name: data
+          emptyDir: {{}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: seen}}
+stringData: {{key: what the nodelet mounts the engine sees}}
 """
 
 # What a host is asked for what is left; one line each, and none when nothing is.
