@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler
 from podium.v1.core_pb2 import Node
+from podium.v1.policy_pb2 import ResourceQuota
 from tests.support.cluster import ADMIN
 from tests.support.command import PROGRAM, Podium
 from tests.support.command_world import World, command_world, web
@@ -347,6 +348,28 @@ async def test_nodes_are_cordoned_drained_and_tainted(world: World, podium: Podi
     assert node is not None
     assert not node.spec.taints
     assert "is not a taint effect" in (await podium("taint", "node1", "a=b:NoRun", code=1)).err
+
+
+async def test_policies_are_made_shown_and_described(world: World, podium: Podium) -> None:
+    made = await podium("create", "quota", "team", "--hard=pods=4,requests.cpu=2", "--scopes=NotTerminating")
+    assert made.out == "resourcequota/team created\n"
+
+    def counted() -> bool:
+        found = world.cluster.reader.get(ResourceQuota, podium.namespace, "team")
+        return found is not None and found.status.used.get("pods") == "0"
+
+    await until(counted)
+    assert "requests.cpu   0      2" in (await podium("describe", "quota", "team")).out
+    refused = await podium("create", "quota", "odd", "--hard=pods", code=2)
+    assert "--hard is a list of NAME=VALUE" in refused.err
+    await podium("create", "priorityclass", f"high-{podium.namespace}", "--value=7", "--preemption-policy=Never")
+    shown = (await podium("get", "pc", f"high-{podium.namespace}")).lines
+    assert shown[1].split()[1:3] == ["7", "false"]
+    await podium("create", "pdb", "web", "--selector=app=web", "--max-unavailable=25%")
+    shown = (await podium("get", "pdb")).lines
+    assert shown[0].split("  ")[0] == "NAME"
+    assert shown[1].split()[:3] == ["web", "N/A", "25%"]
+    assert "either --min-available" in (await podium("create", "pdb", "x", "--selector=a=b", code=2)).err
 
 
 async def test_drain_keeps_to_a_budget_and_says_which_holds_it_up(world: World, podium: Podium) -> None:
