@@ -129,18 +129,23 @@ class PodWorker:
         """The pod as it should be now; overwrites what was assigned before."""
         earlier, blue = self.pod, self._pod.blue if pod is self.pod else blueprint(pod)
         before, after = self._pod.objects, used(blue.references, objects)
-        if before != after:
-            self.memory.forgive(CONTAINER_SLOTS)
-        if pull_secrets(pod, after) != pull_secrets(earlier, before):
-            self.memory.forgive("image/")
-        if volumes_differ(earlier, before, pod, after):
-            self.memory.volumes_changed()
+        if pod is not earlier or before != after:
+            self._reconsider(earlier, before, pod, after)
         self._pod.blue, self._pod.objects = blue, after
         if pod is not earlier:
             self.memory.limit_activity(pod.spec)
         if is_terminating(pod):
             self.remove(self._pod.blue.grace)
         self.wake()
+
+    def _reconsider(self, earlier: Pod, before: Objects, pod: Pod, after: Objects) -> None:
+        """Try again at once what may have failed for lack of what is here now."""
+        if before != after:
+            self.memory.forgive(CONTAINER_SLOTS)
+        if pull_secrets(pod, after) != pull_secrets(earlier, before):
+            self.memory.forgive("image/")
+        if volumes_differ(earlier, before, pod, after):
+            self.memory.volumes_changed()
 
     def remove(self, grace: float | None = None) -> None:
         """The pod must go; the grace counts from the first call, and a later call can only shorten it."""
