@@ -13,7 +13,7 @@ from podium.client import Client
 from podium.objects.pod import is_ready
 from podium.v1.apps_pb2 import DaemonSet, StatefulSet
 from podium.v1.core_pb2 import Pod
-from tests.rig.rig import NODES, PODIUM, Host, podium, run, until
+from tests.rig.rig import MASTER, NODES, PODIUM, Host, podium, run, until
 
 SLEEP = ["sh", "-c", "trap exit TERM; while true; do sleep 0.2; done"]
 
@@ -148,3 +148,24 @@ def test_a_stateful_pod_ends_before_it_begins_elsewhere(client: Client, namespac
           seconds=30, what="nothing of it on the host that returned")  # fmt: skip
     assert _ready(client, namespace)["db-0"].metadata.uid == second.metadata.uid
     assert client.get(StatefulSet, "db", namespace=namespace).status.ready_replicas == 1
+
+
+def _silence(host: Host) -> float:
+    """For how long the host's nodelet has not been heard by a master, as it tells its peers."""
+    return float(host.sh("curl -sf --max-time 2 http://127.0.0.1:7445/lease"))
+
+
+@pytest.mark.usefixtures("whole")
+def test_stateful_pods_go_on_without_the_master(client: Client, namespace: str) -> None:
+    """Every node loses it at once, and they tell each other so: nobody is there to replace anything."""
+    first, host = _stateful(client, namespace)
+    before = _life(host, first.metadata.uid)
+    MASTER.kill()
+    try:
+        until(lambda: _silence(host) > 16, seconds=60, what="a silence of more than two leases")
+        assert _life(host, first.metadata.uid) == before
+    finally:
+        MASTER.start()
+    podium("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s", timeout=90)
+    assert _ready(client, namespace)["db-0"].metadata.uid == first.metadata.uid
+    assert _life(host, first.metadata.uid) == before
