@@ -22,6 +22,7 @@ from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
 from podium.objects.history import REVISION_LABEL, hash_of
 from podium.objects.kinds import Key, key_of
+from podium.objects.meta import is_terminating
 from podium.objects.owners import controller_of, is_controlled_by
 from podium.objects.pod import is_terminal
 from podium.objects.selectors import workload_selector
@@ -55,6 +56,8 @@ class DaemonSetController:
         daemon_set = self._reader.get(DaemonSet, key.namespace, key.name)
         if daemon_set is None:
             return Done("is gone")
+        if is_terminating(daemon_set):
+            return Done("is being deleted")  # and must not make again what goes before it
         pods = await self._claim(daemon_set)
         live = {pod.metadata.labels.get(REVISION_LABEL, "") for pod in pods}
         revision = hash_of(await self._histories.settle(daemon_set, live))

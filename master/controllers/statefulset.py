@@ -30,6 +30,7 @@ from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
 from podium.codec.revisions import template_of
 from podium.objects.kinds import Key, key_of
+from podium.objects.meta import is_terminating
 from podium.objects.owners import controller_of, is_controlled_by
 from podium.objects.pod import is_failing, is_terminal
 from podium.objects.revisions import SUCCEEDED
@@ -68,6 +69,8 @@ class StatefulSetController:
         stateful_set = self._reader.get(StatefulSet, key.namespace, key.name)
         if stateful_set is None:
             return Done("is gone")
+        if is_terminating(stateful_set):
+            return Done("is being deleted")  # and must not make again what goes before it
         pods = await self._claim(stateful_set)
         revisions = await self._revisions(stateful_set, pods)
         uid = stateful_set.metadata.uid

@@ -267,3 +267,16 @@ async def test_a_stateful_set_is_scaled_by_its_sub_resource(plane: ControlPlane)
     await plane.writer.write(Rescale(key=Key("StatefulSet", "default", "db"), scale=scale), by=ME)
     await until(lambda: _has(plane, "db-0", "db-1"))
     assert scale_of(_stateful(plane)).status.selector == "app=web"
+
+
+@pytest.mark.parametrize("made", [daemon_set(), stateful_set()], ids=lambda made: type(made).__name__)
+async def test_deleted_in_the_foreground_all_goes_first_and_nothing_comes_back(
+    plane: ControlPlane, made: DaemonSet | StatefulSet
+) -> None:
+    kind, name = type(made), made.metadata.name
+    await plane.writer.create(made, by=ME)
+    await until(lambda: len([p for p in plane.pods() if is_ready(p)]) == 3)
+    options = DeleteOptions(propagation_policy="Foreground")
+    await plane.writer.delete(Key(kind.DESCRIPTOR.name, "default", name), by=ME, options=options)
+    await until(lambda: plane.reader.get(kind, "default", name) is None)
+    await until(lambda: not plane.reader.list(Pod) and not plane.reader.list(ControllerRevision))
