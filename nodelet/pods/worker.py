@@ -93,7 +93,7 @@ class PodWorker:
         self._touched = tools.epoch()
         self._changes = 0
         self._relist = False
-        self._scheduled = self._closed = self._gone = self._final = False
+        self._scheduled = self._closed = self._gone = self._final = self._assigned = False
         self._over = asyncio.Event()
         self._reported: PodStatus | None = None
         self._told: float | None = None
@@ -131,6 +131,15 @@ class PodWorker:
         before, after = self._pod.objects, used(blue.references, objects)
         if pod is not earlier or before != after:
             self._reconsider(earlier, before, pod, after)
+        if self._assigned and pod is earlier and before == after:
+            return  # the news is about other pods of the node
+        self._assigned = True
+        if before != after:
+            self.memory.forgive(CONTAINER_SLOTS)
+        if pull_secrets(pod, after) != pull_secrets(earlier, before):
+            self.memory.forgive("image/")
+        if volumes_differ(earlier, before, pod, after):
+            self.memory.volumes_changed()
         self._pod.blue, self._pod.objects = blue, after
         if pod is not earlier:
             self.memory.limit_activity(pod.spec)

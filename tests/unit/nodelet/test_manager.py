@@ -9,6 +9,7 @@ import json
 import pytest
 
 from nodelet.network.protocol import NetworkFault
+from nodelet.pods.worker import PodWorker
 from nodelet.runtime.protocol import RuntimeFault
 from nodelet.volumes.protocol import VolumeFault
 from podium.errors import NotFound
@@ -74,6 +75,22 @@ async def test_an_idle_pod_is_not_looked_at_but_by_the_slow_listing() -> None:
         await node.clock.advance(3600)
         assert {call.split()[0] for call in node.runtime.calls[5:]} == {"listing"}
         assert len(node.history) == 1
+
+
+async def test_news_about_one_pod_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    look = PodWorker._look
+
+    def counted(worker: PodWorker) -> None:
+        looked.append(worker.pod.metadata.uid)
+        look(worker)
+
+    async with kept() as node:
+        first, second = make_pod(uid="u1"), make_pod(uid="u2")
+        await node.assign(first)
+        monkeypatch.setattr(PodWorker, "_look", counted)
+        await node.assign(first, second)
+        assert set(looked) == {"u2"}
 
 
 async def test_a_deleted_pod_ends_gracefully_and_leaves_nothing() -> None:
