@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
-from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.controllers.ownership import Orphans, carry_out, controller_key, is_foreign, plan_claims, selecting
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters, pod_from
 from master.reconcile.protocol import After, Done, Outcome, Trigger
@@ -162,7 +162,7 @@ class ReplicaSetController:
         events: EventRecorder,
         clock: Clock,
     ) -> None:
-        self._kind, self.name = kind, kind_of(kind).singular
+        self._kind, self._kind_name, self.name = kind, kind_of(kind).name, kind_of(kind).singular
         self._by = component(f"controller:{self.name}")
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._pods = PodWrites(writer=writer, events=events, by=self._by)
@@ -228,6 +228,8 @@ class ReplicaSetController:
         return wait
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
+        if is_foreign(change, self._kind_name):
+            return ()
         if change.type is ChangeType.MODIFIED and change.old is not None and not matters(change.old, change.new):
             return ()
         self._orphans.note(change)
