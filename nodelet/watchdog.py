@@ -101,9 +101,10 @@ def look(lease: dict[str, Any] | None, engine: Engine, *, now: float, boot: str)
 
 
 def watch(directory: Path, engine: Engine, stopping: Callable[[float], bool]) -> None:
-    """Look until `stopping(seconds)`, which waits that long, says that it is enough."""
+    """Look until `stopping(seconds)`, which waits that long, says that it is enough, or the directory is gone: then
+    the host is no node any more."""
     file, boot = LeaseFile(directory), boot_id()
-    while not stopping(LOOK_SECONDS):
+    while not stopping(LOOK_SECONDS) and (directory / LOCK).exists():
         look(file.read(), engine, now=since_boot(), boot=boot)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socketserver
 import subprocess
@@ -116,3 +117,17 @@ def until_written(file: Path, pid: int) -> None:
             return
         waiting.wait(0.02)
     raise AssertionError("the watchdog did not start")
+
+
+def test_a_watchdog_ends_with_its_directory(tmp_path: Path) -> None:
+    directory = tmp_path / "nodelet"
+    directory.mkdir()
+    dog = subprocess.Popen([sys.executable, "-m", "nodelet.watchdog", str(directory), "/nowhere"])
+    try:
+        until_written(directory / LOCK, dog.pid)
+        shutil.rmtree(directory)
+        assert dog.wait(timeout=10) == 0
+    finally:
+        if dog.poll() is None:
+            dog.kill()
+            dog.wait(timeout=10)
