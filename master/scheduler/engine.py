@@ -9,30 +9,25 @@ Nothing here waits, reads a clock, or knows of tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, islice
 
-import numpy as np
-
 from master.scheduler import explain, preempt
-from master.scheduler.columns import RowArray
+from master.scheduler.changes import Changes
 from master.scheduler.framework import Profile
 from master.scheduler.ledger import Entry, Ledger, PodKey, State
 from master.scheduler.place import place
 from master.scheduler.preempt import Eviction, Violators, no_budgets
 from master.scheduler.queue import Line, Queue
-from master.scheduler.shape import Footprint, Shape, Shapes
+from master.scheduler.shape import Shape, Shapes
 from master.scheduler.snapshot import Cause, Snapshot, facts_of
 from podium.objects import pod as pods
 from podium.v1.core_pb2 import Node, Pod
 from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim, StorageClass
 
 Storage = PersistentVolume | PersistentVolumeClaim | StorageClass
-
-# Changes of nodes that can open others: their domains count more or less, or no longer.
-_MOVES_DOMAINS = Cause.NODE_ADDED | Cause.LABELS_CHANGED | Cause.TAINTS_CHANGED
 
 # Pods of one line that may make room for themselves in one turn; each costs milliseconds.
 _EVICTIONS_A_TURN = 4
@@ -75,12 +70,9 @@ class Engine:
         self.shapes = Shapes(profile.sign, self.cluster.census)
         self._order = count()
         self._joined_parked: list[Entry] = []
-        self._changed: set[int] = set()
-        self._causes = Cause.NOTHING
+        self._changes = Changes()
         self._edition = self.shapes.edition
-        self._stirred: dict[int, Footprint] = {}
-        self._upheaval = False
-        self._volumes_moved = False
+        self._victims: dict[PodKey, Entry] = {}
 
     # ------------------------------------------------------------ what is
 
@@ -89,21 +81,17 @@ class Engine:
         facts = facts_of(node)
         cause = self.ledger.set_node(facts)
         self._helped(self.cluster.row(facts.name), cause)
-        self._upheaval |= bool(cause & _MOVES_DOMAINS)
 
     def node_gone(self, name: str) -> None:
         """A node was deleted."""
-        row = self.cluster.row(name)
-        if row is not None:
-            self._changed.discard(row)
-            self._upheaval = True
+        self._changes.node_gone(self.cluster.row(name))
         for entry in self.ledger.remove_node(name):
             if self.queue.remove(entry):
                 self._wait(entry)
 
     def see_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
         """A namespace was added or changed; None: it was deleted."""
-        self._upheaval |= self.cluster.census.set_namespace(name, labels)
+        self._changes.upheaval(self.cluster.census.set_namespace(name, labels))
 
     def see_storage(self, obj: Storage, *, gone: bool = False) -> None:
         """A volume, a claim or a storage class was added, changed or deleted."""
@@ -114,7 +102,7 @@ class Engine:
                 moved = self.cluster.volumes.see_volume(obj, gone=gone)
             case _:
                 moved = self.cluster.volumes.see_class(obj, gone=gone)
-        self._volumes_moved |= moved
+        self._changes.volumes_moved(moved)
 
     def see_pod(self, pod: Pod, now: float) -> None:
         """A pod was added or changed. `now`: seconds of the monotonic clock."""
@@ -166,7 +154,10 @@ class Engine:
         self._wait(entry)
 
     def _update(self, entry: Entry, pod: Pod) -> None:
-        entry.labels, entry.terminating = self.shapes.labels(pod), entry.terminating or pods.is_terminating(pod)
+        entry.labels, going = self.shapes.labels(pod), pods.is_terminating(pod)
+        entry.terminating = entry.terminating or going
+        if going:
+            self._victims.pop(entry.key, None)
         if pod.spec.node_name:
             if entry.state is not State.BOUND:
                 self._bound(entry, pod.spec.node_name)
@@ -185,6 +176,8 @@ class Engine:
     def leave(self, entry: Entry, leaving: bool = True) -> None:
         """A pod that is somewhere is being deleted; or that failed, and it stays."""
         entry.terminating = leaving
+        if not leaving:
+            self._victims.pop(entry.key, None)
         self._recount(entry)
 
     def _recount(self, entry: Entry) -> None:
@@ -209,9 +202,8 @@ class Engine:
                 entry.shape = self.shapes.shape(entry.pod)
 
     def _stir(self, entry: Entry) -> None:
-        """A pod that terms may see came or left."""
-        if entry.footprint.kin is not None or entry.footprint.volume_claims:
-            self._stirred[id(entry.footprint)] = entry.footprint
+        """A pod that others may count came or left."""
+        self._changes.stirred(entry.footprint)
 
     def _bound(self, entry: Entry, node: str) -> None:
         self.queue.remove(entry)
@@ -245,6 +237,7 @@ class Engine:
             self._stir(entry)
         self._helped(self.ledger.free(entry), Cause.PODS_LEFT)
         self._take_promises_back(entry)
+        self._victims.pop(entry.key, None)
         entry.state = State.GONE
         del self.ledger.entries[entry.key]
 
@@ -259,9 +252,7 @@ class Engine:
             self._joined_parked.append(entry)
 
     def _helped(self, row: int | None, cause: Cause) -> None:
-        if row is not None and cause:
-            self._changed.add(row)
-            self._causes |= cause
+        self._changes.helped(row, cause)
 
     @contextmanager
     def without_claim(self, entry: Entry | None) -> Iterator[None]:
@@ -294,7 +285,7 @@ class Engine:
         promises, entry.promises = entry.promises, ()
         if promises:
             self.cluster.volumes.take_back(promises)
-            self._volumes_moved = True
+            self._changes.volumes_moved()
 
     def again(self, entry: Entry) -> None:
         """A pod's back-off ended."""
@@ -311,37 +302,21 @@ class Engine:
         return self._serve_claimant(line, line.claimant) if line.claimant is not None else self._serve(line, limit)
 
     def _wake(self) -> None:
-        if self._stirred or self._upheaval:
-            self._causes |= Cause.NEIGHBOURS
-        if self._volumes_moved:
-            self._causes |= Cause.VOLUMES_CHANGED
-        if not self._causes:
-            return
-        rows = np.fromiter(self._changed, np.intp, len(self._changed))
-        self.queue.wake(self._causes, rows, self._helps, self._waits_for)
-        self._changed.clear()
-        self._stirred.clear()
-        self._upheaval = self._volumes_moved = False
-        self._causes = Cause.NOTHING
+        causes = self._changes.causes()
+        if causes:
+            self.queue.wake(causes, self._helps, self._waits_for)
+            self._changes.clear()
 
-    def _in_question(self, line: Line, rows: RowArray) -> RowArray:
-        """The nodes that a change on some may have opened to a line: all, when it counts what came or left anywhere."""
-        if line.waits_for & Cause.NEIGHBOURS and (
-            self._upheaval or any(self.profile.stirred(line.shape, self.cluster, by) for by in self._stirred.values())
-        ):
-            return self.cluster.rows()
-        if self._volumes_moved and line.waits_for & Cause.VOLUMES_CHANGED:
-            return self.cluster.rows()
-        return rows
-
-    def _helps(self, line: Line, rows: RowArray) -> bool:
+    def _helps(self, line: Line) -> bool:
+        rows = self._changes.rows_for(line, self.profile, self.cluster)
         if line.claimant is not None and self.cluster.row(line.claimant.claim) in rows:
             return True
-        rows = self._in_question(line, rows)
-        return bool(self.profile.room(line.shape, self.cluster, rows, evicting=line.shape.preempts).any())
+        evicting = line.shape.preempts and self.cluster.can_evict(line.shape.priority)
+        return bool(self.profile.room(line.shape, self.cluster, rows, evicting=evicting).any())
 
-    def _waits_for(self, line: Line, rows: RowArray) -> Cause:
-        return self.profile.waits_for(line.shape, self.cluster, self._in_question(line, rows))
+    def _waits_for(self, line: Line) -> Cause:
+        rows = self._changes.rows_for(line, self.profile, self.cluster)
+        return self.profile.waits_for(line.shape, self.cluster, rows)
 
     def _told_parked(self) -> tuple[Refused, ...]:
         joined, self._joined_parked = self._joined_parked, []
@@ -381,7 +356,7 @@ class Engine:
     def _make_room(self, line: Line) -> tuple[Making, ...]:
         made: list[Making] = []
         while line.pods and len(made) < _EVICTIONS_A_TURN:
-            eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger, self._violators)
+            eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger, self._overdrawing)
             if eviction is None:
                 break
             entry = line.head()
@@ -389,8 +364,13 @@ class Engine:
             made.append(self._promise(entry, eviction))
         return tuple(made)
 
+    def _overdrawing(self, entries: Sequence[Entry]) -> Collection[str]:
+        """Which would overdraw a disruption budget, after those that were chosen and are not seen to go yet."""
+        return self._violators((*self._victims.values(), *entries))
+
     def _promise(self, entry: Entry, eviction: Eviction) -> Making:
         for victim in eviction.victims:
+            self._victims[victim.key] = victim
             self.leave(victim)
         line = self._diagnosed(entry, eviction.node)
         entry.tell(line.message)
@@ -419,7 +399,7 @@ class Engine:
             return Turn()
         self._stir(entry)
         self._helped(row, Cause.PODS_LEFT)
-        eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger, self._violators)
+        eviction = preempt.plan_eviction(self.profile, line.shape, self.ledger, self._overdrawing)
         if eviction is not None:
             return Turn(evictions=(self._promise(entry, eviction),))
         self._wait(entry)

@@ -19,13 +19,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from master.scheduler.columns import RowArray
 from master.scheduler.ledger import Entry, PodKey
 from master.scheduler.shape import Shape
 from master.scheduler.snapshot import Cause
 
-Helps = Callable[["Line", RowArray], bool]
-Refused = Callable[["Line", RowArray], Cause]
+Helps = Callable[["Line"], bool]
+Refused = Callable[["Line"], Cause]
 
 
 @dataclass(slots=True, eq=False)
@@ -136,21 +135,20 @@ class Queue:
         """No node takes the pods of this line."""
         line.waits_for, line.message = waits_for, message
 
-    def wake(self, cause: Cause, rows: RowArray, helps: Helps, refused: Refused) -> int:
-        """Activate parked lines that a change on these nodes helps; how many pods that is.
+    def wake(self, cause: Cause, helps: Helps, refused: Refused) -> int:
+        """Activate parked lines that a change helps; how many pods that is.
 
         Args:
             cause: What changed.
-            rows: The nodes where it changed.
-            helps: Whether a pod of a line might now go to one of some nodes.
-            refused: What a line waits for on nodes that do not help.
+            helps: Whether a pod of a line might now go to one of the nodes that the change may have opened to it.
+            refused: What a line waits for on these nodes when none helps.
         """
         woken = 0
         for line in [line for line in self.lines() if line.waits_for & cause]:
-            if helps(line, rows):
+            if helps(line):
                 line.waits_for = Cause.NOTHING
                 woken += len(line.pods)
                 self._offer(line)
             else:
-                line.waits_for |= refused(line, rows)
+                line.waits_for |= refused(line)
         return woken

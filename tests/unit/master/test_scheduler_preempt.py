@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from master.scheduler.engine import Engine, Turn
 from master.scheduler.explain import diagnose
-from master.scheduler.ledger import PodKey
+from master.scheduler.ledger import Entry, PodKey
 from master.scheduler.plugins import default_profile
 from master.scheduler.preempt import plan_eviction
 from podium.v1.core_pb2 import Node, Pod, Taint
@@ -144,6 +146,22 @@ def test_a_promise_keeps_its_port_and_its_distance_from_equals_but_not_from_the_
     more = made.shape_of(pod("more", host_port=80, priority=20))
     assert made.profile.room(more, made.cluster).any()
     assert bound(turns(made)) == {"high": "n1"}
+
+
+def test_what_one_decision_takes_from_a_budget_the_next_does_not_have() -> None:
+    """One of `web` may go; the first decision's victim is not seen to go yet when the next is made."""
+
+    def violators(entries: Sequence[Entry]) -> set[str]:
+        return {entry.uid for entry in [e for e in entries if e.key.name.startswith("web")][1:]}
+
+    made = Engine(default_profile(), violators)
+    web = (pod(f"web{i}", cpu="4", on=f"n{i}") for i in range(2))
+    see(made, *(node(f"n{i}") for i in range(3)), *web, pod("db", cpu="4", on="n2", priority=5))
+    see(made, pod("first", cpu="4", priority=10), pod("second", cpu="4", priority=10))
+    assert sorted(victims for _, victims in evicted(turns(made)).values()) == [["db"], ["web0"]]
+    assert made._victims.keys() == {PodKey("default", "web0"), PodKey("default", "db")}
+    gone(made, "web0")
+    assert made._victims.keys() == {PodKey("default", "db")}
 
 
 def test_a_void_promise_is_taken_back_even_when_the_reason_is_the_same() -> None:
