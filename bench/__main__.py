@@ -32,6 +32,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "failover": ("bench.bench_failover",),
     "autoscale": ("bench.bench_autoscale",),
     "config": ("bench.bench_config",),
+    "storage": ("bench.bench_storage",),
     "config-host": ("bench.bench_config", "--rig"),
 }
 

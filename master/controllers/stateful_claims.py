@@ -105,6 +105,9 @@ def _kept(
         asked = template.spec.resources.requests.get(storage.STORAGE, "0")
         if storage.requested_storage(template) > storage.requested_storage(claim):
             yield GrowClaim(claim, asked)
+    policy = stateful_set.spec.persistent_volume_claim_retention_policy
+    if not claim.metadata.owner_references and DELETE not in (policy.when_deleted, policy.when_scaled):
+        return
     owners = _owners(stateful_set, ordinal, pod)
     if [r.uid for r in _ours(stateful_set, claim, ordinal)] != [r.uid for r in owners]:
         yield OwnClaim(claim, tuple(owners))

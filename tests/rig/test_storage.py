@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from podium.objects import storage
 from podium.v1.core_pb2 import Event, Pod
 from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim
 from tests.rig.manifests import pod
-from tests.rig.rig import PODIUM, Host, podium, run, until
+from tests.rig.rig import PODIUM, ROOT, Host, podium, run, until
 
+DOC = ROOT / "docs" / "storage.md"
 KEEP = "[ -f /data/id ] || echo $RANDOM$RANDOM > /data/id; cat /data/id; exec sleep 3600"
 
 
@@ -119,6 +121,29 @@ def test_a_pod_that_is_over_does_not_keep_its_claim(client: Client, namespace: s
     podium("-n", namespace, "delete", "pvc", "data", "--timeout=20s")
     until(lambda: _is_gone(client, PersistentVolume, its.metadata.name), seconds=20, what="no volume")
     assert host.sh(f"ls {its.spec.local.path} 2>/dev/null || echo gone").strip() == "gone"
+
+
+def test_each_pod_of_a_stateful_set_keeps_its_own(client: Client, namespace: str) -> None:
+    [manifest] = [m for m in re.findall(r"```yaml\n(.*?)```", DOC.read_text(), flags=re.DOTALL) if "StatefulSet" in m]
+    _apply(namespace, manifest)
+
+    def starts(name: str) -> str:
+        return podium("-n", namespace, "exec", name, "--", "cat", "/data/starts", check=False).strip().replace("\n", "")
+
+    for name in ("counter-0", "counter-1"):
+        until(lambda name=name: starts(name) == "x", seconds=60, what=f"{name}'s first start")  # type: ignore[misc]
+    podium("-n", namespace, "delete", "pod", "counter-1", "--timeout=30s")
+    until(lambda: starts("counter-1") == "xx", seconds=60, what="its second start")
+    assert starts("counter-0") == "x"
+    _apply(namespace, manifest.replace("10Mi", "20Mi"))
+
+    def sizes() -> list[str]:
+        claims = client.list(PersistentVolumeClaim, namespace=namespace)
+        return [c.status.capacity[storage.STORAGE] for c in claims]
+
+    until(lambda: sizes() == ["20Mi", "20Mi"], seconds=20, what="larger claims")
+    podium("-n", namespace, "delete", "statefulset", "counter", "--timeout=60s")
+    until(lambda: not client.list(PersistentVolumeClaim, namespace=namespace), seconds=30, what="no claims")
 
 
 def test_a_pod_waits_for_the_node_of_its_data(client: Client, namespace: str) -> None:
