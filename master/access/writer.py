@@ -76,7 +76,7 @@ class StoreWriter:
         self._authorizer = authorizer
         self._clock = clock
         self.quotas = QuotaLedger(cache, clock)
-        self._evictions = Evictions()
+        self._evictions = Evictions(cache)
         self._doubtful: list[Hold] = []
 
     async def create(self, obj: M, *, by: Principal, dry_run: bool = False, field_manager: str = "") -> M:

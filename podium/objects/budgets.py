@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -126,18 +127,23 @@ class Blocked:
         return f"the disruption budget {name} needs {needs} healthy pods and has {self.healthy} currently"
 
 
+class Healthy(NamedTuple):
+    """How many pods of a budget are healthy, less those whose evictions are on their way; `left` if one more went."""
+
+    now: int
+    left: int
+
+
 def blocked_by(
-    pod: Pod, budgets: Iterable[PodDisruptionBudget], pods: Iterable[Pod], going: Callable[[Pod], bool]
+    pod: Pod, budgets: Iterable[PodDisruptionBudget], healthy_of: Callable[[PodDisruptionBudget], Healthy]
 ) -> Blocked | None:
     """The first budget of a pod that does not allow it to be evicted now.
 
     Args:
         pod: To be evicted.
         budgets: Of its namespace.
-        pods: Of its namespace.
-        going: Whether an eviction of a pod is on its way and yet to be seen.
+        healthy_of: How many pods of a budget are healthy, and would be without this pod.
     """
-    others = list(pods)
     for budget in budgets:
         selector = selector_of(budget)
         if not selector.matches(pod.metadata.labels):
@@ -146,10 +152,9 @@ def blocked_by(
             continue
         if budget.status.observed_generation < budget.metadata.generation:
             return Blocked(budget, 0, pending=True)
-        healthy = [p for p in others if is_healthy(p) and not going(p) and selector.matches(p.metadata.labels)]
-        left = sum(1 for p in healthy if p.metadata.uid != pod.metadata.uid)
-        if left < budget.status.desired_healthy or _unknown(budget):
-            return Blocked(budget, len(healthy))
+        healthy = healthy_of(budget)
+        if healthy.left < budget.status.desired_healthy or _unknown(budget):
+            return Blocked(budget, healthy.now)
     return None
 
 

@@ -15,9 +15,12 @@ from master.admission import apply_defaults, validate
 from podium.objects.budgets import (
     ALLOWED,
     EVICTED,
+    Healthy,
     blocked_by,
     budget_status,
     desired_healthy,
+    is_healthy,
+    selector_of,
     violating,
 )
 from podium.objects.conditions import get_condition, set_condition
@@ -116,7 +119,14 @@ def observed(pods: list[Pod], wanted: int | None = None, **spec: Any) -> PodDisr
 
 
 def allowed(which: Pod, pods: list[Pod], *budgets: PodDisruptionBudget, going: frozenset[str] = frozenset()) -> str:
-    blocked = blocked_by(which, budgets, pods, lambda p: p.metadata.name in going)
+    def healthy_of(made: PodDisruptionBudget) -> Healthy:
+        selector = selector_of(made)
+        found = [
+            p for p in pods if selector.matches(p.metadata.labels) and is_healthy(p) and p.metadata.name not in going
+        ]
+        return Healthy(len(found), sum(p.metadata.uid != which.metadata.uid for p in found))
+
+    blocked = blocked_by(which, budgets, healthy_of)
     return "" if blocked is None else str(blocked)
 
 
