@@ -11,7 +11,7 @@ Pods whose Job is gone, or that belong to none any more, are let go: nobody will
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from master.access.protocol import (
@@ -34,7 +34,7 @@ from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.errors import Conflict, NotFound, PodiumError
 from podium.objects.conditions import is_true
-from podium.objects.job import COMPLETE, CONTROLLER_UID, FAILED, SUSPENDED, TRACKING_FINALIZER, is_tracked
+from podium.objects.job import COMPLETE, FAILED, JOB_NAME, SUSPENDED, TRACKING_FINALIZER, is_tracked
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating, qualified_name
 from podium.objects.owners import controller_of, owner_reference
@@ -61,7 +61,8 @@ class JobController:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._pods, self._backoff = PodWrites(writer=writer, events=events, by=_BY), backoff
         self._orphans = Orphans(Pod)
-        self.triggers = (Trigger(Job, _keys_of_job), Trigger(Pod, self._keys_of_pod))
+        self._manual: set[Key] = set()
+        self.triggers = (Trigger(Job, self._keys_of_job), Trigger(Pod, self._keys_of_pod))
 
     async def reconcile(self, key: Key) -> Outcome:
         """Take a Job's next step, or let go what nobody counts."""
@@ -148,6 +149,15 @@ class JobController:
 
     # ------------------------------------------------------------ triggers
 
+    def _keys_of_job(self, change: Change[Job]) -> Iterable[Key]:
+        job, key = change.new, key_of(change.new)
+        if change.type is ChangeType.DELETED:
+            self._manual.discard(key)
+            return (Key(_UID, "", job.metadata.uid),)
+        if job.spec.manual_selector:
+            self._manual.add(key)
+        return (key,)
+
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
         if is_foreign(change, "Job"):
             return ()
@@ -163,12 +173,14 @@ class JobController:
                 keys.add(key_of(new))
         return [key for key in keys if key is not None]
 
-    def _selecting(self, pod: Pod) -> Iterable[Key]:
-        labels = pod.metadata.labels
-        for job in self._reader.list(Job, pod.metadata.namespace):
-            if (job.spec.manual_selector or CONTROLLER_UID in labels) and from_label_selector(
-                job.spec.selector
-            ).matches(labels):
+    def _selecting(self, pod: Pod) -> Iterator[Key]:
+        """Jobs that could adopt a pod: the one that its labels name, and those that select by labels of their own."""
+        meta = pod.metadata
+        names = {key.name for key in self._manual if key.namespace == meta.namespace}
+        names.add(meta.labels.get(JOB_NAME, ""))
+        for name in names:
+            job = self._reader.get(Job, meta.namespace, name)
+            if job is not None and from_label_selector(job.spec.selector).matches(meta.labels):
                 yield key_of(job)
 
     def _job_of(self, pod: Pod) -> Job | None:
@@ -176,12 +188,6 @@ class JobController:
         key, reference = _job_key(pod), controller_of(pod)
         job = self._reader.get(Job, key.namespace, key.name) if key is not None else None
         return job if job is not None and reference is not None and job.metadata.uid == reference.uid else None
-
-
-def _keys_of_job(change: Change[Job]) -> Iterable[Key]:
-    if change.type is ChangeType.DELETED:
-        return (Key(_UID, "", change.new.metadata.uid),)
-    return (key_of(change.new),)
 
 
 def _job_key(pod: Pod) -> Key | None:
