@@ -24,7 +24,7 @@ from podium.objects.kinds import Key
 from podium.objects.meta import is_terminating
 from podium.objects.storage import ClaimKey
 from podium.v1.core_pb2 import ObjectReference
-from podium.v1.storage_pb2 import PersistentVolumeClaim
+from podium.v1.storage_pb2 import PersistentVolume, PersistentVolumeClaim
 
 BIND_SECONDS = 600.0
 """How long a pod waits on its node for its claims: as long as kube-scheduler does."""
@@ -86,9 +86,20 @@ class VolumeBinder:
         return Mutate(Key("PersistentVolumeClaim", namespace, name), selecting(promise, node))
 
     def _are_bound(self, promises: tuple[Promise, ...], node: str) -> bool:
-        claims = (self._reader.get(PersistentVolumeClaim, *promise.claim) for promise in promises)
-        kept = [is_kept(promise, claim, node) for promise, claim in zip(promises, claims, strict=True)]
+        kept = [self._is_kept(promise, node) for promise in promises]
         return all(kept)  # of all of them: one that cannot be kept is told even while another is waited for
+
+    def _is_kept(self, promise: Promise, node: str) -> bool:
+        claim = self._reader.get(PersistentVolumeClaim, *promise.claim)
+        if not is_kept(promise, claim, node) or claim is None:
+            return False
+        volume = self._reader.get(PersistentVolume, "", claim.spec.volume_name)
+        hosts = storage.nodes_of(volume) if volume is not None else ()
+        if volume is None or (hosts and node not in hosts):
+            raise Conflict(
+                f'persistentvolumeclaim "{promise.claim.name}" was given a volume that is not on node {node}'
+            )
+        return True
 
 
 def is_kept(promise: Promise, claim: PersistentVolumeClaim | None, node: str) -> bool:

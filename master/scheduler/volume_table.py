@@ -87,6 +87,14 @@ class VolumeFacts:
     free: PersistentVolume | None
 
 
+class _Offer(NamedTuple):
+    """What an open claim could get: free volumes that fit, and where one can be made (None: everywhere)."""
+
+    claim: ClaimKey
+    volumes: list[str]
+    made: Bools | None
+
+
 @dataclass(slots=True)
 class _Promised:
     """A promise, for which node, and to how many pods."""
@@ -260,20 +268,26 @@ class VolumeTable:
         for answer in answers:
             if answer.rows is not None:
                 possible &= answer.rows
+        offers = self._offers(keys, cluster)
         for row in np.flatnonzero(possible):
-            possible[row] = self._choice(keys, int(row), cluster) is not None
+            possible[row] = self._choice(offers, int(row), cluster) is not None
         return Answer(possible, NOTHING_FITS)
 
-    def _choice(self, keys: Iterable[ClaimKey], row: int, cluster: Snapshot) -> dict[ClaimKey, str] | None:
+    def _offers(self, keys: Iterable[ClaimKey], cluster: Snapshot) -> list[_Offer]:
+        """What there is for each open claim, the smallest claim first."""
+        return [
+            _Offer(key, self._candidates(key), self._provisionable(key, cluster))
+            for key in sorted(keys, key=self._size)
+        ]
+
+    def _choice(self, offers: Iterable[_Offer], row: int, cluster: Snapshot) -> dict[ClaimKey, str] | None:
         """A volume of its own for each open claim on one node; empty where one is to be made; None: not possible."""
         chosen: dict[ClaimKey, str] = {}
         used: set[str] = set()
-        for key in sorted(keys, key=self._size):
-            name = next((n for n in self._candidates(key) if n not in used and self._is_near(n, row, cluster)), "")
-            if not name:
-                made = self._provisionable(key, cluster)
-                if made is not None and not made[row]:
-                    return None
+        for key, volumes, made in offers:
+            name = next((n for n in volumes if n not in used and self._is_near(n, row, cluster)), "")
+            if not name and made is not None and not made[row]:
+                return None
             used.add(name)
             chosen[key] = name
         return chosen
@@ -293,7 +307,7 @@ class VolumeTable:
         node = cluster.name(row)
         open_keys = [key for key in dict.fromkeys(keys) if self.is_open(key)]
         fresh = [key for key in open_keys if not self._claims[key].selected]
-        chosen = self._choice(fresh, row, cluster) or {}
+        chosen = self._choice(self._offers(fresh, cluster), row, cluster) or {}
         for key in open_keys:
             promise = Promise(key, self._claims[key].uid, chosen.get(key, ""))
             self._promised[key] = _Promised(node, promise)
