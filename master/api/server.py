@@ -20,6 +20,7 @@ from podium.tls import MIB
 
 # Well above the largest object, so that one which is too large is refused by name and not by the transport.
 MAX_REQUEST_BYTES = 16 * MIB
+MAX_PENDING_CALLS = 10_000
 MAX_RESPONSE_BYTES = 64 * MIB
 
 log = get_logger(__name__)
@@ -119,4 +120,7 @@ def _options(max_request_bytes: int) -> list[tuple[str, int]]:
         # Nodelets and clients may ping every 5 s, streams open or not, without being sent away.
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.http2.max_ping_strikes", 0),
+        # Beyond so many calls that wait to be looked at, gRPC cancels some at random (of a thousand, by default).
+        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
     ]

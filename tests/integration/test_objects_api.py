@@ -661,3 +661,9 @@ async def test_objects_survive_a_restart(tmp_path: Path) -> None:
     async with objects_api(store) as api:
         assert await api.get(Deployment, "web") == created
     await store.close()
+
+
+async def test_two_thousand_calls_at_once_are_all_answered(api: Api) -> None:
+    await api.create(pod("p"))
+    answers = await asyncio.gather(*(api.get(Pod, "p") for _ in range(2_000)), return_exceptions=True)
+    assert sum(isinstance(answer, Pod) for answer in answers) == 2_000
