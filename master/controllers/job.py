@@ -62,6 +62,7 @@ class JobController:
         self._pods, self._backoff = PodWrites(writer=writer, events=events, by=_BY), backoff
         self._orphans = Orphans(Pod)
         self._manual: set[Key] = set()
+        self._unclaimed: set[Key] = set()  # Jobs that may have pods to adopt or to let go
         self.triggers = (Trigger(Job, self._keys_of_job), Trigger(Pod, self._keys_of_pod))
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -74,7 +75,13 @@ class JobController:
         job = self._reader.get(Job, key.namespace, key.name)
         if job is None:
             return Done("is gone")
-        await self._claim(job)
+        if key in self._unclaimed:
+            self._unclaimed.discard(key)  # first: what changes meanwhile is to be seen to as well
+            try:
+                await self._claim(job)
+            except BaseException:
+                self._unclaimed.add(key)
+                raise
         plan = self._plan(job)
         failure: PodiumError | None = None
         if plan.create:
@@ -153,7 +160,10 @@ class JobController:
         job, key = change.new, key_of(change.new)
         if change.type is ChangeType.DELETED:
             self._manual.discard(key)
+            self._unclaimed.discard(key)
             return (Key(_UID, "", job.metadata.uid),)
+        if change.type is ChangeType.ADDED:
+            self._unclaimed.add(key)
         if job.spec.manual_selector:
             self._manual.add(key)
         return (key,)
@@ -165,13 +175,18 @@ class JobController:
         if change.type is ChangeType.MODIFIED and old is not None and not _matters(old, new):
             return ()
         self._orphans.note(change)
-        keys = {_job_key(pod) for pod in (old, new) if pod is not None}
-        if change.type is not ChangeType.DELETED:
-            if controller_of(new) is None:
-                keys.update(self._selecting(new))
-            if is_tracked(new) and self._job_of(new) is None:
-                keys.add(key_of(new))
-        return [key for key in keys if key is not None]
+        keys = {key for pod in (old, new) if pod is not None and (key := _job_key(pod)) is not None}
+        if change.type is ChangeType.DELETED:
+            return keys
+        if old is not None and old.metadata.labels != new.metadata.labels:
+            self._unclaimed |= keys
+        if controller_of(new) is None:
+            adopting = set(self._selecting(new))
+            self._unclaimed |= adopting
+            keys |= adopting
+        if is_tracked(new) and self._job_of(new) is None:
+            keys.add(key_of(new))
+        return keys
 
     def _selecting(self, pod: Pod) -> Iterator[Key]:
         """Jobs that could adopt a pod: the one that its labels name, and those that select by labels of their own."""

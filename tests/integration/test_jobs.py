@@ -12,7 +12,7 @@ from master.controllers.cronjob_plan import cron_job_of
 from nodelet.runtime.hollow import Behaviour, HollowSettings
 from podium.aio.clock import SystemClock
 from podium.objects.conditions import is_true
-from podium.objects.job import COMPLETION_INDEX, TRACKING_FINALIZER, is_finished
+from podium.objects.job import COMPLETION_INDEX, CONTROLLER_UID, TRACKING_FINALIZER, is_finished
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import timestamp
 from podium.v1.batch_pb2 import CronJob, CronJobStatus, Job
@@ -135,6 +135,23 @@ async def test_a_job_with_a_selector_of_its_own_adopts_and_counts(plane: Control
     (pod,) = plane.pods()
     assert pod.metadata.name == "stray"
     assert TRACKING_FINALIZER in pod.metadata.finalizers
+
+
+async def test_a_pod_whose_labels_no_longer_match_is_let_go_and_replaced(plane: ControlPlane) -> None:
+    _ = await plane.writer.create(job("slow", completions=1), by=ME)
+    await until(lambda: current(plane).status.active == 1)
+    [pod] = plane.pods()
+
+    def rename(obj: Pod) -> None:
+        del obj.metadata.labels[CONTROLLER_UID]
+
+    _ = await plane.writer.mutate(Pod, "default", pod.metadata.name, rename, by=ME)
+    await until(lambda: len(plane.pods()) == 2 and current(plane).status.active == 1)
+    stray = plane.reader.get(Pod, "default", pod.metadata.name)
+    assert stray is not None
+    assert not stray.metadata.owner_references
+    await until(lambda: sum(TRACKING_FINALIZER in p.metadata.finalizers for p in plane.pods()) == 1)
+    assert current(plane).status.failed == 0
 
 
 async def test_pods_are_counted_once_though_the_master_restarts_meanwhile(tmp_path: Path) -> None:
