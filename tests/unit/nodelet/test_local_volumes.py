@@ -261,6 +261,9 @@ async def test_full_volumes_are_told_to_the_master_and_to_their_pods(tmp_path: P
     assert told.reasons == []
     its.spec.capacity[storage.STORAGE] = "1Mi"
     await gauge.measure()
+    assert told.reasons == [], "it rests"
+    gauge._rests_until.clear()
+    await gauge.measure()
     assert told.reasons == ["VolumeFull"]
 
 
