@@ -47,12 +47,13 @@ check-generated: venv ## Fail when generated code is stale.
 	@$(BIN)/python tools/gen_sync_client.py --check
 
 unit: venv ## Pure tests, in milliseconds.
-	@$(BIN)/pytest -q tests/unit
+	@$(BIN)/pytest -q -n auto tests/unit
 
 integration: engine venv ## Conformance suites, and a master with hollow nodelets over real gRPC.
 	@tools/rig/base-image.sh
 	@tools/test-images.sh
-	@$(BIN)/pytest -q tests/conformance tests/integration
+	@$(BIN)/pytest -q -n auto -m 'not docker' tests/conformance tests/integration
+	@$(BIN)/pytest -q -m docker tests/conformance tests/integration
 
 rig: engine venv ## Tests on several hosts with their own Docker Engines: kill, cut, restart.
 	@$(BIN)/pytest -q -p no:cacheprovider -o timeout_func_only=true --timeout=300 tests/rig
