@@ -218,7 +218,7 @@ class Dispatcher:
             fence_grace_milliseconds=int(times.grace * 1000),
             peers=self._peers.of(session.node),
         )
-        session.peers_version = self._peers.version
+        session.peers_version, session.peers_known = self._peers.version, self._peers.nodes
         session.begin(welcome, self._ledger.book(session.node), self._find, self._network.news_for(session.node))
         log.info("session begun", node=session.node, session=session.id, version=hello.version)
 

@@ -50,6 +50,11 @@ class PeerBook:
             self._asked.remove(node)
         self.version += 1
 
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self._nodes)
+
     def of(self, node: str) -> Peers:
         """The peers of a node."""
         chosen = self._asked if len(self._asked) <= SAMPLE else self._sample(self._asked, SAMPLE)

@@ -24,6 +24,7 @@ from podium.aio.clock import Clock
 from podium.aio.link import Link
 from podium.aio.tasks import TaskScope
 from podium.errors import Conflict
+from podium.objects.fencing import SAMPLE
 from podium.v1.node_session_pb2 import (
     Assignments,
     Goodbye,
@@ -85,7 +86,7 @@ class Session:
         self._quiet = lease_seconds * QUIET_SHARE
         self._last_answered = self._introduced = clock.monotonic()
         self._peers: Peers | None = None
-        self.peers_version = 0
+        self.peers_version = self.peers_known = 0
         self.heartbeat_seconds = 0.0
 
     def begin(self, welcome: Welcome, book: Book, find: ObjectLookup, network: NetworkNews) -> None:
@@ -118,10 +119,18 @@ class Session:
             self._wake.set()
 
     def introduce(self, peers: PeerBook) -> None:
-        """Tell the node of its peers when they have changed, but not for each of many that come."""
+        """Tell the node of its peers when they have changed, but not for each of many that come.
+
+        A node that believes in fewer nodes than there are may take a few for most of them, and excuse itself where
+        nobody holds it: as long as all are asked, it is told at once of every one that came.
+        """
+        if peers.version == self.peers_version:
+            return
         now = self._clock.monotonic()
-        if peers.version != self.peers_version and now - self._introduced >= INTRODUCE_SECONDS:
-            self._peers, self.peers_version, self._introduced = peers.of(self.node), peers.version, now
+        too_few = self.peers_known < peers.nodes <= SAMPLE
+        if too_few or now - self._introduced >= INTRODUCE_SECONDS:
+            self._peers, self._introduced = peers.of(self.node), now
+            self.peers_version, self.peers_known = peers.version, peers.nodes
             self._wake.set()
 
     def pace_usage(self, seconds: float) -> None:
