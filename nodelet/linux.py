@@ -87,7 +87,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
     state = await asyncio.to_thread(StateDirectory, settings.data_dir)
     with exclusive(state.path):
         socket_path = settings.docker_host.removeprefix("unix://") or DEFAULT_SOCKET
-        runtime = DockerRuntime(socket_path=socket_path, clock=clock)
+        runtime = DockerRuntime(socket_path=socket_path, clock=clock, messages=state.path / "termination")
         try:
             info = await _runtime_up(runtime, clock)
             identity = await identity_of(settings, state, clock)

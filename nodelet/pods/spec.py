@@ -17,6 +17,9 @@ from podium.objects.fencing import is_exclusive
 from podium.objects.pod import BEST_EFFORT, CPU, GUARANTEED, MEMORY, amount, host_ports, qos_class
 from podium.v1.core_pb2 import Container, Pod, PodSecurityContext, PodSpec, SecurityContext
 
+TERMINATION_LOG = "/dev/termination-log"
+"""Where a container leaves its message unless it says otherwise."""
+
 LEVEL_LABEL = "podium.dev/crash-level"
 GENERATION_LABEL = "podium.dev/sandbox-attempt"
 GRACE_LABEL = "podium.dev/grace-seconds"
@@ -63,13 +66,22 @@ def sandbox_spec(pod: Pod, attempt: int, node: NodeFacts) -> SandboxSpec:
     return SandboxSpec(
         pod=identity(pod),
         attempt=attempt,
-        hostname=(pod.spec.hostname or pod.metadata.name)[:_LONGEST_HOSTNAME].rstrip("-."),
+        hostname=_hostname(pod, node),
         host_network=pod.spec.host_network,
         dns_servers=servers,
         dns_searches=searches,
         dns_options=options,
+        hosts=[(name, alias.ip) for alias in pod.spec.host_aliases for name in alias.hostnames],
+        sysctls={sysctl.name: sysctl.value for sysctl in pod.spec.security_context.sysctls},
         labels={FULL_NAME: full_name(pod, node.cluster_domain)} if pod.spec.subdomain else {},
     )
+
+
+def _hostname(pod: Pod, node: NodeFacts) -> str:
+    """A full name is not cut: one that the kernel can't take is refused by the runtime, and said in an event."""
+    if pod.spec.set_hostname_as_fqdn and pod.spec.subdomain:
+        return full_name(pod, node.cluster_domain)
+    return (pod.spec.hostname or pod.metadata.name)[:_LONGEST_HOSTNAME].rstrip("-.")
 
 
 def full_name(pod: Pod, cluster_domain: str) -> str:
@@ -164,6 +176,10 @@ def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, gen
         stdin_once=container.stdin_once,
         tty=container.tty,
         host_network=pod.spec.host_network,
+        share_processes=pod.spec.share_process_namespace,
+        seccomp=_seccomp(pod.spec.security_context, security),
+        message_path=_message_path(container),
+        message_from_log=container.termination_message_policy == "FallbackToLogsOnError",
         labels={
             LEVEL_LABEL: str(level),
             GENERATION_LABEL: str(generation),
@@ -196,6 +212,18 @@ def _identity_of_process(pod: PodSecurityContext, own: SecurityContext) -> _Proc
 
     non_root = own.run_as_non_root if own.HasField("run_as_non_root") else pod.run_as_non_root
     return _ProcessIdentity(number("run_as_user"), number("run_as_group"), non_root)
+
+
+def _seccomp(pod: PodSecurityContext, own: SecurityContext) -> str:
+    """The container's own profile wins; the runtime's default needs no name."""
+    profile = own.seccomp_profile if own.HasField("seccomp_profile") else pod.seccomp_profile
+    return "unconfined" if profile.type == "Unconfined" else ""
+
+
+def _message_path(container: Container) -> str:
+    """Empty where a volume is mounted: what the container leaves there is not a message."""
+    path = container.termination_message_path or TERMINATION_LOG
+    return "" if any(mount.mount_path == path for mount in container.volume_mounts) else path
 
 
 def _groups(context: PodSecurityContext) -> tuple[int, ...]:

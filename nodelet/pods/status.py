@@ -203,7 +203,7 @@ def _terminated(run: Run, node: NodeFacts) -> ContainerState:
     state = ContainerState()
     ended, record = state.terminated, run.record
     ended.exit_code, ended.container_id = run.exit_code, node.container_id(run.id)
-    ended.reason, ended.message = _end_reason(run), run.error or record.error
+    ended.reason, ended.message = _end_reason(run), run.error or record.error or record.message
     if ended.exit_code in _SIGNALLED:
         ended.signal = ended.exit_code - 128
     if record.started_at is not None:

@@ -53,6 +53,7 @@ class Behaviour:
     exits_after: float | None = None
     exit_code: int = 0
     oom_killed: bool = False
+    message: str = ""
     stop_takes: float | None = 0
     stop_code: int = TERMINATED
     output: bytes = b"hollow container: nothing runs here\n"
@@ -305,6 +306,7 @@ class HollowRuntime:
             exit_code=code,
             oom_killed=oom_killed,
             error=error,
+            message=self.settings.of(record.image).message,
         )
         self._put(ended, "die")
         if (waited := self._ended.pop(container_id, None)) is not None:

@@ -62,7 +62,10 @@ FULL_NAME = "podium.dev/full-name"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """What a sandbox needs. Its network, unless the host's, is wired by the nodelet afterwards (`netns_path`)."""
+    """What a sandbox needs. Its network, unless the host's, is wired by the nodelet afterwards (`netns_path`).
+
+    `hosts` are pairs of a name and its address, in the order of their lines in /etc/hosts.
+    """
 
     pod: PodIdentity
     attempt: int
@@ -71,7 +74,8 @@ class SandboxSpec:
     dns_servers: Sequence[str] = ()
     dns_searches: Sequence[str] = ()
     dns_options: Sequence[str] = ()
-    hosts: Mapping[str, str] = field(default_factory=dict)
+    hosts: Sequence[tuple[str, str]] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -111,6 +115,9 @@ class ContainerSpec:
     """Everything a container is made of. CPU in cores, memory in bytes; 0 means no limit.
 
     `config_hash` identifies the container's part of the pod template: a change means a new container.
+    With `share_processes` it is in the sandbox's process namespace. `seccomp` is empty for the runtime's own profile.
+    What it leaves in the file `message_path` is its record's message once it has ended; after a failure without one,
+    and with `message_from_log`, the end of its log.
     """
 
     pod: PodIdentity
@@ -141,12 +148,16 @@ class ContainerSpec:
     stdin_once: bool = False
     tty: bool = False
     host_network: bool = False
+    share_processes: bool = False
+    seccomp: str = ""
+    message_path: str = ""
+    message_from_log: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerRecord:
-    """An existing container, as the runtime reports it."""
+    """An existing container, as the runtime reports it. `message` is what it left when it ended."""
 
     id: str
     pod: PodIdentity
@@ -162,6 +173,7 @@ class ContainerRecord:
     exit_code: int = 0
     oom_killed: bool = False
     error: str = ""
+    message: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -7,6 +7,7 @@
     assignments.pb       the last assignments: podium.v1.Assignments
     objects.pb           the Secrets, ConfigMaps and so on of the same; written when they change, not with every status
     volumes/UID/NAME     volumes of pods (nodelet.volumes)
+    termination/NAME     what a container leaves when it ends (nodelet.runtime.docker.last_words)
 
 All methods block for file I/O: call them at start, or in a thread.
 """

@@ -37,21 +37,21 @@ _FIELDS: dict[str, frozenset[str]] = {
     "ObjectMeta": frozenset(("selfLink", "clusterName")),
     "NodeSpec": frozenset(("providerID", "configSource", "externalID")),
     "PodSpec": frozenset((
-        "activeDeadlineSeconds", "automountServiceAccountToken", "enableServiceLinks", "ephemeralContainers",
-        "hostAliases", "hostIPC", "hostPID", "hostUsers", "hostnameOverride", "os", "overhead", "readinessGates",
+        "automountServiceAccountToken", "enableServiceLinks", "ephemeralContainers",
+        "hostIPC", "hostPID", "hostUsers", "hostnameOverride", "os", "overhead", "readinessGates",
         "resourceClaims", "resources", "runtimeClassName", "schedulerName", "serviceAccount",
-        "serviceAccountName", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain",
+        "serviceAccountName",
     )),
     "PodSecurityContext": frozenset((
-        "appArmorProfile", "fsGroupChangePolicy", "seLinuxChangePolicy", "seLinuxOptions", "seccompProfile",
-        "supplementalGroupsPolicy", "sysctls", "windowsOptions",
+        "appArmorProfile", "fsGroupChangePolicy", "seLinuxChangePolicy", "seLinuxOptions",
+        "supplementalGroupsPolicy", "windowsOptions",
     )),
     "SecurityContext": frozenset((
-        "appArmorProfile", "procMount", "seLinuxOptions", "seccompProfile", "windowsOptions",
+        "appArmorProfile", "procMount", "seLinuxOptions", "windowsOptions",
     )),
+    "SeccompProfile": frozenset(("localhostProfile",)),
     "Container": frozenset((
-        "resizePolicy", "restartPolicyRules", "terminationMessagePath", "terminationMessagePolicy",
-        "volumeDevices",
+        "resizePolicy", "restartPolicyRules", "volumeDevices",
     )),
     "EnvVarSource": frozenset(("fileKeyRef",)),
     "Volume": frozenset((
@@ -97,8 +97,6 @@ _DONE_ANYWAY: dict[tuple[str, str], tuple[Any, ...]] = {
     ("ServiceSpec", "allocateLoadBalancerNodePorts"): (True,),
     ("PodSpec", "serviceAccountName"): ("default",),
     ("PodSpec", "serviceAccount"): ("default",),
-    ("Container", "terminationMessagePath"): ("/dev/termination-log",),
-    ("Container", "terminationMessagePolicy"): ("File",),
 }
 
 

@@ -35,8 +35,8 @@ PATIENCE = 20.0
 
 
 @pytest.fixture
-async def runtime() -> AsyncIterator[DockerRuntime]:
-    made = DockerRuntime(owner=f"test-{uuid.uuid4().hex[:8]}")
+async def runtime(tmp_path: Path) -> AsyncIterator[DockerRuntime]:
+    made = DockerRuntime(owner=f"test-{uuid.uuid4().hex[:8]}", messages=tmp_path / "termination")
     try:
         yield made
     finally:
@@ -66,7 +66,7 @@ async def sandbox(runtime: DockerRuntime) -> Sandbox:
             hostname="web-1",
             dns_servers=("10.9.9.9",),
             dns_searches=("default.svc",),
-            hosts={"db": "10.1.1.1"},
+            hosts=[("db", "10.1.1.1")],
         )
     )
 
@@ -368,3 +368,50 @@ async def test_an_engine_that_breaks_off_is_runtime_down(tmp_path: Path) -> None
         with pytest.raises(RuntimeDown):
             await response.text()
         await response.close()
+
+
+# ---------------------------------------------------------------- smaller fields of pods
+
+
+async def test_aliases_kernel_parameters_shared_processes_and_seccomp(runtime: DockerRuntime) -> None:
+    pod = PodIdentity(namespace="default", name="web-1", uid=str(uuid.uuid4()))
+    sandbox = await runtime.create_sandbox(
+        SandboxSpec(
+            pod=pod, attempt=0, hostname="web-1.apps.default.svc.cluster.local",
+            hosts=[("db", "10.1.1.1"), ("db", "10.1.1.2")],
+            sysctls={"net.ipv4.ip_unprivileged_port_start": "0", "kernel.shm_rmid_forced": "1"},
+        )
+    )  # fmt: skip
+    first = await started(runtime, sandbox, "sleep", "1234", share_processes=True, seccomp="unconfined")
+    looked = (
+        "hostname; grep db /etc/hosts; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; grep Seccomp: /proc/1/status"
+    )
+    out, _, code = await run(runtime, first, "sh", "-c", f"{looked}; grep Seccomp: /proc/self/status; ps")
+    said = out.decode()
+    assert code == 0
+    assert said.splitlines()[0] == "web-1.apps.default.svc.cluster.local"
+    assert "10.1.1.1\tdb" in said
+    assert "10.1.1.2\tdb" in said
+    assert "Seccomp:\t0" in said  # of the process in the container
+    assert "Seccomp:\t2" in said  # of process 1, which is the sandbox
+    assert "/pause" in said
+    assert "\n0\n" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "from_log", "message"),
+    [
+        ("echo -n bye > /dev/termination-log; exit 3", False, "bye"),
+        ("echo from the log; exit 3", True, "from the log\n"),
+        ("echo from the log; exit 3", False, ""),
+        ("echo from the log", True, ""),
+    ],
+)
+async def test_what_a_container_leaves_is_its_message(
+    runtime: DockerRuntime, sandbox: Sandbox, command: str, from_log: bool, message: str
+) -> None:
+    container = await started(
+        runtime, sandbox, "sh", "-c", command,
+        message_path="/dev/termination-log", message_from_log=from_log, run_as_user=1000, read_only_root=True,
+    )  # fmt: skip
+    assert (await ended(runtime, container)).message == message

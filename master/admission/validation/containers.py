@@ -167,10 +167,16 @@ MESSAGES: dict[type[Message], MessageRule] = {
 }
 
 
+def _absolute(path_in_container: str, path: str, findings: Findings) -> None:
+    if not path_in_container.startswith("/") or path_in_container == "/":
+        findings.append(Violation(path, f'must be the absolute path of a file, not "{path_in_container}"'))
+
+
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (Container, "name"): by_syntax(names.dns_label),
     (Container, "image"): _image,
     (Container, "resources"): _resources,
+    (Container, "termination_message_path"): _absolute,
     (ContainerPort, "name"): by_syntax(names.port_name),
     (ContainerPort, "host_ip"): by_syntax(names.ip_address),
     (EnvVar, "name"): by_syntax(names.environment_name),

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from master.admission.defaults.pods import SYSTEM_PRIORITIES
-from master.admission.validation import names, placement
+from master.admission.validation import kernel, names, placement
 from master.admission.validation.containers import duplicates
 from master.admission.validation.meta import labels
 from master.admission.validation.volumes import pod_volumes
@@ -21,6 +21,7 @@ from podium.objects.pod import all_containers, is_sidecar
 from podium.v1.core_pb2 import (
     Container,
     CrashLoopBackOff,
+    HostAlias,
     LocalObjectReference,
     NodeSelector,
     NodeSelectorRequirement,
@@ -52,6 +53,7 @@ def pod_spec(spec: PodSpec, path: str, findings: Findings) -> None:
     _priority(spec, path, findings)
     placement.gates(spec, path, findings)
     placement.spreads(spec, path, findings)
+    kernel.sysctls(spec, path, findings)
     if spec.dns_policy == "None" and not spec.dns_config.nameservers:
         findings.append(Violation(f"{path}.dnsConfig.nameservers", 'is required when dnsPolicy is "None"'))
 
@@ -197,6 +199,11 @@ def _dns_config(config: PodDNSConfig, path: str, findings: Findings) -> None:
             findings.append(Violation(f"{path}.options[{index}].name", "is required"))
 
 
+def _host_alias(alias: HostAlias, path: str, findings: Findings) -> None:
+    if not alias.hostnames:
+        findings.append(Violation(f"{path}.hostnames", "is required", "an alias without names is a line without use"))
+
+
 def _pull_secret(reference: LocalObjectReference, path: str, findings: Findings) -> None:
     if not reference.name:
         findings.append(Violation(f"{path}.name", "is required"))
@@ -254,6 +261,7 @@ MESSAGES: dict[type[Message], MessageRule] = {
     NodeSelectorTerm: _term,
     NodeSelectorRequirement: _node_requirement,
     PodDNSConfig: _dns_config,
+    HostAlias: _host_alias,
     LocalObjectReference: _pull_secret,
     CrashLoopBackOff: _crash_loop,
 }
@@ -265,6 +273,8 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (PodSpec, "subdomain"): by_syntax(names.dns_label),
     (PodSpec, "termination_grace_period_seconds"): between(0),
     (PodSpec, "active_deadline_seconds"): between(1, 2**31 - 1),
+    (HostAlias, "ip"): by_syntax(names.ip_address),
+    (HostAlias, "hostnames"): each_by_syntax(names.dns_subdomain),
     (PodDNSConfig, "nameservers"): each_by_syntax(names.ip_address),
     (PodSecurityContext, "run_as_user"): between(0, _MAX_UID),
     (PodSecurityContext, "run_as_group"): between(0, _MAX_UID),

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from docker import APIClient
 
 from nodelet.runtime.docker import events, oom, translate
 from nodelet.runtime.docker.engine import DEFAULT_SOCKET, Conflict, Engine, NotFound
 from nodelet.runtime.docker.images import DockerImages
+from nodelet.runtime.docker.last_words import LastWords, with_message
 from nodelet.runtime.docker.sandbox import create_once, ensure_sandbox_image, start_sandbox
 from nodelet.runtime.docker.streams import DockerStreams
 from nodelet.runtime.docker.wire import Wire
@@ -28,6 +30,7 @@ from nodelet.runtime.protocol import (
     ContainerRecord,
     ContainerSpec,
     Listing,
+    Mount,
     RuntimeEvent,
     RuntimeFault,
     RuntimeInfo,
@@ -47,6 +50,7 @@ class DockerRuntime(DockerImages, DockerStreams):
     """Implements Runtime, Images, Exec, Logs and Archives of `nodelet.runtime.protocol`.
 
     `owner` marks what is ours: two nodelets (or a nodelet and a test) on one engine never see each other's.
+    `messages` is a directory of the host for what containers leave as they end; without one they leave nothing.
     """
 
     def __init__(
@@ -56,12 +60,14 @@ class DockerRuntime(DockerImages, DockerStreams):
         owner: str = "podium",
         clock: Clock | None = None,
         threads: int | None = None,
+        messages: Path | None = None,
     ) -> None:
         engine, wire, self._clock = Engine(socket_path, threads=threads), Wire(socket_path), clock or SystemClock()
         DockerImages.__init__(self, engine)
         DockerStreams.__init__(self, engine, wire, self._clock)
         self._owner = owner
         self._oom_floor = oom_floor()
+        self._last_words = LastWords(messages) if messages is not None else None
         self._seen: dict[str, tuple[str, Sandbox | ContainerRecord]] = {}
 
     async def info(self) -> RuntimeInfo:
@@ -89,6 +95,9 @@ class DockerRuntime(DockerImages, DockerStreams):
         if whole:
             there = {entry["Id"] for entry in entries}
             self._seen = {id_: seen for id_, seen in self._seen.items() if id_ in there}
+            if self._last_words is not None:
+                names = {name.lstrip("/") for entry in entries for name in entry["Names"]}
+                await asyncio.to_thread(self._last_words.sweep, names, self._clock.now().timestamp())
         found = await asyncio.gather(*(self._record(entry["Id"], entry["State"]) for entry in entries))
         return Listing(
             sandboxes=[record for record in found if isinstance(record, Sandbox)],
@@ -104,10 +113,19 @@ class DockerRuntime(DockerImages, DockerStreams):
         except NotFound:
             return None
         sandbox = translate.kind_of(inspect["Config"]["Labels"]) == "sandbox"
-        record = translate.sandbox_of(inspect) if sandbox else await _with_cause(translate.container_of(inspect))
+        record = translate.sandbox_of(inspect) if sandbox else await self._ended_well_told(inspect)
         if inspect["State"]["Status"] != "created":  # a failed start changes this state from within
             self._seen[id_] = (inspect["State"]["Status"], record)
         return record
+
+    async def _ended_well_told(self, inspect: Mapping[str, Any]) -> ContainerRecord:
+        """The container that an inspection describes, with why it ended and what it left."""
+        record = await _with_cause(translate.container_of(inspect))
+        if self._last_words is None or record.state is not State.EXITED:
+            return record
+        from_log = translate.MESSAGE_FROM_LOG in inspect["Config"]["Labels"]
+        left = await asyncio.to_thread(self._last_words.of, inspect["Name"].lstrip("/"))
+        return await with_message(record, left, self if from_log else None)
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
         """What happens from this call on, even when the first event is awaited later."""
@@ -146,8 +164,18 @@ class DockerRuntime(DockerImages, DockerStreams):
         """See the protocol. Raises: RuntimeFault with reason CreateContainerConfigError or CreateContainerError."""
         user = await self._user(spec)
         body = translate.container_body(spec, sandbox.id, owner=self._owner, user=user, oom_floor=self._oom_floor)
-        name = translate.container_name(spec)
-        return await self._engine.call("CreateContainerError", lambda api: create_once(api, name, body, spec.pod.uid))
+        name, words = translate.container_name(spec), self._last_words
+
+        def create(api: APIClient) -> str:
+            if words is not None and spec.message_path:
+                source = str(words.prepare(name))
+                body["HostConfig"]["Mounts"].append(translate.mount(Mount(source=source, target=spec.message_path)))
+            return create_once(api, name, body, spec.pod.uid)
+
+        try:
+            return await self._engine.call("CreateContainerError", create)
+        except OSError as error:
+            raise RuntimeFault("CreateContainerError", f"no file for the termination message: {error}") from error
 
     async def _user(self, spec: ContainerSpec) -> str:
         image = await self.find_image(spec.image) if translate.needs_image_user(spec) else None

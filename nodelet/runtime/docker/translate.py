@@ -21,7 +21,8 @@ POD_UID = "io.podium.pod.uid"
 CONTAINER = "io.podium.container.name"
 ATTEMPT = "io.podium.attempt"
 CONFIG_HASH = "io.podium.config-hash"
-_OURS = frozenset({OWNER, KIND, POD_NAMESPACE, POD_NAME, POD_UID, CONTAINER, ATTEMPT, CONFIG_HASH})
+MESSAGE_FROM_LOG = "io.podium.message-from-log"
+_OURS = frozenset({OWNER, KIND, POD_NAMESPACE, POD_NAME, POD_UID, CONTAINER, ATTEMPT, CONFIG_HASH, MESSAGE_FROM_LOG})
 
 SANDBOX_NAME = "POD"
 CPU_PERIOD = 100_000
@@ -62,7 +63,8 @@ def sandbox_body(spec: SandboxSpec, *, image: str, owner: str, oom_floor: int) -
             "Dns": list(spec.dns_servers),
             "DnsSearch": list(spec.dns_searches),
             "DnsOptions": list(spec.dns_options),
-            "ExtraHosts": [f"{host}:{address}" for host, address in spec.hosts.items()],
+            "ExtraHosts": [f"{host}:{address}" for host, address in spec.hosts],
+            "Sysctls": dict(spec.sysctls),
             "CpuShares": MIN_CPU_SHARES,
             "PidsLimit": 16,
             "OomScoreAdj": max(-998, oom_floor),
@@ -95,6 +97,7 @@ def container_body(spec: ContainerSpec, sandbox_id: str, *, owner: str, user: st
             **spec.labels,
             **_labels(spec.pod, owner, "container", spec.name, spec.attempt),
             CONFIG_HASH: spec.config_hash,
+            **({MESSAGE_FROM_LOG: "true"} if spec.message_from_log else {}),
         },
         "HostConfig": _host_config(spec, sandbox_id, oom_floor),
     }
@@ -104,41 +107,47 @@ def _host_config(spec: ContainerSpec, sandbox_id: str, oom_floor: int) -> dict[s
     return {
         "NetworkMode": f"container:{sandbox_id}",
         "IpcMode": f"container:{sandbox_id}",
+        "PidMode": f"container:{sandbox_id}" if spec.share_processes else "",
         **_resources(spec),
         "OomScoreAdj": max(spec.oom_score_adj, oom_floor),
         "RestartPolicy": {"Name": "no"},
         "LogConfig": _LOG_CONFIG,
         "Privileged": spec.privileged,
         "ReadonlyRootfs": spec.read_only_root,
-        "SecurityOpt": ["no-new-privileges"] if spec.no_new_privileges else [],
+        "SecurityOpt": _security_options(spec),
         "GroupAdd": [str(group) for group in spec.supplemental_groups],
         "CapAdd": list(spec.capabilities_add),
         "CapDrop": list(spec.capabilities_drop),
-        "Mounts": [_mount(mount) for mount in spec.mounts],
+        "Mounts": [mount(one) for one in spec.mounts],
         "Init": False,
     }
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def _security_options(spec: ContainerSpec) -> list[str]:
+    options = ["no-new-privileges"] if spec.no_new_privileges else []
+    return [*options, f"seccomp={spec.seccomp}"] if spec.seccomp else options
+
+
+def mount(what: Mount) -> dict[str, Any]:
     """Private: what a container mounts below stays its own. A source that is missing is an error, never made.
 
     A driver's volume has no name, so that the engine removes it with its container; images' content is not copied in.
     """
-    if mount.volume is not None:
+    if what.volume is not None:
         return {
             "Type": "volume",
-            "Target": mount.target,
-            "ReadOnly": mount.read_only,
+            "Target": what.target,
+            "ReadOnly": what.read_only,
             "VolumeOptions": {
                 "NoCopy": True,
-                "DriverConfig": {"Name": mount.volume.driver, "Options": dict(mount.volume.options)},
+                "DriverConfig": {"Name": what.volume.driver, "Options": dict(what.volume.options)},
             },
         }
     return {
         "Type": "bind",
-        "Source": mount.source,
-        "Target": mount.target,
-        "ReadOnly": mount.read_only,
+        "Source": what.source,
+        "Target": what.target,
+        "ReadOnly": what.read_only,
         "BindOptions": {"Propagation": "rprivate"},
     }
 

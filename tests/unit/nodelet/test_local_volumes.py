@@ -11,7 +11,7 @@ import pytest
 
 from master.controllers.claim_plan import provisioned
 from nodelet.pods.volume_gauge import Reading, VolumeGauge, complaint
-from nodelet.runtime.docker.translate import _mount as translated
+from nodelet.runtime.docker.translate import mount as translated
 from nodelet.runtime.protocol import Mount
 from nodelet.volumes.claim import ClaimSource
 from nodelet.volumes.keeper import LocalKeeper, VolumeReports

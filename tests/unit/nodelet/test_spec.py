@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from podium.v1.core_pb2 import (
     Container,
     ContainerPort,
     EnvVar,
+    HostAlias,
     Pod,
     PodDNSConfig,
     PodDNSConfigOption,
@@ -34,7 +36,10 @@ from podium.v1.core_pb2 import (
     PodSpec,
     Probe,
     ResourceRequirements,
+    SeccompProfile,
     SecurityContext,
+    Sysctl,
+    VolumeMount,
 )
 from tests.support.kept_pods import NODE, container, make_pod, sidecar
 
@@ -249,3 +254,67 @@ def test_a_pod_finds_its_own_names(tmp_path: Path) -> None:
         "127.0.0.1\tlocalhost",
         "10.64.0.9\tdb-0.dbs.shop.svc.cluster.local\tdb-0",
     ]
+
+
+# ---------------------------------------------------------------- smaller fields
+
+
+def test_aliases_and_kernel_parameters_are_the_sandboxs() -> None:
+    pod = make_pod()
+    pod.spec.host_aliases.extend([HostAlias(ip="10.0.0.1", hostnames=["db", "db.local"]), HostAlias(ip="::1")])
+    pod.spec.security_context.sysctls.append(Sysctl(name="net.ipv4.tcp_syncookies", value="0"))
+    made = sandbox_spec(pod, 0, NODE)
+    assert list(made.hosts) == [("db", "10.0.0.1"), ("db.local", "10.0.0.1")]
+    assert made.sysctls == {"net.ipv4.tcp_syncookies": "0"}
+
+
+@pytest.mark.parametrize(
+    ("subdomain", "as_fqdn", "hostname"),
+    [("", True, "p-u1"), ("web", False, "p-u1"), ("web", True, "p-u1.web.ns.svc.cluster.local")],
+)
+def test_the_host_name_may_be_the_full_name(subdomain: str, as_fqdn: bool, hostname: str) -> None:
+    pod = make_pod()
+    pod.spec.subdomain, pod.spec.set_hostname_as_fqdn = subdomain, as_fqdn
+    assert sandbox_spec(pod, 0, NODE).hostname == hostname
+
+
+@pytest.mark.parametrize(
+    ("of_pod", "own", "seccomp"),
+    [
+        ("", "", ""),
+        ("RuntimeDefault", "", ""),
+        ("Unconfined", "", "unconfined"),
+        ("Unconfined", "RuntimeDefault", ""),
+        ("", "Unconfined", "unconfined"),
+    ],
+)
+def test_a_containers_own_seccomp_profile_wins(of_pod: str, own: str, seccomp: str) -> None:
+    app = container(security_context=SecurityContext(seccomp_profile=SeccompProfile(type=own)) if own else None)
+    pod = make_pod(app)
+    if of_pod:
+        pod.spec.security_context.seccomp_profile.type = of_pod
+    assert spec_of(pod).seccomp == seccomp
+
+
+def test_processes_are_shared_where_the_pod_says_so() -> None:
+    pod = make_pod()
+    assert not spec_of(pod).share_processes
+    pod.spec.share_process_namespace = True
+    assert spec_of(pod).share_processes
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({}, "/dev/termination-log"),
+        ({"termination_message_path": "/tmp/last"}, "/tmp/last"),
+        ({"termination_message_path": "/v", "volume_mounts": [VolumeMount(name="v", mount_path="/v")]}, ""),
+    ],
+)
+def test_where_a_container_leaves_its_message(given: dict[str, Any], path: str) -> None:
+    assert spec_of(make_pod(container(**given))).message_path == path
+
+
+@pytest.mark.parametrize(("policy", "from_log"), [("", False), ("File", False), ("FallbackToLogsOnError", True)])
+def test_whether_the_log_may_speak_instead(policy: str, from_log: bool) -> None:
+    assert spec_of(make_pod(container(termination_message_policy=policy))).message_from_log is from_log

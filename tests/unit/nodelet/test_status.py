@@ -136,6 +136,13 @@ def test_how_a_container_ended(exit_code: int, oom: bool, error: str, reason: st
     assert end.container_id == "app0"
 
 
+def test_what_a_container_left_is_its_message() -> None:
+    of_run = ended(APP, exit_code=3)
+    object.__setattr__(of_run.record, "message", "no database")
+    (of,) = told(make_pod(policy="Never"), seen(of_run)).container_statuses
+    assert of.state.terminated.message == "no database"
+
+
 def test_a_crash_loop_shows_the_wait_and_the_last_end() -> None:
     what = seen(ended(APP, 4, exit_code=2, level=4), ended(APP, 3, exit_code=1))
     (of,) = told(make_pod(), what).container_statuses

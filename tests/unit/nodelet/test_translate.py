@@ -26,7 +26,7 @@ from nodelet.runtime.protocol import (
 )
 
 POD = PodIdentity(namespace="shop", name="web-1", uid="0123456789abcdef")
-SANDBOX = SandboxSpec(pod=POD, attempt=2, hostname="web-1", dns_servers=("10.0.0.10",), hosts={"db": "10.1.1.1"})
+SANDBOX = SandboxSpec(pod=POD, attempt=2, hostname="web-1", dns_servers=("10.0.0.10",), hosts=[("db", "10.1.1.1")])
 CONTAINER = ContainerSpec(pod=POD, name="app", attempt=3, image="busybox", config_hash="c0ffee")
 
 
@@ -43,6 +43,24 @@ def host(**more: Any) -> dict[str, Any]:
 def test_names_follow_from_identity_alone() -> None:
     assert translate.sandbox_name(SANDBOX) == "podium_POD_web-1_shop_01234567_2"
     assert translate.container_name(CONTAINER) == "podium_app_web-1_shop_01234567_3"
+
+
+def test_what_a_sandbox_is_given() -> None:
+    spec = dataclasses.replace(
+        SANDBOX, hosts=[("a", "1.2.3.4"), ("a", "5.6.7.8")], sysctls={"net.ipv4.tcp_rmem": "1 2 3"}
+    )
+    made = translate.sandbox_body(spec, image="i", owner="podium", oom_floor=-1000)["HostConfig"]
+    assert made["ExtraHosts"] == ["a:1.2.3.4", "a:5.6.7.8"]
+    assert made["Sysctls"] == {"net.ipv4.tcp_rmem": "1 2 3"}
+
+
+def test_namespaces_and_seccomp() -> None:
+    assert (host()["PidMode"], host()["SecurityOpt"]) == ("", [])
+    assert host(share_processes=True)["PidMode"] == "container:SANDBOX"
+    assert host(seccomp="unconfined", no_new_privileges=True)["SecurityOpt"] == [
+        "no-new-privileges",
+        "seccomp=unconfined",
+    ]
 
 
 def test_everything_to_be_found_again_is_in_labels() -> None:
