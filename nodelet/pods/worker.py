@@ -129,17 +129,10 @@ class PodWorker:
         """The pod as it should be now; overwrites what was assigned before."""
         earlier, blue = self.pod, self._pod.blue if pod is self.pod else blueprint(pod)
         before, after = self._pod.objects, used(blue.references, objects)
-        if pod is not earlier or before != after:
-            self._reconsider(earlier, before, pod, after)
         if self._assigned and pod is earlier and before == after:
             return  # the news is about other pods of the node
         self._assigned = True
-        if before != after:
-            self.memory.forgive(CONTAINER_SLOTS)
-        if pull_secrets(pod, after) != pull_secrets(earlier, before):
-            self.memory.forgive("image/")
-        if volumes_differ(earlier, before, pod, after):
-            self.memory.volumes_changed()
+        self._reconsider(earlier, before, pod, after)
         self._pod.blue, self._pod.objects = blue, after
         if pod is not earlier:
             self.memory.limit_activity(pod.spec)
