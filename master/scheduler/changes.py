@@ -20,6 +20,8 @@ from master.scheduler.snapshot import Cause, Snapshot
 # Changes of nodes that can open others: their domains count more or less, or no longer.
 _MOVES_DOMAINS = Cause.NODE_ADDED | Cause.LABELS_CHANGED | Cause.TAINTS_CHANGED
 
+_NONE: RowArray = np.zeros(0, dtype=np.intp)
+
 
 @dataclass(slots=True)
 class Changes:
@@ -69,12 +71,12 @@ class Changes:
         return np.fromiter(self._rows, np.intp, len(self._rows))
 
     def rows_for(self, line: Line, profile: Profile, cluster: Snapshot) -> RowArray:
-        """The nodes that all this may have opened to a line."""
+        """The nodes that all this may have opened to a line; often none, which costs next to nothing to find."""
         if self._volumes_moved and line.waits_for & Cause.VOLUMES_CHANGED:
             return cluster.rows()
         if line.waits_for & Cause.NEIGHBOURS and self._concern(line, profile, cluster):
             return cluster.rows()
-        return self.rows()
+        return self.rows() if line.waits_for & self._causes else _NONE
 
     def _concern(self, line: Line, profile: Profile, cluster: Snapshot) -> bool:
         return self._upheaval or any(profile.stirred(line.shape, cluster, by) for by in self._stirred.values())

@@ -309,6 +309,8 @@ class Engine:
 
     def _helps(self, line: Line) -> bool:
         rows = self._changes.rows_for(line, self.profile, self.cluster)
+        if not rows.size:
+            return False
         if line.claimant is not None and self.cluster.row(line.claimant.claim) in rows:
             return True
         evicting = line.shape.preempts and self.cluster.can_evict(line.shape.priority)
@@ -316,7 +318,7 @@ class Engine:
 
     def _waits_for(self, line: Line) -> Cause:
         rows = self._changes.rows_for(line, self.profile, self.cluster)
-        return self.profile.waits_for(line.shape, self.cluster, rows)
+        return self.profile.waits_for(line.shape, self.cluster, rows) if rows.size else Cause.NOTHING
 
     def _told_parked(self) -> tuple[Refused, ...]:
         joined, self._joined_parked = self._joined_parked, []

@@ -186,6 +186,17 @@ def test_the_pod_that_is_wanted_wakes_those_that_wait_for_it() -> None:
     assert bound_nodes(made)
 
 
+def test_a_line_is_not_asked_about_pods_that_it_does_not_count() -> None:
+    made = engine(*zoned("a", "b"), pod("p", near=[term("db")]), pod("q", near=[term("api")]))
+    turns(made)
+    see(made, pod("y", "other", on="n1"))
+    rows = [made._changes.rows_for(line, made.profile, made.cluster).size for line in made.queue.lines()]
+    assert rows == [0, 0]
+    see(made, pod("z", "api", on="n1"))
+    rows = [made._changes.rows_for(line, made.profile, made.cluster).size for line in made.queue.lines()]
+    assert rows == [0, 2]
+
+
 def test_a_pod_that_is_placed_wakes_those_that_wait_for_it() -> None:
     made = engine(*zoned("a", "b"), pod("p", near=[term("db")]))
     turns(made)
