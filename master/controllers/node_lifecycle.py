@@ -27,7 +27,7 @@ from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
 from podium.errors import Conflict, NotFound, PodiumError
 from podium.objects.conditions import FALSE, TRUE, UNKNOWN, condition_status, get_condition, set_condition
-from podium.objects.fencing import FencingTimes, is_exclusive
+from podium.objects.fencing import ACQUAINTED, FencingTimes, is_exclusive, may_be_excused
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import seconds_since, timestamp
 from podium.objects.pod import CONTAINERS_READY, DISRUPTION_TARGET, READY, is_ready, is_terminal, is_terminating
@@ -290,9 +290,23 @@ class NodeLifecycleController:
         if name not in self._fleet.lapsed or name in self._fleet.held:
             return None
         last = self._liveness.last_heard(name)
+        if self._may_be_excused(self._started if last is None else last):
+            return None
         silent_since = self._started + self._settings.patience if last is None else last
         since = max(silent_since, self._held_at.get(name, silent_since))
         return max(0.0, since + FencingTimes(self._settings.lease).release - self._clock.monotonic())
+
+    def _may_be_excused(self, silent_since: float) -> bool:
+        """Whether a node that is silent since then may go on, because the nodes that it knows fell silent with it."""
+        now, wall = self._clock.monotonic(), self._clock.now()
+        silent = known = 0
+        for node in self._reader.list(Node):
+            last = self._liveness.last_heard(node.metadata.name)
+            last = self._started if last is None else last
+            lost = now - last >= self._settings.lease / 2
+            silent += lost and abs(last - silent_since) <= self._settings.together
+            known += seconds_since(node.metadata.creation_timestamp, wall) >= now - silent_since + ACQUAINTED
+        return may_be_excused(silent, known)
 
     def _note_touchy(self, name: str, plan: NodePlan) -> None:
         if any(t.effect == NO_EXECUTE for t in plan.taints) or plan.lost or plan.unknown:

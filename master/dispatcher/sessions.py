@@ -45,7 +45,7 @@ NodeLink = Link[MasterMessage, NodeMessage]
 
 QUIET_SHARE = 0.35
 """Of a lease: heartbeats are answered when none was for that long."""
-INTRODUCE_SECONDS = 15.0
+INTRODUCE_SECONDS = 5.0
 BEATS_PER_SECOND = 600.0
 MOST_OF_LEASE = 0.4
 

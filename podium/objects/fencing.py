@@ -29,6 +29,10 @@ A peer's answer is somewhat older than what the master heard (half a lease: beat
 may excuse a node although the master hears them again before it holds anybody. That can happen only until they would
 have lapsed, a lease, half a lease and `together` after the start: 2.5 leases, and with evidence and grace 6.5.
 
+A node counts those nodes that it has been told of, which is all that joined more than `ACQUAINTED` seconds before the
+master last heard it. Nodes that join later make most nodes few: so before it removes anything the master also asks
+whether the node could be excused among the nodes that it knows (`may_be_excused`), and then leaves its pods alone.
+
 **What it takes**: that the node acts in time. A nodelet that starts acts on the lease that it left on disk before it
 starts anything; one that is frozen, killed or gone is stood in for by a watchdog process of its own, which kills what
 outlives the lease. **Not guaranteed**: nothing on a host can act while the whole host is frozen (a paused virtual
@@ -52,6 +56,8 @@ SILENCE, EVIDENCE, GRACE, SLACK = 1.5, 1.5, 2.5, 1.5
 TOGETHER = 4.0
 """Seconds, or a lease when that is less; much less than the 10 s that the master calls together, since beats and their
 answers are some seconds apart."""
+ACQUAINTED = 20.0
+"""Seconds after which a node has surely been told of another one that joined."""
 SAMPLE, SAMPLE_SHARE = 50, 2 / 3
 """So many nodes, the asking one included, are asked when there are more; then this share must have fallen silent."""
 
@@ -109,6 +115,12 @@ def is_exclusive(pod: Pod) -> bool:
     )
 
 
+def may_be_excused(silent: int, known: int) -> bool:
+    """Whether a node may believe that it is excused: `silent` fell silent about when it did, itself included, of at
+    least `known` that it knows."""
+    return silent >= known or (silent > 2 and silent > known / 2)
+
+
 def fell_silent_together(mine: float, peers: Iterable[float | None], *, nodes: int, times: FencingTimes) -> bool:
     """Whether so many nodes lost the master at once that a master, if there is one, holds all of them.
 
@@ -124,4 +136,4 @@ def fell_silent_together(mine: float, peers: Iterable[float | None], *, nodes: i
     asked = 1 + len(answers)
     if SAMPLE <= asked < nodes:
         return together > SAMPLE_SHARE * asked
-    return together >= nodes or (together > 2 and together > nodes / 2)
+    return may_be_excused(together, nodes)

@@ -50,6 +50,31 @@ async def test_a_node_that_returns_resurrects_nothing() -> None:
         assert world.overlaps() == []
 
 
+async def test_a_node_that_does_not_know_of_later_ones_is_left_alone() -> None:
+    """It was alone when it was cut off, and so excuses itself; that others have joined since must not move its pod."""
+    async with fencing_world("n1") as world:
+        await _running(world)
+        (first,) = world.where("db-0")
+        first.node.cut()
+        await world.clock.advance(30)
+        for name in ("n2", "n3", "n4"):
+            _ = await world.add_node(name)
+        await world.clock.advance(200)
+        assert world.where("db-0") == [first]
+        assert world.overlaps() == []
+
+
+async def test_a_node_that_was_cut_off_before_it_was_told_of_the_others_is_left_alone() -> None:
+    async with fencing_world("n1") as world:
+        await _running(world)
+        (first,) = world.where("db-0")
+        for name in ("n2", "n3"):
+            _ = await world.add_node(name)
+        first.node.cut()
+        await world.clock.advance(200)
+        assert world.overlaps() == []
+
+
 async def test_a_short_cut_is_nothing() -> None:
     async with fencing_world("n1", "n2", "n3") as world:
         await _running(world)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from typing import Any
 
 import pytest
 import yaml
 
 from podium.client import Client
+from podium.objects.fencing import ACQUAINTED
 from podium.objects.pod import is_ready
 from podium.v1.apps_pb2 import DaemonSet, StatefulSet
-from podium.v1.core_pb2 import Pod
+from podium.v1.core_pb2 import Node, Pod
 from tests.rig.rig import MASTER, NODES, PODIUM, Host, podium, run, until
 
 SLEEP = ["sh", "-c", "trap exit TERM; while true; do sleep 0.2; done"]
@@ -94,6 +96,10 @@ def test_a_stateful_set_has_names_order_and_takes_back_a_broken_template(client:
 # ---------------------------------------------------------------- never twice
 
 
+def _age(node: Node) -> float:
+    return time.time() - node.metadata.creation_timestamp.seconds
+
+
 def _life(host: Host, uid: str) -> tuple[str, str, bool]:
     """When a pod's container on a host was started, when it ended, and whether it runs."""
     ids = host.engine("ps", "-aq", "--filter", f"label=io.podium.pod.uid={uid}",
@@ -109,6 +115,7 @@ def _moment(text: str) -> datetime.datetime:
 
 
 def _stateful(client: Client, namespace: str) -> tuple[Pod, Host]:
+    until(lambda: all(_age(node) > 2 * ACQUAINTED for node in client.list(Node)), seconds=60, what="nodes to be known")
     _apply(namespace, _workload("StatefulSet", "db", replicas=1))
     until(lambda: "db-0" in _ready(client, namespace), seconds=30, what="db-0")
     first = _ready(client, namespace)["db-0"]

@@ -30,6 +30,7 @@ from podium.aio.link import Link, LinkClosed, MemoryLink
 from podium.aio.tasks import TaskScope, cancel_and_wait
 from podium.errors import PodiumError
 from podium.objects.conditions import set_condition
+from podium.objects.fencing import ACQUAINTED
 from podium.objects.meta import is_terminating
 from podium.objects.references import Objects
 from podium.v1.core_pb2 import Namespace, Node, Pod, PodStatus
@@ -301,6 +302,6 @@ async def fencing_world(*names: str) -> AsyncIterator[World]:
             world.start_master()
             for name in names:
                 _ = await world.add_node(name)
-            await clock.advance(1)
+            await clock.advance(ACQUAINTED + 5)
             yield world
     assert not failures
