@@ -7,6 +7,7 @@ from typing import Any
 from master.access.authorship import ROLLED, name_author
 from master.access.claims import check_growth
 from master.access.planned import Planned, Situation, copy_of, put, remove
+from master.access.pod_parts import is_part, with_part
 from master.access.surroundings import surroundings_of
 from master.admission import admit, admit_status
 from master.cache.item import Item
@@ -28,7 +29,7 @@ def plan_update(
         new: The object as its author wants it.
         current: The object as it is.
         situation: See there.
-        subresource: "" or "status".
+        subresource: "", "status", or a part of a pod's spec.
         manager: Who owns the fields that change; empty: the caller.
         applied: `new` comes of an apply, so its managedFields are right already.
 
@@ -42,9 +43,13 @@ def plan_update(
     check_same(key, new.metadata, current)
     if subresource == STATUS:
         return put(key, _with_status(kind, new, current), current)
-    if subresource:
-        raise BadRequest(f'{kind.name} has no sub-resource "{subresource}" that can be written so')
     old = current.message
+    if is_part(kind.name, subresource):
+        new, before, applied = *with_part(new, current, subresource), False
+    elif subresource:
+        raise BadRequest(f'{kind.name} has no sub-resource "{subresource}" that can be written so')
+    else:
+        before = old
     _keep_identity(new.metadata, old.metadata)
     if STATUS in kind.subresources:
         new.ClearField("status")
@@ -52,7 +57,7 @@ def plan_update(
             new.status.CopyFrom(old.status)
     if kind.name == "Service":
         situation.addresses.complete(new, old, situation.cache, situation.now)
-    admit(new, old, surroundings_of(situation.cache, kind, key.namespace))
+    admit(new, before, surroundings_of(situation.cache, kind, key.namespace))
     if kind.name in ROLLED:
         name_author(new, old, situation.by)
     if kind.name == "PersistentVolumeClaim":

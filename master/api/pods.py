@@ -9,7 +9,7 @@ from master.api.links import ContextLink, ReplyLink
 from master.api.node_session import Context, Identify
 from podium.aio.link import Link
 from podium.errors import BadRequest, Conflict, NotFound
-from podium.objects.pod import all_containers, is_terminal
+from podium.objects.pod import every_container, is_terminal
 from podium.v1 import pods_service_pb2_grpc
 from podium.v1.core_pb2 import Pod
 from podium.v1.pods_service_pb2 import LogsRequest, PodKey, StreamFrame
@@ -47,7 +47,7 @@ def resolve_container(pod: Pod, asked: str) -> str:
         NotFound: The pod has no container of that name.
         BadRequest: The pod has several and none was named.
     """
-    names = [c.name for c in all_containers(pod.spec)]
+    names = [c.name for c in every_container(pod.spec)]
     choice = ", ".join(names)
     pod_name = pod.metadata.name
     if asked:
@@ -79,7 +79,11 @@ def check_reachable(pod: Pod, verb: str, container: str) -> None:
         if not pod.status.pod_ip:
             raise Conflict(f"{name} has no address yet ({pod.status.phase or 'Pending'})")
         return
-    statuses = [*pod.status.init_container_statuses, *pod.status.container_statuses]
+    statuses = [
+        *pod.status.init_container_statuses,
+        *pod.status.container_statuses,
+        *pod.status.ephemeral_container_statuses,
+    ]
     status = next((s for s in statuses if s.name == container), None)
     if status is None or not status.state.HasField("running"):
         waiting = status.state.waiting.reason if status is not None and status.state.HasField("waiting") else ""

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from master.access.protocol import Bind, Create, Delete, Update
 from master.access.writes import ApiWrite, Apply, Evict, Patch, Rescale
 from podium.errors import BadRequest
-from podium.objects.kinds import BY_TYPE_URL, TYPE_URL_PREFIX, Key, named
+from podium.objects.kinds import BY_TYPE_URL, POD_PARTS, TYPE_URL_PREFIX, Key, named
 from podium.v1.apps_pb2 import Scale
 from podium.v1.core_pb2 import Binding, Eviction
 from podium.v1.objects_service_pb2 import (
@@ -71,7 +71,7 @@ def update_in(request: UpdateRequest) -> ApiWrite:
     if request.subresource == "scale" and isinstance(obj, Scale):
         key = key_in(request.key)
         return Rescale(key=key, scale=obj, dry_run=request.dry_run, field_manager=request.field_manager)
-    if request.object.type_url in BY_TYPE_URL and request.subresource in ("", "status"):
+    if request.object.type_url in BY_TYPE_URL and request.subresource in ("", "status", *POD_PARTS):
         return Update(obj, request.subresource, request.dry_run, request.field_manager)
     raise _misplaced(obj, request.subresource, "updated")
 

@@ -1,7 +1,8 @@
 """A pod as the planner sees it: its containers with their roles, worked out once per change of the object.
 
 Roles (KEP-753): an *init* container runs to completion before the next; a *sidecar* is an init container that restarts
-always and outlives the main ones; *main* containers make the pod. Pure.
+always and outlives the main ones; *main* containers make the pod; *ephemeral* ones look into it (KEP-277): they are
+started once, whatever became of them. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import cached_property
 
 from nodelet.pods.backoff import CrashLoop, crash_loop
 from podium.objects.kinds import Key
-from podium.objects.pod import is_sidecar
+from podium.objects.pod import as_container, is_sidecar
 from podium.objects.references import references
 from podium.v1.core_pb2 import Container, LifecycleHandler, Pod
 
@@ -27,6 +28,7 @@ class Role(Enum):
     INIT = "init"
     SIDECAR = "sidecar"
     MAIN = "main"
+    EPHEMERAL = "ephemeral"
 
 
 class Restart(Enum):
@@ -43,13 +45,17 @@ class Restart(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One container of the pod's specification. `config_hash` changes when a running one must be replaced."""
+    """One container of the pod's specification. `config_hash` changes when a running one must be replaced.
+
+    `target` names the container whose processes it sees besides its own.
+    """
 
     name: str
     role: Role
     restart: Restart
     config_hash: str
     container: Container
+    target: str = ""
 
     @property
     def post_start(self) -> LifecycleHandler | None:
@@ -92,7 +98,7 @@ class Blueprint:
     @cached_property
     def init(self) -> tuple[Unit, ...]:
         """Init containers and sidecars, in their order."""
-        return tuple(unit for unit in self.units if unit.role is not Role.MAIN)
+        return tuple(unit for unit in self.units if unit.role in (Role.INIT, Role.SIDECAR))
 
     @cached_property
     def sidecars(self) -> tuple[Unit, ...]:
@@ -101,6 +107,10 @@ class Blueprint:
     @cached_property
     def main(self) -> tuple[Unit, ...]:
         return tuple(unit for unit in self.units if unit.role is Role.MAIN)
+
+    @cached_property
+    def ephemeral(self) -> tuple[Unit, ...]:
+        return tuple(unit for unit in self.units if unit.role is Role.EPHEMERAL)
 
 
 def blueprint(pod: Pod) -> Blueprint:
@@ -113,12 +123,21 @@ def blueprint(pod: Pod) -> Blueprint:
         for c in spec.init_containers
     ]
     units += [_unit(c, Role.MAIN, policy) for c in spec.containers]
+    units += [
+        _unit(as_container(e), Role.EPHEMERAL, Restart.NEVER, e.target_container_name)
+        for e in spec.ephemeral_containers
+    ]
     return Blueprint(pod=pod, units=tuple(units), grace=_grace(pod), crash_loop=crash_loop(spec))
 
 
-def _unit(container: Container, role: Role, restart: Restart) -> Unit:
+def _unit(container: Container, role: Role, restart: Restart, target: str = "") -> Unit:
     return Unit(
-        name=container.name, role=role, restart=restart, config_hash=config_hash(container), container=container
+        name=container.name,
+        role=role,
+        restart=restart,
+        config_hash=config_hash(container),
+        container=container,
+        target=target,
     )
 
 

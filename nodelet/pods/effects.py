@@ -111,6 +111,11 @@ class Effects:
         except (ConfigFault, VolumeFault) as fault:
             self._tools.fail(action, pod, "CreateContainerConfigError", str(fault), event="Failed")
             return
+        target = pod.memory.running(unit.target) if unit.target else None
+        if unit.target and target is None:
+            message = f"target container {unit.target} does not run"
+            self._tools.fail(action, pod, "CreateContainerError", message, event="Failed")
+            return
         image = pod.memory.images.pop(action.name)
         spec = container_spec(
             pod.blue,
@@ -121,6 +126,7 @@ class Effects:
             node=self._tools.node,
             env=env,
             mounts=mounts,
+            target_id=target.id if target is not None else "",
         )
         async with self._tools.turns.starts:
             if pod.memory.unwanted:

@@ -49,7 +49,7 @@ def next_start(blue: Blueprint, seen: Observed, unit: Unit) -> float | None:
     """The earliest moment of a container's next start, its turn aside; None when it runs, or is done for good."""
     run = seen.newest(unit.name)
     if run is None:
-        return AT_ONCE
+        return None if has_vanished(seen, unit) else AT_ONCE
     if not run.over:
         return None if run.running else AT_ONCE
     if unit.role is Role.INIT and succeeded(run):
@@ -59,6 +59,11 @@ def next_start(blue: Blueprint, seen: Observed, unit: Unit) -> float | None:
     if changed(unit, run) or run.ended is None:
         return AT_ONCE
     return run.ended + blue.crash_loop.delay(next_level(run.level, run.seconds))
+
+
+def has_vanished(seen: Observed, unit: Unit) -> bool:
+    """Whether an ephemeral container ran and nothing of it is left: it is not started again."""
+    return unit.role is Role.EPHEMERAL and seen.newest(unit.name) is None and seen.attempts.get(unit.name, 0) > 0
 
 
 def start_level(seen: Observed, unit: Unit) -> int:

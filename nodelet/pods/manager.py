@@ -39,7 +39,7 @@ from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.tasks import TaskScope, cancel_and_wait, forever
 from podium.errors import NotFound
-from podium.objects.pod import all_containers
+from podium.objects.pod import every_container
 from podium.objects.references import Objects, claim_key
 from podium.objects.storage import claims_of
 from podium.telemetry.log import get_logger
@@ -254,7 +254,7 @@ class PodManager:
         """Remove unused images if the disk is filling up; whether any was."""
         if self._disk is None:
             return False
-        in_use = {c.image for pod in (self._desired or {}).values() for c in all_containers(pod.spec)}
+        in_use = {c.image for pod in (self._desired or {}).values() for c in every_container(pod.spec)}
         for worker in self._workers.values():
             in_use |= {name for record in worker.memory.records() for name in (record.image, record.image_id)}
         removed = await self.images.collect(in_use, await self._disk(), self._settings.garbage)
@@ -307,7 +307,7 @@ class PodManager:
         worker = self.find(namespace, name, uid)
         wanted = container or worker.pod.spec.containers[0].name
         runs = sorted((r for r in worker.memory.records() if r.name == wanted), key=lambda r: -r.attempt)
-        if all(wanted != c.name for c in all_containers(worker.pod.spec)):
+        if all(wanted != c.name for c in every_container(worker.pod.spec)):
             raise NotFound(f"pod {namespace}/{name} has no container {wanted}")
         if len(runs) <= previous:
             which = "previous terminated container" if previous else "container"

@@ -135,6 +135,10 @@ class PodMemory:
         """Whether a container or sandbox of this id is known."""
         return id_ in self._records or any(sandbox.id == id_ for sandbox in self._sandboxes)
 
+    def running(self, name: str) -> ContainerRecord | None:
+        """The running container of this name."""
+        return next((r for r in self._records.values() if r.name == name and r.state is State.RUNNING), None)
+
     def records(self) -> Iterable[ContainerRecord]:
         """Every container known."""
         return self._records.values()
@@ -316,7 +320,8 @@ class PodMemory:
 
 
 def _statuses(pod: Pod) -> tuple[ContainerStatus, ...]:
-    return (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    status = pod.status
+    return (*status.init_container_statuses, *status.container_statuses, *status.ephemeral_container_statuses)
 
 
 def _id(status: ContainerStatus) -> str:

@@ -1,7 +1,8 @@
 """What a pod needs next: `plan(blueprint, observed, now)` → actions, when to look again, and why. Pure and total.
 
     wanted  ─► images, volumes, sandbox ─► network ─► init 1 ─► … ─► init n ─► main containers
-               (a sidecar starts in its place among the init containers, and must have started before the next)
+               (a sidecar starts in its place among the init containers, and must have started before the next;
+                an ephemeral container as soon as there is a network, or its target runs)
     late    ─► activeDeadlineSeconds has passed: condemned, and so over
     over    ─► stop what runs: main, then sidecars last to first ─► remove the sandbox ─► free address, volumes
                (dead containers stay, for their logs)
@@ -194,6 +195,9 @@ def _prepare_sandbox(draft: _Draft) -> str:
 
 
 def _start_in_order(draft: _Draft) -> str:
+    for unit in draft.blue.ephemeral:
+        if not unit.target or _runs(draft.seen.newest(unit.target)):
+            _start(draft, unit)
     begun = lives.main_begun(draft.blue, draft.seen)
     for unit in draft.blue.init:
         if begun and unit.role is Role.INIT:
@@ -206,6 +210,10 @@ def _start_in_order(draft: _Draft) -> str:
         if unit.gates_next and not _past_hook(draft.seen.newest(unit.name)):
             return f"waiting for the postStart hook of {unit.name}"
     return "starting containers" if draft.actions else "as it should be"
+
+
+def _runs(run: Run | None) -> bool:
+    return run is not None and run.running
 
 
 def _past_hook(run: Run | None) -> bool:

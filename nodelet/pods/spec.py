@@ -141,8 +141,12 @@ def _merged_options(base: Iterable[str], own: Iterable[tuple[str, str]]) -> tupl
 
 
 def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, generation: int, node: NodeFacts,
-                   env: Mapping[str, str], mounts: Sequence[Mount] = (), image: str = "") -> ContainerSpec:  # fmt: skip
-    """One run of a container. `image` is what the image store resolved the name to, when it did."""
+                   env: Mapping[str, str], mounts: Sequence[Mount] = (), image: str = "",
+                   target_id: str = "") -> ContainerSpec:  # fmt: skip
+    """One run of a container. `image` is what the image store resolved the name to, when it did.
+
+    `target_id` is the container whose processes it sees, if it has a target.
+    """
     pod, container = blue.pod, unit.container
     security = container.security_context
     merged = _identity_of_process(pod.spec.security_context, security)
@@ -176,6 +180,7 @@ def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, gen
         stdin_once=container.stdin_once,
         tty=container.tty,
         host_network=pod.spec.host_network,
+        process_target=target_id,
         share_processes=pod.spec.share_process_namespace,
         seccomp=_seccomp(pod.spec.security_context, security),
         message_path=_message_path(container),

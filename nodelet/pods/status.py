@@ -15,7 +15,7 @@ from nodelet.pods import lives
 from nodelet.pods.actions import NETWORK, SANDBOX, VOLUMES, container_slot, image_slot
 from nodelet.pods.backoff import next_level
 from nodelet.pods.blueprint import Blueprint, Role, Unit
-from nodelet.pods.observed import Fault, Observed, Run
+from nodelet.pods.observed import LOST_EXIT_CODE, Fault, Observed, Run
 from nodelet.pods.spec import NodeFacts
 from podium.objects.conditions import FALSE, TRUE, set_condition
 from podium.objects.meta import timestamp
@@ -69,6 +69,7 @@ def pod_status(blue: Blueprint, seen: Observed, previous: PodStatus, *, now: flo
         pod_ips=[PodIP(ip=address)] if address else [],
         init_container_statuses=[statuses[unit.name] for unit in blue.init],
         container_statuses=[statuses[unit.name] for unit in blue.main],
+        ephemeral_container_statuses=[statuses[unit.name] for unit in blue.ephemeral],
         qos_class=previous.qos_class or qos_class(blue.pod.spec),
         nominated_node_name=previous.nominated_node_name,
         observed_generation=blue.pod.metadata.generation,
@@ -119,6 +120,9 @@ def _outcome_of_deletion(blue: Blueprint, seen: Observed) -> str:
 def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Moment, node: NodeFacts) -> ContainerStatus:
     runs = seen.runs.get(unit.name, ())
     status = ContainerStatus(name=unit.name, image=unit.container.image)
+    if lives.has_vanished(seen, unit):
+        status.state.terminated.exit_code, status.state.terminated.reason = LOST_EXIT_CODE, "ContainerStatusUnknown"
+        return status
     if not runs:
         status.state.CopyFrom(_waiting(blue, seen, unit))
         status.started = False
@@ -145,6 +149,8 @@ def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Mome
 def _is_ready(unit: Unit, run: Run) -> bool:
     if unit.role is Role.INIT:
         return lives.succeeded(run)
+    if unit.role is Role.EPHEMERAL:
+        return False
     return run.running and run.started and run.hook_over and run.ready
 
 
@@ -181,6 +187,8 @@ def _shared_fault(seen: Observed) -> Fault | None:
 
 def _awaits_init(blue: Blueprint, seen: Observed, unit: Unit) -> bool:
     """Whether an init container or sidecar before this one has not let it through yet."""
+    if unit.role is Role.EPHEMERAL:
+        return False
     before = blue.units[: blue.units.index(unit)]
     return (
         any(u.role is not Role.MAIN for u in before)
@@ -267,7 +275,7 @@ def _set_conditions(status: PodStatus, blue: Blueprint, seen: Observed, previous
 
 
 def _counts_as_ready(unit: Unit, status: PodStatus) -> bool:
-    if unit.role is Role.INIT:
+    if unit.role in (Role.INIT, Role.EPHEMERAL):
         return True
     statuses: Sequence[ContainerStatus] = (*status.init_container_statuses, *status.container_statuses)
     return next(found.ready for found in statuses if found.name == unit.name)

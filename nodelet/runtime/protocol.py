@@ -115,9 +115,9 @@ class ContainerSpec:
     """Everything a container is made of. CPU in cores, memory in bytes; 0 means no limit.
 
     `config_hash` identifies the container's part of the pod template: a change means a new container.
-    With `share_processes` it is in the sandbox's process namespace. `seccomp` is empty for the runtime's own profile.
-    What it leaves in the file `message_path` is its record's message once it has ended; after a failure without one,
-    and with `message_from_log`, the end of its log.
+    With `share_processes` it is in the sandbox's process namespace, with `process_target` in that of this container.
+    `seccomp` is empty for the runtime's own profile. What it leaves in the file `message_path` is its record's message
+    once it has ended; after a failure without one, and with `message_from_log`, the end of its log.
     """
 
     pod: PodIdentity
@@ -149,6 +149,7 @@ class ContainerSpec:
     tty: bool = False
     host_network: bool = False
     share_processes: bool = False
+    process_target: str = ""
     seccomp: str = ""
     message_path: str = ""
     message_from_log: bool = False

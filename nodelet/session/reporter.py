@@ -106,6 +106,7 @@ def _same_status(stored: PodStatus, reported: PodStatus) -> bool:
         stored.phase == reported.phase
         and stored.pod_ip == reported.pod_ip
         and stored.container_statuses == reported.container_statuses
+        and stored.ephemeral_container_statuses == reported.ephemeral_container_statuses
         and stored.init_container_statuses == reported.init_container_statuses
         and _statuses(reported.conditions).items() <= _statuses(stored.conditions).items()
     )

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "exec": ("exec", "Run a command in a container.", "Pods"),
     "port-forward": ("port_forward", "Reach ports of a pod from here.", "Pods"),
     "cp": ("cp", "Copy files into or out of a container.", "Pods"),
+    "debug": ("debug", "Look into a running pod from a container of another image.", "Pods"),
     "attach": ("exec", "Attach to a container's own process.", "Pods"),
     "auth": ("auth", "See who the master takes you for.", "Cluster"),
     "cluster-info": ("cluster", "Say which cluster this is, and where its masters are.", "Cluster"),

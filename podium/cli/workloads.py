@@ -8,7 +8,7 @@ from podium.cli.resources import Target, parse_targets
 from podium.cli.session import Session
 from podium.errors import BadRequest, NotFound
 from podium.objects.kinds import BY_NAME
-from podium.objects.pod import is_ready
+from podium.objects.pod import every_container, is_ready
 from podium.objects.selectors import workload_selector
 from podium.v1.core_pb2 import Pod
 
@@ -76,7 +76,7 @@ def containers_of(pod: Pod, *, all_containers: bool, container: str) -> list[str
     Raises:
         BadRequest: The pod has no container of that name.
     """
-    everything = [c.name for c in pod.spec.init_containers] + [c.name for c in pod.spec.containers]
+    everything = [c.name for c in every_container(pod.spec)]
     if container:
         if container not in everything:
             raise BadRequest(f'pod {pod.metadata.name} has no container "{container}"; it has {", ".join(everything)}')

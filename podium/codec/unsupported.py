@@ -37,7 +37,7 @@ _FIELDS: dict[str, frozenset[str]] = {
     "ObjectMeta": frozenset(("selfLink", "clusterName")),
     "NodeSpec": frozenset(("providerID", "configSource", "externalID")),
     "PodSpec": frozenset((
-        "automountServiceAccountToken", "enableServiceLinks", "ephemeralContainers",
+        "automountServiceAccountToken", "enableServiceLinks",
         "hostIPC", "hostPID", "hostUsers", "hostnameOverride", "os", "overhead", "readinessGates",
         "resourceClaims", "resources", "runtimeClassName", "schedulerName", "serviceAccount",
         "serviceAccountName",
@@ -52,6 +52,10 @@ _FIELDS: dict[str, frozenset[str]] = {
     "SeccompProfile": frozenset(("localhostProfile",)),
     "Container": frozenset((
         "resizePolicy", "restartPolicyRules", "volumeDevices",
+    )),
+    "EphemeralContainer": frozenset((
+        "lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "resources", "restartPolicy",
+        "startupProbe", "volumeDevices",
     )),
     "EnvVarSource": frozenset(("fileKeyRef",)),
     "Volume": frozenset((

@@ -99,13 +99,16 @@ class Kind:
 
 _STATUS = frozenset({"status"})
 
+POD_PARTS = frozenset({"ephemeralcontainers"})
+"""Sub-resources of Pod that are a part of its spec."""
+
 KINDS: tuple[Kind, ...] = (
     Kind(name="Namespace", api_version="v1", plural="namespaces", short_names=("ns",), message=core_pb2.Namespace,
          namespaced=False, subresources=_STATUS, has_generation=False),
     Kind(name="Node", api_version="v1", plural="nodes", short_names=("no",), message=core_pb2.Node,
          namespaced=False, subresources=_STATUS, has_generation=False),
     Kind(name="Pod", api_version="v1", plural="pods", short_names=("po",), message=core_pb2.Pod,
-         subresources=frozenset({"status", "binding", "eviction"})),
+         subresources=frozenset({"status", "binding", "eviction"}) | POD_PARTS),
     Kind(name="Secret", api_version="v1", plural="secrets", message=core_pb2.Secret, has_generation=False),
     Kind(name="ConfigMap", api_version="v1", plural="configmaps", short_names=("cm",), message=core_pb2.ConfigMap,
          has_generation=False),

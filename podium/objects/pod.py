@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from podium.objects import conditions, quantity
 from podium.objects.meta import seconds_since
-from podium.v1.core_pb2 import Container, Pod, PodSpec, ResourceRequirements
+from podium.v1.core_pb2 import Container, EphemeralContainer, Pod, PodSpec, ResourceRequirements
 
 CPU, MEMORY, EPHEMERAL_STORAGE = "cpu", "memory", "ephemeral-storage"
 PENDING, RUNNING, SUCCEEDED, FAILED, UNKNOWN = "Pending", "Running", "Succeeded", "Failed", "Unknown"
@@ -176,9 +176,27 @@ def _positive(text: str) -> int:
 
 
 def all_containers(spec: PodSpec) -> Iterator[Container]:
-    """Init containers, then containers."""
+    """Init containers, then containers: those that the pod is made of, and that resources are counted for."""
     yield from spec.init_containers
     yield from spec.containers
+
+
+def ephemeral_containers(spec: PodSpec) -> list[Container]:
+    """The pod's ephemeral containers, as containers."""
+    return [as_container(ephemeral) for ephemeral in spec.ephemeral_containers]
+
+
+def as_container(ephemeral: EphemeralContainer) -> Container:
+    """An ephemeral container as a container, which it differs from by its target only."""
+    made = Container.FromString(ephemeral.SerializeToString())
+    made.DiscardUnknownFields()
+    return made
+
+
+def every_container(spec: PodSpec) -> Iterator[Container]:
+    """Init containers, containers, then ephemeral ones: whatever may run in the pod, or has."""
+    yield from all_containers(spec)
+    yield from ephemeral_containers(spec)
 
 
 _DEFAULT_PREFIXES = ("docker.io/library/", "docker.io/")

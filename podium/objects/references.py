@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from podium.objects.kinds import Key, key_of
-from podium.objects.pod import all_containers
+from podium.objects.pod import every_container
 from podium.objects.storage import ClaimKey
 from podium.v1.core_pb2 import ConfigMap, Container, Pod, Secret, Volume
 from podium.v1.node_session_pb2 import Assignments
@@ -29,7 +29,7 @@ def references(pod: Pod) -> frozenset[Key]:
     """Every object that a pod uses, whether it is there or not."""
     spec, namespace = pod.spec, pod.metadata.namespace
     keys = [secret_key(namespace, reference.name) for reference in spec.image_pull_secrets]
-    for container in all_containers(spec):
+    for container in every_container(spec):
         if container.env or container.env_from:
             keys += _of_environment(container, namespace)
     if spec.volumes:

@@ -452,6 +452,7 @@ class PodSpec(_message.Message):
     VOLUMES_FIELD_NUMBER: _builtins.int
     HOST_ALIASES_FIELD_NUMBER: _builtins.int
     SHARE_PROCESS_NAMESPACE_FIELD_NUMBER: _builtins.int
+    EPHEMERAL_CONTAINERS_FIELD_NUMBER: _builtins.int
     SET_HOSTNAME_AS_FQDN_FIELD_NUMBER: _builtins.int
     ACTIVE_DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
     SCHEDULING_GATES_FIELD_NUMBER: _builtins.int
@@ -501,6 +502,10 @@ class PodSpec(_message.Message):
         """More lines of the pod's /etc/hosts."""
 
     @_builtins.property
+    def ephemeral_containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___EphemeralContainer]:
+        """For looking into a running pod: added through sub-resource `ephemeralcontainers`, never changed or removed (KEP-277)."""
+
+    @_builtins.property
     def scheduling_gates(self) -> _containers.RepeatedCompositeFieldContainer[Global___PodSchedulingGate]:
         """The pod is not considered for a node while any is left (KEP-3521); after creation they can only be removed."""
 
@@ -533,6 +538,7 @@ class PodSpec(_message.Message):
         volumes: _abc.Iterable[Global___Volume] | None = ...,
         host_aliases: _abc.Iterable[Global___HostAlias] | None = ...,
         share_process_namespace: _builtins.bool = ...,
+        ephemeral_containers: _abc.Iterable[Global___EphemeralContainer] | None = ...,
         set_hostname_as_fqdn: _builtins.bool = ...,
         active_deadline_seconds: _builtins.int | None = ...,
         scheduling_gates: _abc.Iterable[Global___PodSchedulingGate] | None = ...,
@@ -540,7 +546,7 @@ class PodSpec(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline_seconds", b"_active_deadline_seconds", "_priority", b"_priority", "_termination_grace_period_seconds", b"_termination_grace_period_seconds", "active_deadline_seconds", b"active_deadline_seconds", "affinity", b"affinity", "crash_loop_back_off", b"crash_loop_back_off", "dns_config", b"dns_config", "priority", b"priority", "security_context", b"security_context", "termination_grace_period_seconds", b"termination_grace_period_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline_seconds", b"_active_deadline_seconds", "_priority", b"_priority", "_termination_grace_period_seconds", b"_termination_grace_period_seconds", "active_deadline_seconds", b"active_deadline_seconds", "affinity", b"affinity", "containers", b"containers", "crash_loop_back_off", b"crash_loop_back_off", "dns_config", b"dns_config", "dns_policy", b"dns_policy", "host_aliases", b"host_aliases", "host_network", b"host_network", "hostname", b"hostname", "image_pull_secrets", b"image_pull_secrets", "init_containers", b"init_containers", "node_name", b"node_name", "node_selector", b"node_selector", "preemption_policy", b"preemption_policy", "priority", b"priority", "priority_class_name", b"priority_class_name", "restart_policy", b"restart_policy", "scheduling_gates", b"scheduling_gates", "security_context", b"security_context", "set_hostname_as_fqdn", b"set_hostname_as_fqdn", "share_process_namespace", b"share_process_namespace", "subdomain", b"subdomain", "termination_grace_period_seconds", b"termination_grace_period_seconds", "tolerations", b"tolerations", "topology_spread_constraints", b"topology_spread_constraints", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline_seconds", b"_active_deadline_seconds", "_priority", b"_priority", "_termination_grace_period_seconds", b"_termination_grace_period_seconds", "active_deadline_seconds", b"active_deadline_seconds", "affinity", b"affinity", "containers", b"containers", "crash_loop_back_off", b"crash_loop_back_off", "dns_config", b"dns_config", "dns_policy", b"dns_policy", "ephemeral_containers", b"ephemeral_containers", "host_aliases", b"host_aliases", "host_network", b"host_network", "hostname", b"hostname", "image_pull_secrets", b"image_pull_secrets", "init_containers", b"init_containers", "node_name", b"node_name", "node_selector", b"node_selector", "preemption_policy", b"preemption_policy", "priority", b"priority", "priority_class_name", b"priority_class_name", "restart_policy", b"restart_policy", "scheduling_gates", b"scheduling_gates", "security_context", b"security_context", "set_hostname_as_fqdn", b"set_hostname_as_fqdn", "share_process_namespace", b"share_process_namespace", "subdomain", b"subdomain", "termination_grace_period_seconds", b"termination_grace_period_seconds", "tolerations", b"tolerations", "topology_spread_constraints", b"topology_spread_constraints", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active_deadline_seconds: _TypeAlias = _typing.Literal["active_deadline_seconds"]  # noqa: Y015
     _WhichOneofArgType__active_deadline_seconds: _TypeAlias = _typing.Literal["_active_deadline_seconds", b"_active_deadline_seconds"]  # noqa: Y015
@@ -1503,6 +1509,81 @@ class Container(_message.Message):
 Global___Container: _TypeAlias = Container  # noqa: Y015
 
 @_typing.final
+class EphemeralContainer(_message.Message):
+    """A container that is started once in a running pod, and never again; it counts for neither phase nor readiness.
+    Field numbers are Container's, so that one can be read as the other.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
+    ARGS_FIELD_NUMBER: _builtins.int
+    WORKING_DIR_FIELD_NUMBER: _builtins.int
+    ENV_FIELD_NUMBER: _builtins.int
+    IMAGE_PULL_POLICY_FIELD_NUMBER: _builtins.int
+    SECURITY_CONTEXT_FIELD_NUMBER: _builtins.int
+    STDIN_FIELD_NUMBER: _builtins.int
+    STDIN_ONCE_FIELD_NUMBER: _builtins.int
+    TTY_FIELD_NUMBER: _builtins.int
+    VOLUME_MOUNTS_FIELD_NUMBER: _builtins.int
+    ENV_FROM_FIELD_NUMBER: _builtins.int
+    TERMINATION_MESSAGE_PATH_FIELD_NUMBER: _builtins.int
+    TERMINATION_MESSAGE_POLICY_FIELD_NUMBER: _builtins.int
+    TARGET_CONTAINER_NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    image: _builtins.str
+    working_dir: _builtins.str
+    image_pull_policy: _builtins.str
+    stdin: _builtins.bool
+    stdin_once: _builtins.bool
+    tty: _builtins.bool
+    termination_message_path: _builtins.str
+    termination_message_policy: _builtins.str
+    target_container_name: _builtins.str
+    """It is started in this running container's process namespace."""
+    @_builtins.property
+    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def env(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnvVar]: ...
+    @_builtins.property
+    def security_context(self) -> Global___SecurityContext: ...
+    @_builtins.property
+    def volume_mounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeMount]: ...
+    @_builtins.property
+    def env_from(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnvFromSource]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        image: _builtins.str = ...,
+        command: _abc.Iterable[_builtins.str] | None = ...,
+        args: _abc.Iterable[_builtins.str] | None = ...,
+        working_dir: _builtins.str = ...,
+        env: _abc.Iterable[Global___EnvVar] | None = ...,
+        image_pull_policy: _builtins.str = ...,
+        security_context: Global___SecurityContext | None = ...,
+        stdin: _builtins.bool = ...,
+        stdin_once: _builtins.bool = ...,
+        tty: _builtins.bool = ...,
+        volume_mounts: _abc.Iterable[Global___VolumeMount] | None = ...,
+        env_from: _abc.Iterable[Global___EnvFromSource] | None = ...,
+        termination_message_path: _builtins.str = ...,
+        termination_message_policy: _builtins.str = ...,
+        target_container_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["security_context", b"security_context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "command", b"command", "env", b"env", "env_from", b"env_from", "image", b"image", "image_pull_policy", b"image_pull_policy", "name", b"name", "security_context", b"security_context", "stdin", b"stdin", "stdin_once", b"stdin_once", "target_container_name", b"target_container_name", "termination_message_path", b"termination_message_path", "termination_message_policy", b"termination_message_policy", "tty", b"tty", "volume_mounts", b"volume_mounts", "working_dir", b"working_dir"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EphemeralContainer: _TypeAlias = EphemeralContainer  # noqa: Y015
+
+@_typing.final
 class VolumeMount(_message.Message):
     """A volume of the pod in a container's file system."""
 
@@ -2450,6 +2531,7 @@ class PodStatus(_message.Message):
     QOS_CLASS_FIELD_NUMBER: _builtins.int
     NOMINATED_NODE_NAME_FIELD_NUMBER: _builtins.int
     OBSERVED_GENERATION_FIELD_NUMBER: _builtins.int
+    EPHEMERAL_CONTAINER_STATUSES_FIELD_NUMBER: _builtins.int
     phase: _builtins.str
     message: _builtins.str
     reason: _builtins.str
@@ -2468,6 +2550,8 @@ class PodStatus(_message.Message):
     def init_container_statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerStatus]: ...
     @_builtins.property
     def container_statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerStatus]: ...
+    @_builtins.property
+    def ephemeral_container_statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerStatus]: ...
     def __init__(
         self,
         *,
@@ -2484,10 +2568,11 @@ class PodStatus(_message.Message):
         qos_class: _builtins.str = ...,
         nominated_node_name: _builtins.str = ...,
         observed_generation: _builtins.int = ...,
+        ephemeral_container_statuses: _abc.Iterable[Global___ContainerStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "container_statuses", b"container_statuses", "host_ip", b"host_ip", "init_container_statuses", b"init_container_statuses", "message", b"message", "nominated_node_name", b"nominated_node_name", "observed_generation", b"observed_generation", "phase", b"phase", "pod_ip", b"pod_ip", "pod_ips", b"pod_ips", "qos_class", b"qos_class", "reason", b"reason", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "container_statuses", b"container_statuses", "ephemeral_container_statuses", b"ephemeral_container_statuses", "host_ip", b"host_ip", "init_container_statuses", b"init_container_statuses", "message", b"message", "nominated_node_name", b"nominated_node_name", "observed_generation", b"observed_generation", "phase", b"phase", "pod_ip", b"pod_ip", "pod_ips", b"pod_ips", "qos_class", b"qos_class", "reason", b"reason", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

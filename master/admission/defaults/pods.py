@@ -75,6 +75,9 @@ def pod_spec(spec: PodSpec) -> None:
         _container(container, spec.host_network)
     for container in spec.containers:
         _container(container, spec.host_network)
+    for ephemeral in spec.ephemeral_containers:
+        environment(ephemeral)
+        ephemeral.image_pull_policy = ephemeral.image_pull_policy or pull_policy(ephemeral.image)
 
 
 def _container(container: Container, host_network: bool) -> None:

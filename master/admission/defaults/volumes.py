@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podium.v1.core_pb2 import Container, DownwardAPIVolumeFile, PodSpec, Volume
+from podium.v1.core_pb2 import Container, DownwardAPIVolumeFile, EphemeralContainer, PodSpec, Volume
 
 _FILE_MODE = 0o644
 _API_VERSION = "v1"
@@ -26,7 +26,7 @@ def _downward(volume: Volume) -> list[DownwardAPIVolumeFile]:
     return [item for source in volume.projected.sources for item in source.downward_api.items]
 
 
-def environment(container: Container) -> None:
+def environment(container: Container | EphemeralContainer) -> None:
     """The version of the fields that variables refer to."""
     for variable in container.env:
         if variable.value_from.HasField("field_ref") and not variable.value_from.field_ref.api_version:

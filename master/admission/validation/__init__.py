@@ -22,6 +22,7 @@ from master.admission.validation import (
     config,
     containers,
     core,
+    ephemeral,
     meta,
     networking,
     placement,
@@ -67,6 +68,7 @@ _RULES = (
     containers,
     volumes,
     pods,
+    ephemeral,
     placement,
     apps,
     autoscaling,
@@ -96,6 +98,8 @@ def validate(obj: Any, old: Any = None) -> list[Violation]:
     _walk(obj, "", findings)
     if old is not None:
         _unchanged(obj, old, findings)
+    elif isinstance(obj, core_pb2.Pod):
+        pods.create(obj, findings)
     return _finished(findings)
 
 

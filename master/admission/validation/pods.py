@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from master.admission.defaults.pods import SYSTEM_PRIORITIES
-from master.admission.validation import kernel, names, placement
+from master.admission.validation import ephemeral, kernel, names, placement
 from master.admission.validation.containers import duplicates
 from master.admission.validation.meta import labels
 from master.admission.validation.volumes import pod_volumes
@@ -53,6 +53,7 @@ def pod_spec(spec: PodSpec, path: str, findings: Findings) -> None:
     _priority(spec, path, findings)
     placement.gates(spec, path, findings)
     placement.spreads(spec, path, findings)
+    ephemeral.of_pod(spec, path, findings)
     kernel.sysctls(spec, path, findings)
     if spec.dns_policy == "None" and not spec.dns_config.nameservers:
         findings.append(Violation(f"{path}.dnsConfig.nameservers", 'is required when dnsPolicy is "None"'))
@@ -217,6 +218,15 @@ _CHANGEABLE = (
 )
 
 
+_THROUGH = {"ephemeralContainers": "they are added through sub-resource ephemeralcontainers, or by podium debug"}
+"""What changes another way, by field of the spec."""
+
+
+def create(new: Pod, findings: Findings) -> None:
+    """What a pod can't have yet."""
+    ephemeral.new_pod(new.spec, ".spec", findings)
+
+
 def update(new: Pod, old: Pod, findings: Findings) -> None:
     """A pod's spec is fixed, but for what `_CHANGEABLE` lists."""
     if new.spec == old.spec:
@@ -234,7 +244,8 @@ def update(new: Pod, old: Pod, findings: Findings) -> None:
         if old.spec.HasField("active_deadline_seconds"):
             allowed.active_deadline_seconds = old.spec.active_deadline_seconds
     for name in _differences(allowed, old.spec):
-        findings.append(Violation(f".spec.{name}", "is immutable", _CHANGEABLE))
+        hint = _THROUGH.get(name, _CHANGEABLE)
+        findings.append(Violation(f".spec.{name}", "is immutable", hint))
 
 
 def _only_added(new: PodSpec, old: PodSpec) -> bool:

@@ -107,7 +107,7 @@ def _host_config(spec: ContainerSpec, sandbox_id: str, oom_floor: int) -> dict[s
     return {
         "NetworkMode": f"container:{sandbox_id}",
         "IpcMode": f"container:{sandbox_id}",
-        "PidMode": f"container:{sandbox_id}" if spec.share_processes else "",
+        "PidMode": _process_namespace(spec, sandbox_id),
         **_resources(spec),
         "OomScoreAdj": max(spec.oom_score_adj, oom_floor),
         "RestartPolicy": {"Name": "no"},
@@ -121,6 +121,12 @@ def _host_config(spec: ContainerSpec, sandbox_id: str, oom_floor: int) -> dict[s
         "Mounts": [mount(one) for one in spec.mounts],
         "Init": False,
     }
+
+
+def _process_namespace(spec: ContainerSpec, sandbox_id: str) -> str:
+    if spec.share_processes:
+        return f"container:{sandbox_id}"
+    return f"container:{spec.process_target}" if spec.process_target else ""
 
 
 def _security_options(spec: ContainerSpec) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from podium.cli.describe import config
 from podium.cli.describe.page import Page, conditions, header, when
 from podium.cli.describe.placement import placement
 from podium.cli.output.pods import phase_word
+from podium.objects.pod import ephemeral_containers
 from podium.v1.core_pb2 import Container, ContainerState, Pod, PodSpec, Probe
 
 
@@ -24,7 +25,9 @@ def describe(page: Page, pod: Pod, now: datetime.datetime) -> None:
     page.field("IP", pod.status.pod_ip)
     page.field("Priority", pod.spec.priority if pod.spec.HasField("priority") else "")
     page.field("QoS Class", pod.status.qos_class)
-    statuses = {s.name: s for s in [*pod.status.init_container_statuses, *pod.status.container_statuses]}
+    of = pod.status
+    told = (*of.init_container_statuses, *of.container_statuses, *of.ephemeral_container_statuses)
+    statuses = {s.name: s for s in told}
     containers(page, pod.spec, statuses)
     config.volumes(page, pod.spec)
     conditions(page, pod.status.conditions, now)
@@ -41,8 +44,13 @@ def template(page: Page, spec: PodSpec, labels: Mapping[str, str]) -> None:
 
 
 def containers(page: Page, spec: PodSpec, statuses: Mapping[str, Any]) -> None:
-    """Init containers, then containers."""
-    for title, group in (("Init Containers", spec.init_containers), ("Containers", spec.containers)):
+    """Init containers, containers, then ephemeral ones."""
+    groups: tuple[tuple[str, Sequence[Container]], ...] = (
+        ("Init Containers", spec.init_containers),
+        ("Containers", spec.containers),
+        ("Ephemeral Containers", ephemeral_containers(spec)),
+    )
+    for title, group in groups:
         if group:
             with page.section(title):
                 for container in group:

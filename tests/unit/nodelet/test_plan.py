@@ -461,3 +461,51 @@ def test_volumes_go_after_the_sandbox_and_before_the_pod() -> None:
 def test_a_pod_that_is_over_lets_its_volumes_go() -> None:
     what = seen(ended(APP), sandboxes=(), attached=False, mounted=True, terminal="Succeeded")
     assert actions(with_volume(), what) == [TearDownVolumes()]
+
+
+# ---------------------------------------------------------------- ephemeral containers
+
+
+def with_debugger(*main: Container, target: str = "", **fields: Any) -> Pod:
+    pod = make_pod(*main, **fields)
+    pod.spec.ephemeral_containers.add(name="d", image="app:1", target_container_name=target)
+    return pod
+
+
+D = container("d", image_pull_policy="")
+
+
+def test_an_ephemeral_container_starts_beside_what_runs() -> None:
+    assert actions(with_debugger(APP), seen(run(APP))) == [start("d")]
+
+
+def test_an_ephemeral_container_waits_for_no_init_container() -> None:
+    assert start("d") in actions(with_debugger(APP, init=(INIT,)), seen())
+
+
+def test_an_ephemeral_container_waits_for_its_target() -> None:
+    pod = with_debugger(APP, target="app")
+    assert start("d") not in actions(pod, seen())
+    assert start("d") not in actions(pod, seen(ended(APP)))
+    assert start("d") in actions(pod, seen(run(APP)))
+
+
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_an_ephemeral_container_is_never_started_again(policy: str, exit_code: int) -> None:
+    pod = with_debugger(APP, policy=policy)
+    assert actions(pod, seen(run(APP), ended(D, exit_code=exit_code))) == []
+    assert actions(pod, seen(run(APP), ended(D, exit_code=exit_code), pulled=frozenset())) == []
+
+
+def test_an_ephemeral_container_that_vanished_stays_so() -> None:
+    assert actions(with_debugger(APP), seen(run(APP), attempts={"app": 1, "d": 1})) == []
+
+
+def test_an_ephemeral_container_that_was_made_and_not_started_is_started() -> None:
+    assert actions(with_debugger(APP), seen(run(APP), run(D, state=State.CREATED))) == [start("d")]
+
+
+def test_an_ephemeral_container_ends_with_its_pod() -> None:
+    pod = with_debugger(APP, policy="Never")
+    assert actions(pod, seen(ended(APP), run(D))) == [stop(run(D), NOW + 30, "pod succeeded")]

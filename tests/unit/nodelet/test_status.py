@@ -226,3 +226,27 @@ def test_the_head_of_a_status() -> None:
     assert (status.host_ip, status.pod_ip, [ip.ip for ip in status.pod_ips]) == ("192.0.2.1", "10.0.0.2", ["10.0.0.2"])
     assert (status.qos_class, status.observed_generation) == ("BestEffort", 1)
     assert status.start_time.seconds == int(WALL.timestamp())
+
+
+# ---------------------------------------------------------------- ephemeral containers
+
+
+def test_an_ephemeral_container_counts_for_neither_phase_nor_readiness() -> None:
+    pod = make_pod(APP)
+    pod.spec.ephemeral_containers.add(name="d", image="tools:1")
+    debugger = container("d", image="tools:1", image_pull_policy="")
+    for what in (seen(run(APP)), seen(run(APP), run(debugger)), seen(run(APP), ended(debugger, exit_code=3))):
+        status = told(pod, what)
+        assert status.phase == "Running"
+        assert {c.type: c.status for c in status.conditions}["Ready"] == "True"
+        (of,) = status.ephemeral_container_statuses
+        assert (of.name, of.image, of.ready) == ("d", "tools:1", False)
+    (of,) = told(pod, seen(run(APP), ended(debugger, exit_code=3))).ephemeral_container_statuses
+    assert of.state.terminated.exit_code == 3
+
+
+def test_an_ephemeral_container_of_which_nothing_is_left_is_unknown() -> None:
+    pod = make_pod(APP)
+    pod.spec.ephemeral_containers.add(name="d", image="tools:1")
+    (of,) = told(pod, seen(run(APP), attempts={"app": 1, "d": 1})).ephemeral_container_statuses
+    assert (of.state.terminated.exit_code, of.state.terminated.reason) == (137, "ContainerStatusUnknown")

@@ -57,6 +57,7 @@ def test_what_a_sandbox_is_given() -> None:
 def test_namespaces_and_seccomp() -> None:
     assert (host()["PidMode"], host()["SecurityOpt"]) == ("", [])
     assert host(share_processes=True)["PidMode"] == "container:SANDBOX"
+    assert host(process_target="c1")["PidMode"] == "container:c1"
     assert host(seccomp="unconfined", no_new_privileges=True)["SecurityOpt"] == [
         "no-new-privileges",
         "seccomp=unconfined",
