@@ -7,6 +7,7 @@ same. The file may be a moment behind: the next snapshot sets it right.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from nodelet.network import peers
 from nodelet.network.isolation import set_part
 from nodelet.network.packet_table import PacketTable
 from nodelet.network.protocol import NetworkFault
-from nodelet.network.services import service_part
+from nodelet.network.services import answering, service_part
 from nodelet.network.table import NOTHING
 from podium.aio.clock import Clock
 from podium.files import write_atomic
@@ -51,6 +52,8 @@ class ClusterNetwork:
         self._wake = asyncio.Event()
         self._unkept = asyncio.Event()
         self._listeners: list[Callable[[str], None]] = []
+        self._answering: dict[str, frozenset[str]] = {}
+        self._answers: Counter[str] = Counter()
 
     # ------------------------------------------------------------ what is known
 
@@ -66,6 +69,10 @@ class ClusterNetwork:
     def services(self) -> Mapping[str, ServiceRoute]:
         """All services by `namespace/name`."""
         return {id_.removeprefix(SERVICE): r.service for id_, r in self._records.items() if id_.startswith(SERVICE)}
+
+    def answers(self, address: str) -> bool:
+        """Whether an address of this node is among those that answer some service."""
+        return self._answers[address] > 0
 
     def rules(self, uid: str) -> PodRules | None:
         """What policies say of a pod; None: nothing, its namespace's default holds."""
@@ -99,6 +106,7 @@ class ClusterNetwork:
     def _say(self, id_: str, record: NetworkRecord | None) -> None:
         if id_.startswith(SERVICE):
             self._table.say(id_, service_part(record.service, self._node) if record is not None else NOTHING)
+            self._note_answering(id_, answering(record.service, self._node) if record is not None else frozenset())
             for listener in self._listeners:
                 listener(id_.removeprefix(SERVICE))
         elif id_.startswith(RULES):
@@ -107,6 +115,12 @@ class ClusterNetwork:
             self._peers.pop(id_, None)
         else:
             self._peers[id_] = peers.Peer(record.peer.pod_cidr, record.peer.address)
+
+    def _note_answering(self, id_: str, addresses: frozenset[str]) -> None:
+        self._answers.subtract(self._answering.pop(id_, ()))
+        self._answers.update(addresses)
+        if addresses:
+            self._answering[id_] = addresses
 
     def _take_addresses(self, id_: str, news: AddressSet) -> None:
         """Each member is an owner of its own: a set of any size is told at the cost of what changed."""

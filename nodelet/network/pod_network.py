@@ -89,6 +89,10 @@ class LinuxPodNetwork:
         await self._slice()
         return Names((self.gateway,), self._known().domain)
 
+    def answers(self, address: str) -> bool:
+        """Whether new connections to some service may be led to this address of this node."""
+        return self.cluster.answers(address)
+
     async def gateway_after(self, old: str) -> str:
         """The node's own address of its slice, once there is one that is not `old`. May wait for ever."""
         while self.gateway in ("", old):

@@ -39,6 +39,15 @@ class Names(NamedTuple):
 
 
 @runtime_checkable
+class Answering(Protocol):
+    """A network that knows who answers the cluster's services."""
+
+    def answers(self, address: str) -> bool:
+        """Whether new connections to some service may be led to this address of this node."""
+        ...
+
+
+@runtime_checkable
 class NameServers(Protocol):
     """A network whose node answers names."""
 

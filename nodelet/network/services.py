@@ -61,6 +61,17 @@ def targets(slices: Sequence[EndpointSlice], port: ServicePort) -> list[Target]:
     return sorted(ready or ending)
 
 
+def answering(route: ServiceRoute, node: str) -> frozenset[str]:
+    """The addresses on a node that answer a service, those included that are about to end."""
+    return frozenset(
+        address
+        for each in route.slices
+        for endpoint in each.endpoints
+        if endpoint.node_name == node and is_serving(endpoint)
+        for address in endpoint.addresses
+    )
+
+
 def is_ready(endpoint: Endpoint) -> bool:
     """Whether it takes new connections; who does not say does."""
     return endpoint.conditions.ready or not endpoint.conditions.HasField("ready")

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from nodelet.network.protocol import NetworkFault, PodNetwork
+from nodelet.network.protocol import Answering, NetworkFault, PodNetwork
 from nodelet.pods.context import EffectTools, Turns
 from nodelet.pods.effects import Effects
 from nodelet.pods.images import Disk, ImageKeeper, Limits
@@ -105,6 +105,7 @@ class PodManager:
             events=events,
             node=node,
             epoch=lambda: self._epoch,
+            answers=network.answers if isinstance(network, Answering) else lambda address: False,
             on_runtime_down=self._runtime_down,
             on_gone=self._worker_gone,
             admit=lambda worker: self.admit(worker),

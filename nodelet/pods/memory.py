@@ -27,6 +27,8 @@ from podium.v1.core_pb2 import ContainerStatus, Pod, PodSpec
 
 _RETRY = Backoff(initial=1.0, maximum=60.0)
 _SAME_START_SECONDS = 5.0
+DRAIN_SECONDS = 1.0
+"""How long a pod that services lead to stays after it must go, at most: all nodes have heard of it by then."""
 _LOST = "The container could not be located when the pod was last seen by the runtime"
 
 
@@ -77,6 +79,7 @@ class PodMemory:
         self._began = self.moment(to_datetime(pod.status.start_time) if pod.status.start_time.seconds else clock.now())
         self.active_until: float | None = None
         self.removal_deadline: float | None = None
+        self._drained_at: float | None = None
         self.verdict: Verdict | None = None
 
     # ------------------------------------------------------------ reading
@@ -102,6 +105,7 @@ class PodMemory:
             busy=frozenset(busy),
             active_until=self.active_until,
             removal_deadline=self.removal_deadline,
+            drained_at=self._drained_at,
             verdict=self.verdict,
             terminal=self._terminal,
         )
@@ -217,6 +221,22 @@ class PodMemory:
         """Take in the pod's activeDeadlineSeconds, which may be set or lowered while it runs."""
         limited = spec.HasField("active_deadline_seconds")
         self.active_until = self._began + spec.active_deadline_seconds if limited else None
+
+    def remove_within(self, grace: float, *, answers: bool) -> None:
+        """The pod must go. The first call sets the deadline, and whether services lead to it; later ones only shorten.
+
+        Args:
+            grace: Seconds.
+            answers: Whether services lead to the pod. It drains for a part of its grace then.
+        """
+        now, known = self._clock.monotonic(), self.removal_deadline
+        drained_at = now + min(DRAIN_SECONDS, grace / 2)
+        if known is None:
+            self.removal_deadline, self._drained_at = now + grace, drained_at if answers else None
+            return
+        self.removal_deadline = min(known, now + grace)
+        if self._drained_at is not None:
+            self._drained_at = min(self._drained_at, drained_at)
 
     def forget_runtime(self) -> None:
         """The runtime is gone: conclude nothing until it lists again."""

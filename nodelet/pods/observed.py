@@ -118,6 +118,8 @@ class Observed:
         busy: Slots with an action in flight.
         active_until: When the pod has been active for as long as it may.
         removal_deadline: Set when the pod must go; by then it has had its grace.
+        drained_at: Set with `removal_deadline` when services lead to the pod: until then its containers stay, so that
+            no new connection is led to them any more when they end.
         verdict: Set when the pod must fail.
         terminal: The terminal phase that was reported already; it is never left again.
     """
@@ -135,6 +137,7 @@ class Observed:
     busy: frozenset[str] = frozenset()
     active_until: float | None = None
     removal_deadline: float | None = None
+    drained_at: float | None = None
     verdict: Verdict | None = None
     terminal: str = ""
 

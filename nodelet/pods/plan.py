@@ -7,6 +7,7 @@
     over    ─► stop what runs: main, then sidecars last to first ─► remove the sandbox ─► free address, volumes
                (dead containers stay, for their logs)
     removed ─► the same, then remove every container ─► gone
+               (who answers services stays for a moment first: the nodes must hear that nobody is to be led to it)
 
 Nothing is remembered here: the same observation gives the same plan, and what is in flight (`observed.busy`) is never
 asked for twice. Images are fetched as early as possible, beside everything else. Once a container is being stopped,
@@ -255,11 +256,21 @@ def _wind_up(draft: _Draft, outcome: str) -> str:
 
 
 def _remove(draft: _Draft, deadline: float) -> str:
+    if _drains(draft, deadline):
+        return "waiting until no service leads to it any more"
     if not _stop_all(draft, "pod is being deleted", deadline):
         return "stopping containers"
     _drop_old_runs(draft, 0)
     _release(draft)
     return "removing what is left"
+
+
+def _drains(draft: _Draft, deadline: float) -> bool:
+    until, runs = draft.seen.drained_at, [run for run in _all_runs(draft.seen) if run.running]
+    if until is None or not draft.now < until < deadline or not runs or any(run.ending for run in runs):
+        return False
+    draft.look_again(until)
+    return True
 
 
 def _is_gone(seen: Observed) -> bool:

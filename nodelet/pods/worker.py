@@ -61,7 +61,11 @@ _AFTER_BUG_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerTools:
-    """What all workers of a nodelet share. `epoch()` counts full listings begun; `admit` may end a pod at a step."""
+    """What all workers of a nodelet share.
+
+    `epoch()` counts full listings begun; `answers` says whether services lead to an address; `admit` may end a pod at a
+    step.
+    """
 
     runtime: Runtime
     effects: Effects
@@ -71,6 +75,7 @@ class WorkerTools:
     events: EventSink
     node: NodeFacts
     epoch: Callable[[], int]
+    answers: Callable[[str], bool]
     on_runtime_down: Callable[[], None]
     on_gone: Callable[[PodWorker], None]
     admit: Callable[[PodWorker], None] = lambda worker: None
@@ -152,9 +157,7 @@ class PodWorker:
     def remove(self, grace: float | None = None) -> None:
         """The pod must go; the grace counts from the first call, and a later call can only shorten it."""
         seconds = self._pod.blue.grace if grace is None else grace
-        deadline = self._tools.probe.clock.monotonic() + seconds
-        known = self.memory.removal_deadline
-        self.memory.removal_deadline = deadline if known is None else min(known, deadline)
+        self.memory.remove_within(seconds, answers=self._tools.answers(self.memory.address or self.pod.status.pod_ip))
         self.wake()
 
     def fail(self, reason: str, message: str, grace: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -119,6 +120,29 @@ def test_a_node_port_is_reached_at_every_host_from_outside(client: Client, names
         answer = until(lambda: run("curl", "-sS", "-m", "3", asked, check=False).stdout.strip(),  # noqa: B023
                        seconds=10, what=f"an answer at {host.name}")  # fmt: skip
         assert answer == server.metadata.name
+
+
+def test_a_rolling_update_loses_no_request(client: Client, namespace: str) -> None:
+    service = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }  # fmt: skip
+    _apply(namespace, deployment("web", replicas=4), json.dumps(service))
+    _ready(client, namespace, 4)
+    address = client.get(Service, "web", namespace=namespace).spec.cluster_ip
+    stop = f"/tmp/stop-{namespace}"
+    ask = f"curl -sS -m 3 -o /dev/null -w '%{{http_code}}\\n' http://{address}/ 2>&1"
+    until(lambda: NODES[0].sh(ask, check=False).strip() == "200", seconds=20, what="an answer")
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(NODES[0].sh, f"while [ ! -e {stop} ]; do {ask}; done | sort | uniq -c", timeout=150)
+        try:
+            podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
+            podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=90s", timeout=100)
+        finally:
+            NODES[0].sh(f"touch {stop}")
+        answers = asking.result(timeout=30).split("\n")
+    assert [line.split()[1:] for line in answers if line] == [["200"]], answers
+    assert int(answers[0].split()[0]) > 100, "it was asked all the while"
 
 
 def test_namespaces_cannot_reach_each_other(client: Client, namespace: str, other: str) -> None:

@@ -162,6 +162,32 @@ async def test_an_active_deadline_counts_from_the_pods_start_and_can_be_lowered_
         assert (node.status().phase, node.status().reason) == ("Failed", "DeadlineExceeded")
 
 
+async def test_a_pod_that_answers_a_service_gets_its_stop_signal_when_nobody_is_led_to_it_any_more() -> None:
+    async with kept() as node:
+        pod = make_pod()
+        await node.assign(pod)
+        node.network.answering.add(node.status().pod_ip)
+        await node.assign(deleted(pod), wait=0.9)
+        assert count(node, "signal_container") == 0
+        assert node.of("app").ready
+        await node.clock.advance(0.5)
+        assert count(node, "signal_container") == 1
+        assert node.gone == ["u1"]
+
+
+async def test_draining_takes_no_more_than_half_the_grace_and_a_shorter_grace_ends_it() -> None:
+    async with kept() as node:
+        pods = make_pod(grace=1), make_pod(uid="u2"), make_pod(uid="u3")
+        await node.assign(*pods)
+        node.network.answering.update(node.network.addresses.values())
+        await node.assign(*map(deleted, pods), wait=0.6)
+        assert node.gone == ["u1"]
+        await node.assign(deleted(pods[1]), deleted(pods[2], grace=0), wait=0.2)
+        assert node.gone == ["u1", "u3"]
+        await node.clock.advance(0.5)
+        assert node.gone == ["u1", "u3", "u2"]
+
+
 async def test_a_pod_that_is_no_longer_assigned_goes_without_being_deleted() -> None:
     async with kept() as node:
         await node.assign(make_pod())

@@ -163,6 +163,28 @@ def test_a_failed_init_container_of_a_pod_that_never_restarts_ends_the_pod() -> 
     assert actions(pod, seen(log, ended(INIT, exit_code=1))) == [stop(log, NOW + 30, "pod failed")]
 
 
+def test_a_pod_that_answers_services_stays_until_it_has_drained() -> None:
+    app = run(APP)
+    what = seen(app, removal_deadline=NOW + 30, drained_at=NOW + 1)
+    draining = planned(make_pod(), what)
+    assert (draining.actions, draining.recheck_at) == ((), NOW + 1)
+    assert actions(make_pod(), what, NOW + 1) == [stop(app, NOW + 30, "pod is being deleted")]
+    hurried = seen(app, removal_deadline=NOW, drained_at=NOW + 1)
+    assert actions(make_pod(), hurried) == [stop(app, NOW, "pod is being deleted")]
+
+
+def test_nothing_drains_where_nothing_answers_any_more() -> None:
+    drained_at, deadline = NOW + 1, NOW + 30
+    over = seen(ended(APP), removal_deadline=deadline, drained_at=drained_at)
+    assert RemoveSandbox(id="box0") in actions(make_pod(), over)
+    log = run(LOG)
+    ending = run(APP, ending=Ending(deadline=NOW, cause="x"))
+    pod = make_pod(APP, init=(LOG,))
+    assert actions(pod, seen(log, ending, removal_deadline=deadline, drained_at=drained_at)) == [
+        KillContainer(name="app", id="app0")
+    ]
+
+
 def test_a_sidecar_must_have_started_before_the_next() -> None:
     pod = make_pod(APP, init=(LOG, INIT))
     assert actions(pod, seen()) == [start("log")]
