@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
 from master.controllers.daemon_plan import Destiny, Fate, daemon_pod, daemon_status, plan_daemons
 from master.controllers.history import Histories
-from master.controllers.ownership import Orphans, carry_out, controller_key, is_foreign, plan_claims, selecting
+from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
 from master.controllers.patience import Patience
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
@@ -47,7 +47,7 @@ class DaemonSetController:
         self.triggers = (
             Trigger(DaemonSet, lambda change: [key_of(change.new)]),
             Trigger(ControllerRevision, self._histories.keys),
-            Trigger(Pod, self._keys_of_pod),
+            Trigger(Pod, self._keys_of_pod, controller="DaemonSet"),
             Trigger(Node, self._keys_of_node),
         )
 
@@ -117,8 +117,6 @@ class DaemonSetController:
     # ------------------------------------------------------------ triggers
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
-        if is_foreign(change, "DaemonSet"):
-            return ()
         if change.type is ChangeType.MODIFIED and change.old is not None and not matters(change.old, change.new):
             return ()
         self._orphans.note(change)

@@ -26,7 +26,7 @@ from master.access.protocol import (
 )
 from master.controllers.job_plan import BACKOFF, JobPlan, plan_job
 from master.controllers.job_pods import job_pod
-from master.controllers.ownership import Claims, Orphans, carry_out, is_foreign, plan_claims
+from master.controllers.ownership import Claims, Orphans, carry_out, plan_claims
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
 from master.reconcile.protocol import After, Done, Outcome, Trigger
@@ -63,7 +63,7 @@ class JobController:
         self._orphans = Orphans(Pod)
         self._manual: set[Key] = set()
         self._unclaimed: set[Key] = set()  # Jobs that may have pods to adopt or to let go
-        self.triggers = (Trigger(Job, self._keys_of_job), Trigger(Pod, self._keys_of_pod))
+        self.triggers = (Trigger(Job, self._keys_of_job), Trigger(Pod, self._keys_of_pod, controller="Job"))
 
     async def reconcile(self, key: Key) -> Outcome:
         """Take a Job's next step, or let go what nobody counts."""
@@ -169,8 +169,6 @@ class JobController:
         return (key,)
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
-        if is_foreign(change, "Job"):
-            return ()
         old, new = change.old, change.new
         if change.type is ChangeType.MODIFIED and old is not None and not _matters(old, new):
             return ()

@@ -102,20 +102,6 @@ def controller_key(obj: Any, kind: type[Message]) -> Key | None:
     return Key(name, obj.metadata.namespace, reference.name)
 
 
-def is_foreign(change: Change[Any], kind: str) -> bool:
-    """Whether a change is about what a controller of another kind controlled, and controls: no business of `kind`'s.
-
-    Every change of a pod is told to all controllers of pods; this is what most of them find out first.
-    """
-    for obj in (change.old, change.new):
-        if obj is None:
-            continue
-        reference = controller_of(obj)
-        if reference is None or reference.kind == kind:
-            return False
-    return True
-
-
 def _labels(obj: Any) -> Any:
     return obj.metadata.labels
 

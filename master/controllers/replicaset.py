@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
-from master.controllers.ownership import Orphans, carry_out, controller_key, is_foreign, plan_claims, selecting
+from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters, pod_from
 from master.reconcile.protocol import After, Done, Outcome, Trigger
@@ -167,7 +167,10 @@ class ReplicaSetController:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._pods = PodWrites(writer=writer, events=events, by=self._by)
         self._orphans = Orphans(Pod)
-        self.triggers = (Trigger(kind, lambda change: [key_of(change.new)]), Trigger(Pod, self._keys_of_pod))
+        self.triggers = (
+            Trigger(kind, lambda change: [key_of(change.new)]),
+            Trigger(Pod, self._keys_of_pod, controller=self._kind_name),
+        )
 
     async def reconcile(self, key: Key) -> Outcome:
         """Bring the pods of one ReplicaSet to its number, and its status up to date."""
@@ -228,8 +231,6 @@ class ReplicaSetController:
         return wait
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
-        if is_foreign(change, self._kind_name):
-            return ()
         if change.type is ChangeType.MODIFIED and change.old is not None and not matters(change.old, change.new):
             return ()
         self._orphans.note(change)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
 from master.controllers.claim_writes import ClaimWrites
 from master.controllers.history import Histories
-from master.controllers.ownership import Orphans, carry_out, controller_key, is_foreign, plan_claims, selecting
+from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
 from master.controllers.patience import Patience
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
@@ -60,7 +60,7 @@ class StatefulSetController:
         self.triggers = (
             Trigger(StatefulSet, lambda change: [key_of(change.new)]),
             Trigger(ControllerRevision, self._histories.keys),
-            Trigger(Pod, self._keys_of_pod),
+            Trigger(Pod, self._keys_of_pod, controller="StatefulSet"),
             Trigger(PersistentVolumeClaim, self._keys_of_claim),
         )
 
@@ -163,8 +163,6 @@ class StatefulSetController:
     # ------------------------------------------------------------ triggers
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
-        if is_foreign(change, "StatefulSet"):
-            return ()
         old, new = change.old, change.new
         if change.type is ChangeType.MODIFIED and old is not None and not _matters(old, new):
             return ()

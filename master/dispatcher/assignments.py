@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from podium.objects.kinds import Key
+from podium.objects.kinds import Key, key_of
 from podium.objects.references import NONE, key_of_bound, load, references
 from podium.objects.storage import is_condemned, nodes_of
 from podium.v1.core_pb2 import Pod
@@ -56,13 +56,14 @@ class Book:
     """One node's assignments.
 
     Attributes:
-        pods: What the node should run, by uid.
+        pods: What the node should run: keys by uid. The pods themselves are found when they are sent: thousands of
+            books that held them would keep the whole cluster decoded.
         version: What the node has been told; 0 before the first snapshot.
         following: Whether changes are kept for a delta; only while a session takes them.
         condemned: Volumes whose folders the node should remove, by name.
     """
 
-    pods: dict[str, Pod] = field(default_factory=dict)
+    pods: dict[str, Key] = field(default_factory=dict)
     version: int = 0
     following: bool = False
     condemned: dict[str, PersistentVolume] = field(default_factory=dict)
@@ -86,13 +87,8 @@ class Book:
             self._stale |= now - self._uses.keys()  # also those told before: unused, they were not followed
             self._changed.add(uid)
             self._removed.discard(uid)
-        self.pods[uid] = pod
+        self.pods[uid] = key_of(pod)
         return self._use(uid, now)
-
-    def refresh(self, pod: Pod) -> None:
-        """Keep the newest state of a pod, for a later snapshot, without telling the node."""
-        if pod.metadata.uid in self.pods:
-            self.pods[pod.metadata.uid] = pod
 
     def drop(self, uid: str) -> Uses:
         """A pod is not assigned any more. Returns what it used, and nothing."""
@@ -141,7 +137,7 @@ class Book:
         message = Assignments(
             snapshot=True,
             results_in=self.version,
-            pods=[for_node(p) for p in self.pods.values()],
+            pods=self._pods(self.pods, find),
             condemned_volumes=self.condemned.values(),
         )
         load(message, present.values())
@@ -157,7 +153,7 @@ class Book:
         message = Assignments(
             applies_to=self.version,
             results_in=self.version + 1,
-            pods=[for_node(self.pods[uid]) for uid in self._changed],
+            pods=self._pods(self._changed, find),
             removed_pods=self._removed,
             condemned_volumes=[self.condemned[name] for name in self._sentenced],
         )
@@ -166,6 +162,11 @@ class Book:
         self._told = (self._told | wanted.keys()) - gone
         self._settle()
         return message
+
+    def _pods(self, uids: Iterable[str], find: ObjectLookup) -> list[Pod]:
+        """Pods as they are now. One that is gone, or whose name is another's, is left out: its end is on the way."""
+        found = ((uid, find(self.pods[uid])) for uid in uids)
+        return [for_node(pod) for uid, pod in found if pod is not None and pod.metadata.uid == uid]
 
     def unfollow(self) -> None:
         """The session ended: the next one starts with a snapshot."""
@@ -222,21 +223,17 @@ class Ledger:
             told.add(self._remove(old.metadata.uid))
         if deleted:
             told.add(self._remove(uid))
-        elif node and self._follow(node, new):
+        elif node and self._follow(node, old, new):
             told.add(node)
         return told - {""}
 
-    def _follow(self, node: str, pod: Pod) -> bool:
-        uid = pod.metadata.uid
-        if self._node_of.get(uid) != node:
+    def _follow(self, node: str, old: Pod | None, pod: Pod) -> bool:
+        if self._node_of.get(pod.metadata.uid) != node:
             self._assign(node, pod)
             return True
-        book = self._books[node]
-        known = book.pods[uid]
-        if not concerns_node(known, pod):
-            book.refresh(pod)
+        if old is not None and not concerns_node(old, pod):
             return False
-        self._count(node, *book.put(pod))
+        self._count(node, *self._books[node].put(pod))
         return True
 
     def object_changed(self, key: Key) -> Collection[str]:

@@ -32,10 +32,16 @@ Outcome = Done | After
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Changes of `kind` wake the keys that `keys(change)` names."""
+    """Changes of `kind` wake the keys that `keys(change)` names.
+
+    Attributes:
+        controller: Only of objects that one of this kind (`ReplicaSet`) controls or controlled, or that nobody does.
+            Every change of a pod concerns one controller of many: which one is found once, and the others not asked.
+    """
 
     kind: type[Message]
     keys: Callable[[Change[Any]], Iterable[Key]]
+    controller: str = ""
 
 
 class Controller(Protocol):

@@ -15,7 +15,7 @@ there is more room (`master.reconcile.room`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -30,6 +30,7 @@ from podium.aio.clock import Clock
 from podium.aio.workqueue import WorkQueue
 from podium.errors import Conflict, PodiumError
 from podium.objects.kinds import Key
+from podium.objects.owners import controller_of
 from podium.telemetry.log import get_logger
 from podium.v1.policy_pb2 import ResourceQuota
 
@@ -87,7 +88,7 @@ class ControllerRuntime:
 
     async def _feed(self) -> None:
         routes = _routes(self._loops)
-        routes.setdefault(ResourceQuota, [])
+        routes.setdefault(ResourceQuota, _Route(()))
         while True:
             try:
                 async with self._reader.subscribe(*routes) as changes:
@@ -161,21 +162,49 @@ class _Loop:
             log.debug(outcome.because, controller=self.controller.name, key=str(key))
 
 
-_Routes = dict[type[Message], list[tuple[Trigger, WorkQueue[Key]]]]
+_Wake = tuple[Callable[[Change[Any]], Iterable[Key]], WorkQueue[Key]]
+
+
+class _Route:
+    """Whom changes of one kind are told to."""
+
+    def __init__(self, wakes: Sequence[tuple[Trigger, WorkQueue[Key]]]) -> None:
+        self._all: list[_Wake] = [(trigger.keys, queue) for trigger, queue in wakes]
+        self._anyway: list[_Wake] = [(trigger.keys, queue) for trigger, queue in wakes if not trigger.controller]
+        self._by_controller: dict[str, list[_Wake]] = {}
+        for trigger, queue in wakes:
+            if trigger.controller:
+                self._by_controller.setdefault(trigger.controller, []).append((trigger.keys, queue))
+
+    def wakes(self, change: Change[Any]) -> Iterable[_Wake]:
+        """Who is to be asked which keys a change wakes."""
+        if not self._by_controller:
+            return self._all
+        now = controller_of(change.new)
+        before = now if change.old is None else controller_of(change.old)
+        if now is None or before is None:
+            return self._all
+        wakes = self._by_controller.get(now.kind, [])
+        if before.kind != now.kind:
+            wakes = [*wakes, *self._by_controller.get(before.kind, [])]
+        return [*self._anyway, *wakes]
+
+
+_Routes = dict[type[Message], _Route]
 
 
 def _routes(loops: Sequence[_Loop]) -> _Routes:
-    routes: _Routes = {}
+    wakes: dict[type[Message], list[tuple[Trigger, WorkQueue[Key]]]] = {}
     for loop in loops:
         for trigger in loop.controller.triggers:
-            routes.setdefault(trigger.kind, []).append((trigger, loop.queue))
-    return routes
+            wakes.setdefault(trigger.kind, []).append((trigger, loop.queue))
+    return {kind: _Route(found) for kind, found in wakes.items()}
 
 
 async def _deliver(batch: Sequence[Change[Any]], routes: _Routes) -> None:
     for number, change in enumerate(batch, start=1):
-        for trigger, queue in routes[type(change.new)]:
-            for key in trigger.keys(change):
+        for keys, queue in routes[type(change.new)].wakes(change):
+            for key in keys(change):
                 queue.add(key)
         if number % _CHUNK == 0:
             # A resync of a large cluster must not hold the loop for its whole length.

@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from master.dispatcher.assignments import Book, Ledger, concerns_node
-from podium.objects.kinds import Key
+from podium.objects.kinds import Key, key_of
 from podium.objects.references import loaded, references, secret_key, unloaded
 from podium.v1.core_pb2 import ConfigMap, Container, EnvFromSource, LocalObjectReference, Pod, Secret
 from podium.v1.node_session_pb2 import Assignments
+
+PODS: dict[str, Pod] = {}
+"""The pods that exist, by name, as they were made last."""
 
 
 def pod(uid: str, node: str = "n1", *, secrets: tuple[str, ...] = (), generation: int = 1, name: str = "") -> Pod:
@@ -20,6 +23,7 @@ def pod(uid: str, node: str = "n1", *, secrets: tuple[str, ...] = (), generation
     made.metadata.generation = generation
     made.spec.node_name = node
     made.spec.image_pull_secrets.extend(LocalObjectReference(name=s) for s in secrets)
+    PODS[made.metadata.name] = made
     return made
 
 
@@ -30,12 +34,14 @@ def secret(name: str, value: bytes = b"") -> Secret:
 
 
 class Known:
-    """Secrets that exist."""
+    """Secrets that exist; and all pods."""
 
     def __init__(self, *secrets: Secret) -> None:
         self.by_name = {s.metadata.name: s for s in secrets}
 
-    def __call__(self, key: Key) -> Secret | None:
+    def __call__(self, key: Key) -> Secret | Pod | None:
+        if key.kind == "Pod":
+            return PODS.get(key.name)
         return self.by_name.get(key.name)
 
 
@@ -70,9 +76,9 @@ def test_a_status_change_is_not_sent_back_but_is_in_the_next_snapshot() -> None:
     ledger.pod_changed(None, pod("a"), deleted=False)
     book = ledger.book("n1")
     book.snapshot(NONE)
-    running = pod("a")
+    before, running = pod("a"), pod("a")
     running.status.phase = "Running"
-    assert ledger.pod_changed(pod("a"), running, deleted=False) == set()
+    assert ledger.pod_changed(before, running, deleted=False) == set()
     assert book.delta(NONE) is None
     assert book.snapshot(NONE).pods[0].status.phase == "Running"
 
@@ -111,6 +117,21 @@ def test_a_recreated_pod_of_the_same_name_replaces_the_old_one() -> None:
     delta = ledger.book("n1").delta(NONE)
     assert delta is not None
     assert list(delta.removed_pods) == ["old"]
+
+
+def test_a_pod_that_is_gone_already_is_left_out_and_then_removed() -> None:
+    ledger = Ledger()
+    ledger.pod_changed(None, pod("a"), deleted=False)
+    ledger.pod_changed(None, pod("old", name="web"), deleted=False)
+    gone, old = PODS.pop("a"), pod("old", name="web")
+    pod("new", "n2", name="web")
+    book = ledger.book("n1")
+    assert uids(book.snapshot(NONE)) == set()
+    ledger.pod_changed(gone, gone, deleted=True)
+    ledger.pod_changed(old, PODS["web"], deleted=False)
+    delta = book.delta(NONE)
+    assert delta is not None
+    assert set(delta.removed_pods) == {"a", "old"}
 
 
 def test_a_secret_is_sent_when_it_appears_changes_and_goes() -> None:
@@ -197,9 +218,10 @@ def test_deltas_add_up_to_the_snapshot(steps: list[Step]) -> None:
         if what == "put":
             new = using(uid, use, generation)
             ledger.pod_changed(living.get(uid), new, deleted=False)
-            living[uid] = new
+            living[uid] = known[key_of(new)] = new
         elif what == "delete" and uid in living:
             gone = living.pop(uid)
+            del known[key_of(gone)]
             ledger.pod_changed(gone, gone, deleted=True)
         elif what in ("Secret", "ConfigMap"):
             key, now = changed(what, use, which)

@@ -76,6 +76,38 @@ async def test_what_exists_and_what_changes_is_reconciled() -> None:
         assert runtime.idle
 
 
+async def test_what_a_controller_of_another_kind_has_is_not_asked_about() -> None:
+    access, mine, theirs, anybodys = FakeAccess(), _Scripted(), _Scripted(), _Scripted()
+    mine.triggers = (Trigger(Pod, mine._keys, controller="ReplicaSet"),)
+    theirs.triggers = (Trigger(Pod, theirs._keys, controller="Job"),)
+
+    def controlled(name: str, kind: str) -> Pod:
+        made = pod(name)
+        if kind:
+            made.metadata.owner_references.add(kind=kind, name="owner", uid="u", controller=True)
+        return made
+
+    def seen() -> list[list[str]]:
+        found = [[key.name for key in each.seen] for each in (mine, theirs, anybodys)]
+        for each in (mine, theirs, anybodys):
+            each.seen.clear()
+        return found
+
+    async with _running(access, VirtualClock(), mine, theirs, anybodys):
+        access.put(controlled("a", "ReplicaSet"))
+        await settle()
+        assert seen() == [["a"], [], ["a"]]
+        access.put(controlled("a", ""))
+        await settle()
+        assert seen() == [["a"], ["a"], ["a"]], "let go: whoever may take it, and who had it"
+        access.put(controlled("a", "Job"))
+        await settle()
+        assert seen() == [["a"], ["a"], ["a"]]
+        access.put(controlled("a", "Job"))
+        await settle()
+        assert seen() == [[], ["a"], ["a"]]
+
+
 async def test_after_looks_again_in_time() -> None:
     access, clock, controller = FakeAccess(), VirtualClock(), _Scripted(After(5))
     access.put(pod("p"))
