@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from master.access.protocol import EventRecorder, Reader, Writer
 from master.controllers.analysis import AnalysisController
+from master.controllers.balancer import BalancerController
 from master.controllers.cronjob import CronJobController
 from master.controllers.daemonset import DaemonSetController
 from master.controllers.deployment import DeploymentController
@@ -55,6 +56,7 @@ def build(
         ),
         StorageController(reader=reader, writer=writer, events=events, clock=clock),
         EndpointsController(reader=reader, writer=writer),
+        BalancerController(reader=reader, writer=writer, events=events),
         PodGcController(reader=reader, writer=writer),
         NamespaceController(reader=reader, writer=writer, clock=clock),
         GarbageController(reader=reader, writer=writer),

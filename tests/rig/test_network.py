@@ -122,6 +122,22 @@ def test_a_node_port_is_reached_at_every_host_from_outside(client: Client, names
         assert answer == server.metadata.name
 
 
+def test_a_balanced_service_is_reached_at_its_own_port_of_every_host(client: Client, namespace: str) -> None:
+    balanced = {"type": "LoadBalancer", "ports": [{"port": 8088, "targetPort": "web"}]}
+    _apply(namespace, _servers(replicas=1), _service(**balanced))
+    (server,) = _ready(client, namespace, 1)
+    ingress = until(
+        lambda: [i.ip for i in client.get(Service, "who", namespace=namespace).status.load_balancer.ingress],
+        seconds=10, what="addresses",
+    )  # fmt: skip
+    assert ingress == sorted(ADDRESSES[host.name] for host in NODES)
+    for address in ingress:
+        asked = f"http://{address}:8088/cgi-bin/who"
+        answer = until(lambda: run("curl", "-sS", "-m", "3", asked, check=False).stdout.strip(),  # noqa: B023
+                       seconds=10, what=f"an answer at {address}")  # fmt: skip
+        assert answer == server.metadata.name
+
+
 def test_a_rolling_update_loses_no_request(client: Client, namespace: str) -> None:
     service = {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},

@@ -1,0 +1,127 @@
+"""The load balancer: services of type LoadBalancer are reached at the nodes' own addresses.
+
+There is one decision for all of them, as a port leads to one service: it is made anew when one of them changes, or a
+node's readiness. What is decided (`plan_balancers`) is written into `status.loadBalancer`; the nodes lead from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from master.access.protocol import Change, ChangeType, EventRecorder, Mutate, Reader, Writer, component
+from master.controllers.balancer_plan import (
+    Balance,
+    is_balanced,
+    keeps_local,
+    nodes_of,
+    plan_balancers,
+    reachable,
+    sockets_of_hosts,
+)
+from master.reconcile.protocol import Done, Outcome, Trigger
+from podium.errors import NotFound, PodiumError
+from podium.objects.kinds import Key, key_of
+from podium.objects.selectors import from_labels
+from podium.objects.service import SERVICE_LABEL, wants_node_ports
+from podium.tls import API_PORT, JOIN_PORT, MASTER_HTTP_PORT, NODELET_HTTP_PORT
+from podium.v1.core_pb2 import Node
+from podium.v1.networking_pb2 import EndpointSlice, Service
+
+_BY = component("controller:load-balancer")
+_ALL = Key("Service", "", "")
+_SSH, _VXLAN = 22, 4789
+RESERVED = sockets_of_hosts(tcp=(_SSH, JOIN_PORT, API_PORT, MASTER_HTTP_PORT, NODELET_HTTP_PORT), udp=(_VXLAN,))
+
+
+class BalancerController:
+    """See the module. The only key is all services."""
+
+    name = "load-balancer"
+    workers = 1
+
+    def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder) -> None:
+        self._reader, self._writer, self._events = reader, writer, events
+        self._balanced: set[Key] = set()
+        self._refused: dict[Key, str] = {}
+        self.triggers = (
+            Trigger(Service, self._keys_of_service),
+            Trigger(Node, self._keys_of_node),
+            Trigger(EndpointSlice, self._keys_of_slice),
+        )
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Decide for all services, and write what is new of it."""
+        if not self._balanced:
+            return Done("no service has a load balancer")
+        services = [s for s in self._reader.list(Service) if wants_node_ports(s.spec) or _addresses(s)]
+        found = ((node.metadata.name, reachable(node)) for node in self._reader.list(Node))
+        nodes = {name: address for name, address in found if address}
+        plan = plan_balancers(services, nodes, RESERVED, self._answering(services))
+        self._tell_refusals(services, plan)
+        writes = []
+        for service in services:
+            wanted = plan.get(key_of(service), Balance()).addresses
+            if _addresses(service) != wanted:
+                writes.append(Mutate(key_of(service), _reached_at(wanted), subresource="status"))
+        for result in await self._writer.write_many(writes, by=_BY) if writes else ():
+            if isinstance(result, PodiumError) and not isinstance(result, NotFound):
+                raise result
+        self._balanced = {k for k in self._balanced if self._is_balanced(k)}
+        return Done(f"{len(plan)} services on {len(nodes)} nodes, {len(writes)} changed")
+
+    def _is_balanced(self, key: Key) -> bool:
+        service = self._reader.get(Service, key.namespace, key.name)
+        return service is not None and (is_balanced(service) or bool(_addresses(service)))
+
+    def _answering(self, services: Iterable[Service]) -> Mapping[Key, set[str]]:
+        return {key_of(s): nodes_of(self._slices(key_of(s))) for s in services if is_balanced(s) and keeps_local(s)}
+
+    def _slices(self, service: Key) -> Iterable[EndpointSlice]:
+        return self._reader.list(EndpointSlice, service.namespace, from_labels({SERVICE_LABEL: service.name}))
+
+    def _tell_refusals(self, services: Iterable[Service], plan: Mapping[Key, Balance]) -> None:
+        """Each refusal once; again when it is another one."""
+        before, self._refused = self._refused, {key: made.refusal for key, made in plan.items() if made.refusal}
+        for service in services:
+            refusal = self._refused.get(key_of(service), "")
+            if refusal and before.get(key_of(service)) != refusal:
+                self._events.warning(service, "LoadBalancerPortTaken", refusal)
+
+    def _keys_of_service(self, change: Change[Service]) -> Iterable[Key]:
+        key = key_of(change.new)
+        known = key in self._balanced
+        if change.type is ChangeType.DELETED:
+            self._balanced.discard(key)
+            self._refused.pop(key, None)
+            return (_ALL,) if known else ()
+        if is_balanced(change.new) or _addresses(change.new):
+            self._balanced.add(key)
+            return (_ALL,)
+        return (_ALL,) if known else ()
+
+    def _keys_of_node(self, change: Change[Node]) -> Iterable[Key]:
+        before = reachable(change.old) if change.old is not None else ""
+        now = "" if change.type is ChangeType.DELETED else reachable(change.new)
+        came_or_went = change.type is not ChangeType.MODIFIED
+        return (_ALL,) if before != now or came_or_went else ()
+
+    def _keys_of_slice(self, change: Change[EndpointSlice]) -> Iterable[Key]:
+        metadata = change.new.metadata
+        key = Key("Service", metadata.namespace, metadata.labels.get(SERVICE_LABEL, ""))
+        if key not in self._balanced:
+            return ()
+        service = self._reader.get(Service, key.namespace, key.name)
+        return (_ALL,) if service is not None and keeps_local(service) else ()
+
+
+def _addresses(service: Service) -> tuple[str, ...]:
+    return tuple(ingress.ip for ingress in service.status.load_balancer.ingress)
+
+
+def _reached_at(addresses: tuple[str, ...]) -> Callable[[Service], None]:
+    def change(service: Service) -> None:
+        service.status.load_balancer.ClearField("ingress")
+        for address in addresses:
+            service.status.load_balancer.ingress.add(ip=address)
+
+    return change
