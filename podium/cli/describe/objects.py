@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from podium.cli.describe import autoscaling, batch, config, pods, policy, storage
+from podium.cli.describe import autoscaling, batch, config, networking, pods, policy, storage
 from podium.cli.describe.page import Page, conditions, header
 from podium.cli.describe.strategies import strategy
 from podium.objects.kinds import kind_of
@@ -150,6 +150,9 @@ _DESCRIBERS: dict[str, Describer] = {
     "Namespace": _namespace,
     "Secret": config.secret,
     "ConfigMap": config.config_map,
+    "Service": networking.service,
+    "EndpointSlice": networking.endpoint_slice,
+    "NetworkPolicy": networking.network_policy,
     "LimitRange": policy.limit_range,
     "ResourceQuota": policy.resource_quota,
     "PriorityClass": policy.priority_class,

@@ -1,0 +1,112 @@
+"""Services, who answers them, and who may connect to whom."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+
+from podium.cli.describe.page import Page, header
+from podium.objects.selectors import from_label_selector, from_labels
+from podium.objects.service import EXTERNAL_NAME, HEADLESS, LOCAL, wants_address
+from podium.v1.meta_pb2 import IntOrString, LabelSelector
+from podium.v1.networking_pb2 import (
+    Endpoint,
+    EndpointSlice,
+    NetworkPolicy,
+    NetworkPolicyPeer,
+    NetworkPolicyPort,
+    Service,
+    ServicePort,
+)
+
+
+def service(page: Page, obj: Service, now: datetime.datetime) -> None:
+    """Where it is reached, and which pods answer."""
+    header(page, obj)
+    spec = obj.spec
+    page.field("Type", spec.type)
+    page.field("External Name", spec.external_name if spec.type == EXTERNAL_NAME else "")
+    if spec.type != EXTERNAL_NAME:
+        page.field(
+            "Selector", from_labels(spec.selector) if spec.selector else "<none>: its EndpointSlices are written"
+        )
+    page.field("Address", (spec.cluster_ip or "<none>") if wants_address(spec) else "")
+    page.field("Headless", "its name leads to its pods" if spec.cluster_ip == HEADLESS else "")
+    page.field("External Addresses", ", ".join(spec.external_ips))
+    if spec.type == "LoadBalancer":
+        page.field("Load Balancer", ", ".join(i.ip for i in obj.status.load_balancer.ingress) or "<pending>")
+    if spec.ports:
+        with page.section("Ports"):
+            page.table(["NAME", "PORT", "TARGET", "NODE PORT"], [_port(port) for port in spec.ports])
+    page.field("Session Affinity", spec.session_affinity if spec.session_affinity != "None" else "")
+    page.field("External Traffic", "only to the asked node's pods" if spec.external_traffic_policy == LOCAL else "")
+    page.field("Internal Traffic", "only to the client's node's pods" if spec.internal_traffic_policy == LOCAL else "")
+    page.field("Distribution", spec.traffic_distribution)
+    page.field("Not Ready Pods", "answer too" if spec.publish_not_ready_addresses else "")
+
+
+def endpoint_slice(page: Page, obj: EndpointSlice, now: datetime.datetime) -> None:
+    """Each endpoint, with whether it is asked."""
+    header(page, obj)
+    page.field("Address Type", obj.address_type)
+    page.field("Ports", "\n".join(f"{p.name or '<unnamed>'} {p.port}/{p.protocol or 'TCP'}" for p in obj.ports))
+    with page.section("Endpoints"):
+        rows = [
+            [", ".join(e.addresses), _state(e), e.node_name or "-", e.target_ref.name or "-"] for e in obj.endpoints
+        ]
+        page.table(["ADDRESS", "STATE", "NODE", "POD"], rows)
+
+
+def network_policy(page: Page, obj: NetworkPolicy, now: datetime.datetime) -> None:
+    """In words: whom it is about, and what it lets through."""
+    header(page, obj)
+    spec = obj.spec
+    page.field("Pods", _pods(spec.pod_selector))
+    if "Ingress" in spec.policy_types:
+        rules = [_rule("from", rule.from_peers, rule.ports) for rule in spec.ingress]
+        page.field("Ingress", "\n".join(rules) or "nothing is let in")
+    if "Egress" in spec.policy_types:
+        rules = [_rule("to", rule.to, rule.ports) for rule in spec.egress]
+        page.field("Egress", "\n".join(rules) or "nothing is let out")
+
+
+def _port(port: ServicePort) -> list[str]:
+    target = _value(port.target_port) or str(port.port)
+    return [port.name or "<unnamed>", f"{port.port}/{port.protocol or 'TCP'}", target, str(port.node_port or "-")]
+
+
+def _state(endpoint: Endpoint) -> str:
+    found = endpoint.conditions
+    if found.terminating:
+        return "ending, answers" if found.serving else "ending"
+    return "ready" if found.ready or not found.HasField("ready") else "not ready"
+
+
+def _rule(way: str, peers: Iterable[NetworkPolicyPeer], ports: Iterable[NetworkPolicyPort]) -> str:
+    whom = " or ".join(map(_peer, peers)) or "everywhere"
+    return f"{way} {whom}, {', '.join(map(_policy_port, ports)) or 'all ports'}"
+
+
+def _peer(peer: NetworkPolicyPeer) -> str:
+    if peer.HasField("ip_block"):
+        but = f" but {', '.join(peer.ip_block.excluded)}" if peer.ip_block.excluded else ""
+        return f"{peer.ip_block.cidr}{but}"
+    where = f" of namespaces {_chosen(peer.namespace_selector)}" if peer.HasField("namespace_selector") else ""
+    return f"{_pods(peer.pod_selector)}{where}"
+
+
+def _pods(selector: LabelSelector) -> str:
+    return f"pods {_chosen(selector)}"
+
+
+def _chosen(selector: LabelSelector) -> str:
+    return f"({from_label_selector(selector)})" if selector.ByteSize() else "(all)"
+
+
+def _policy_port(port: NetworkPolicyPort) -> str:
+    last = f"-{port.end_port}" if port.HasField("end_port") else ""
+    return f"{_value(port.port) or 'all ports'}{last}/{port.protocol or 'TCP'}"
+
+
+def _value(value: IntOrString) -> str:
+    return value.str_value if value.WhichOneof("value") == "str_value" else str(value.int_value or "")
