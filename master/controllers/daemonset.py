@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
 from master.controllers.daemon_plan import Destiny, Fate, daemon_pod, daemon_status, plan_daemons
 from master.controllers.history import Histories
-from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.controllers.ownership import Orphans, carry_out, keys_of_owned, plan_claims
 from master.controllers.patience import Patience
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
@@ -23,7 +23,7 @@ from podium.aio.clock import Clock
 from podium.objects.history import REVISION_LABEL, hash_of
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
-from podium.objects.owners import controller_of, is_controlled_by
+from podium.objects.owners import is_controlled_by
 from podium.objects.pod import is_terminal
 from podium.objects.selectors import workload_selector
 from podium.v1.apps_pb2 import ControllerRevision, DaemonSet
@@ -119,11 +119,7 @@ class DaemonSetController:
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
         if change.type is ChangeType.MODIFIED and change.old is not None and not matters(change.old, change.new):
             return ()
-        self._orphans.note(change)
-        keys = {controller_key(pod, DaemonSet) for pod in (change.old, change.new) if pod is not None}
-        if change.type is not ChangeType.DELETED and controller_of(change.new) is None:
-            keys.update(selecting(self._reader.list(DaemonSet, change.new.metadata.namespace), change.new))
-        return [key for key in keys if key is not None]
+        return keys_of_owned(change, DaemonSet, self._orphans, self._reader)
 
     def _keys_of_node(self, change: Change[Node]) -> Iterable[Key]:
         old, new = change.old, change.new

@@ -61,6 +61,8 @@ class Membership:
 
     def pod_changed(self, old: Pod | None, new: Pod, *, gone: bool) -> set[Key]:
         """Follow a pod. Returns the services that select it, or did."""
+        if not self._by_label:
+            return set()
         key = key_of(new)
         before = self._selecting(old) if old is not None else set()
         now = set() if gone else self._selecting(new)

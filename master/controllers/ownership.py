@@ -71,8 +71,12 @@ class Orphans:
 
     def note(self, change: Change[Any]) -> None:
         """Learn from a change of the kind."""
-        meta = change.new.metadata
-        if change.type is not ChangeType.DELETED and controller_of(change.new) is None:
+        self.keep(change.new, orphaned=change.type is not ChangeType.DELETED and controller_of(change.new) is None)
+
+    def keep(self, obj: Any, *, orphaned: bool) -> None:
+        """Remember that an object is there and nobody controls it, or that this is not so."""
+        meta = obj.metadata
+        if orphaned:
             self._names.setdefault(meta.namespace, set()).add(meta.name)
         elif names := self._names.get(meta.namespace):
             names.discard(meta.name)
@@ -83,6 +87,24 @@ class Orphans:
             obj = reader.get(self._kind, namespace, name)
             if obj is not None and controller_of(obj) is None:
                 yield obj
+
+
+def keys_of_owned(change: Change[Any], kind: type[Message], orphans: Orphans, reader: Reader) -> set[Key]:
+    """The owners of a kind that a change of what such owners have concerns: who controls or controlled it, or may adopt
+    it. `orphans` learns of it. It runs for every change of every pod that nobody controls, once a controller."""
+    new, old, name = change.new, change.old, kind_of(kind).name
+    namespace, deleted = new.metadata.namespace, change.type is ChangeType.DELETED
+    reference = controller_of(new)
+    orphans.keep(new, orphaned=reference is None and not deleted)
+    keys: set[Key] = set()
+    if reference is not None:
+        if reference.kind == name:
+            keys.add(Key(name, namespace, reference.name))
+    elif not deleted and reader.count(kind):
+        keys.update(selecting(reader.list(kind, namespace), new))
+    if old is not None and (before := controller_of(old)) is not None and before.kind == name:
+        keys.add(Key(name, namespace, before.name))
+    return keys
 
 
 def selecting(owners: Iterable[Any], obj: Any) -> Iterator[Key]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
-from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.controllers.ownership import Orphans, carry_out, keys_of_owned, plan_claims
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters, pod_from
 from master.reconcile.protocol import After, Done, Outcome, Trigger
@@ -233,8 +233,4 @@ class ReplicaSetController:
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
         if change.type is ChangeType.MODIFIED and change.old is not None and not matters(change.old, change.new):
             return ()
-        self._orphans.note(change)
-        keys = {controller_key(pod, self._kind) for pod in (change.old, change.new) if pod is not None}
-        if change.type is not ChangeType.DELETED and controller_of(change.new) is None:
-            keys.update(selecting(self._reader.list(self._kind, change.new.metadata.namespace), change.new))
-        return [key for key in keys if key is not None]
+        return keys_of_owned(change, self._kind, self._orphans, self._reader)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
 from master.controllers.claim_writes import ClaimWrites
 from master.controllers.history import Histories
-from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.controllers.ownership import Orphans, carry_out, keys_of_owned, plan_claims
 from master.controllers.patience import Patience
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
@@ -31,7 +31,7 @@ from podium.aio.clock import Clock
 from podium.codec.revisions import template_of
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
-from podium.objects.owners import controller_of, is_controlled_by
+from podium.objects.owners import is_controlled_by
 from podium.objects.pod import is_failing, is_terminal
 from podium.objects.revisions import SUCCEEDED
 from podium.objects.selectors import workload_selector
@@ -163,14 +163,9 @@ class StatefulSetController:
     # ------------------------------------------------------------ triggers
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
-        old, new = change.old, change.new
-        if change.type is ChangeType.MODIFIED and old is not None and not _matters(old, new):
+        if change.type is ChangeType.MODIFIED and change.old is not None and not _matters(change.old, change.new):
             return ()
-        self._orphans.note(change)
-        keys = {controller_key(pod, StatefulSet) for pod in (old, new) if pod is not None}
-        if change.type is not ChangeType.DELETED and controller_of(new) is None:
-            keys.update(selecting(self._reader.list(StatefulSet, new.metadata.namespace), new))
-        return [key for key in keys if key is not None]
+        return keys_of_owned(change, StatefulSet, self._orphans, self._reader)
 
     def _keys_of_claim(self, change: Change[PersistentVolumeClaim]) -> Iterable[Key]:
         """A claim that is gone may be missed; one that is bound now may have to grow."""
