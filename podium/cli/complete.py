@@ -27,7 +27,7 @@ def pods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[st
     """For `POD | KIND/NAME`."""
     if "/" in incomplete:
         return targets(ctx, param, incomplete)
-    return [*_names(ctx, "pods", incomplete), *(w for w in ("deploy/", "rs/") if w.startswith(incomplete))]
+    return [*_names(ctx, "pods", incomplete), *(w for w in ("deploy/", "rs/", "svc/") if w.startswith(incomplete))]
 
 
 def nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

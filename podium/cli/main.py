@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "label": ("labels", "Set or remove labels.", "Objects"),
     "annotate": ("labels", "Set or remove annotations.", "Objects"),
     "scale": ("scale", "Set the number of replicas.", "Workloads"),
+    "expose": ("expose", "Make a service that leads to a workload's pods.", "Workloads"),
     "autoscale": ("autoscale", "Let the number of replicas follow the load.", "Workloads"),
     "set": ("set", "Change image or environment of containers.", "Workloads"),
     "cordon": ("nodes", "Place no more pods on nodes.", "Nodes"),

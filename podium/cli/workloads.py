@@ -1,4 +1,4 @@
-"""From a workload to its pods: `logs deploy/web` and `exec deploy/web` mean the pods that its selector picks."""
+"""From a workload or a service to its pods: `logs deploy/web` and `exec svc/web` mean the pods that it selects."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from podium.objects.kinds import BY_NAME
 from podium.objects.pod import every_container, is_ready
 from podium.objects.selectors import workload_selector
 from podium.v1.core_pb2 import Pod
+from podium.v1.networking_pb2 import Service
 
 POD = BY_NAME["Pod"]
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -29,15 +30,18 @@ def one_target(word: str) -> Target:
 
 
 async def pod_selector(session: Session, target: Target) -> str:
-    """The label selector of a workload's pods, as text.
+    """The label selector of a workload's or a service's pods, as text.
 
     Raises:
-        BadRequest: This kind has no pods.
-        NotFound: No such workload.
+        BadRequest: This kind has no pods, or the service selects none.
+        NotFound: No such object.
     """
     obj: Any = await session.client.get(target.kind.message, target.names[0])
     spec = getattr(obj, "spec", None)
-    if spec is None or not hasattr(spec, "selector") or not hasattr(spec, "template"):
+    if isinstance(obj, Service):
+        if not obj.spec.selector:
+            raise BadRequest(f"service {target.names[0]} selects no pods: others write its EndpointSlices")
+    elif spec is None or not hasattr(spec, "selector") or not hasattr(spec, "template"):
         raise BadRequest(f"a {target.kind.name} has no pods; name a pod or a workload such as deploy/NAME")
     return str(workload_selector(obj))
 

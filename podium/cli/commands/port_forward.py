@@ -14,6 +14,9 @@ from podium.cli.session import Session, command, print_error
 from podium.cli.workloads import best_pod, one_target
 from podium.client._async.pods import raise_error
 from podium.errors import BadRequest, PodiumError
+from podium.objects.service import TCP, target_number
+from podium.v1.core_pb2 import PodSpec
+from podium.v1.networking_pb2 import Service
 from podium.v1.pods_service_pb2 import PodKey, PortForwardRequest, StreamFrame
 
 _CHUNK = 64 * 1024
@@ -25,6 +28,7 @@ _CHUNK = 64 * 1024
 Examples:
   podium port-forward web-1 8080:80
   podium port-forward deploy/web 8080:80 --address 0.0.0.0
+  podium port-forward svc/web 8080:80     the service's port 80, at one of its pods
   podium port-forward web-1 :80           a free local port
 """
 )
@@ -34,10 +38,15 @@ Examples:
 @command
 async def port_forward(session: Session, what: str, ports: tuple[str, ...], address: str) -> None:
     """Reach ports of a pod from here."""
-    pod = await best_pod(session, one_target(what))
+    target = one_target(what)
+    pod = await best_pod(session, target)
     key = session.client.pods.key(pod.metadata.name)
+    pairs = [parse_ports(text) for text in ports]
+    if target.kind.message is Service:
+        service = await session.client.get(Service, target.names[0])
+        pairs = [(local, target_of(service, remote, pod.spec)) for local, remote in pairs]
     async with TaskScope(_report) as scope, contextlib.AsyncExitStack() as stack:
-        for local, remote in map(parse_ports, ports):
+        for local, remote in pairs:
             handler = _Forward(session, key, remote, scope)
             server = await asyncio.start_server(handler.accept, address, local)
             await stack.enter_async_context(server)
@@ -59,6 +68,22 @@ def parse_ports(text: str) -> tuple[int, int]:
     if not all(n.isdigit() and int(n) < 65536 for n in numbers) or not int(remote):
         raise BadRequest(f'"{text}" is not a port or LOCAL:REMOTE')
     return int(numbers[0]), int(numbers[1])
+
+
+def target_of(service: Service, number: int, pod: PodSpec) -> int:
+    """The port of a pod that a service's port leads to.
+
+    Raises:
+        BadRequest: The service has no such TCP port, or the pod none of the target's name.
+    """
+    ports = [port for port in service.spec.ports if (port.protocol or TCP) == TCP]
+    for port in ports:
+        if port.port == number:
+            if (found := target_number(port, pod)) is None:
+                raise BadRequest(f'no container of the pod names a port "{port.target_port.str_value}"')
+            return found
+    known = ", ".join(str(port.port) for port in ports) or "none"
+    raise BadRequest(f"service {service.metadata.name} has no TCP port {number}; it has {known}")
 
 
 def _report(name: str, error: BaseException) -> None:

@@ -27,9 +27,7 @@ def service(page: Page, obj: Service, now: datetime.datetime) -> None:
     page.field("Type", spec.type)
     page.field("External Name", spec.external_name if spec.type == EXTERNAL_NAME else "")
     if spec.type != EXTERNAL_NAME:
-        page.field(
-            "Selector", from_labels(spec.selector) if spec.selector else "<none>: its EndpointSlices are written"
-        )
+        page.field("Selector", from_labels(spec.selector) if spec.selector else "<none>")
     page.field("Address", (spec.cluster_ip or "<none>") if wants_address(spec) else "")
     page.field("Headless", "its name leads to its pods" if spec.cluster_ip == HEADLESS else "")
     page.field("External Addresses", ", ".join(spec.external_ips))

@@ -1,0 +1,78 @@
+"""The `podium` command with services: expose, create, describe; and through them to pods."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from podium.v1.networking_pb2 import Service
+from tests.support.command import Podium
+from tests.support.command_world import World, command_world
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with command_world(tmp_path_factory.mktemp("cli-services")) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def podium(world: World) -> Podium:
+    return await world.podium()
+
+
+def _service(world: World, podium: Podium, name: str) -> Service:
+    found = world.cluster.reader.get(Service, podium.namespace, name)
+    assert found is not None
+    return found
+
+
+async def test_expose_leads_to_the_workloads_pods(world: World, podium: Podium) -> None:
+    await world.run_web(podium)
+    assert (await podium("expose", "deploy/web")).out == "service/web exposed\n"
+    made = _service(world, podium, "web").spec
+    assert (dict(made.selector), made.ports[0].port, made.type) == ({"app": "web"}, 80, "ClusterIP")
+    words = ("expose", "deploy/web", "--port=8088", "--target-port=80", "--type=LoadBalancer", "--name=shop")
+    assert (await podium(*words)).out == "service/shop exposed\n"
+    shop = _service(world, podium, "shop").spec
+    assert (shop.ports[0].port, shop.ports[0].target_port.int_value, shop.type) == (8088, 80, "LoadBalancer")
+    assert "8088/TCP" in (await podium("describe", "svc", "shop")).out
+    again = await podium("expose", "deploy/web", code=1)
+    assert "already exists" in again.err
+
+
+async def test_create_service(world: World, podium: Podium) -> None:
+    assert (await podium("create", "service", "clusterip", "a", "--tcp=80:8080")).out == "service/a created\n"
+    await podium("create", "svc", "clusterip", "headless", "--clusterip=None")
+    assert _service(world, podium, "headless").spec.cluster_ip == "None"
+    await podium("create", "service", "nodeport", "b", "--tcp=80", "--node-port=30123")
+    assert _service(world, podium, "b").spec.ports[0].node_port == 30123
+    await podium("create", "service", "externalname", "c", "--external-name=example.com")
+    assert _service(world, podium, "c").spec.external_name == "example.com"
+    assert "give --tcp" in (await podium("create", "service", "clusterip", "d", code=2)).err
+
+
+async def test_a_service_stands_for_one_of_its_pods(world: World, podium: Podium) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    await world.run_web(podium, replicas=1)
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await podium("expose", "deploy/web", "--port=8000", f"--target-port={port}")
+    async with server, podium.running("port-forward", "svc/web", ":8000") as forward:
+        local = int((await forward.says(f":{port}\n")).split(" -> ")[0].rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", local)
+        assert await asyncio.wait_for(reader.read(), 20) == b"hello"
+        writer.close()
+        await forward.end()
+    assert "it has 8000" in (await podium("port-forward", "svc/web", ":80", code=1)).err
+    assert (await podium("logs", "svc/web")).out == (await podium("logs", "deploy/web")).out
+    await podium("create", "service", "externalname", "none", "--external-name=example.com")
+    assert "selects no pods" in (await podium("logs", "svc/none", code=1)).err
