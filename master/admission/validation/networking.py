@@ -6,7 +6,7 @@ import ipaddress
 
 from google.protobuf.message import Message
 
-from master.admission.validation import names
+from master.admission.validation import meta, names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax, each_by_syntax
 from podium.errors import Violation
 from podium.objects.service import EXTERNAL_NAME, HEADLESS, wants_node_ports
@@ -190,6 +190,7 @@ MESSAGES: dict[type[Message], MessageRule] = {
 }
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {
+    (ServiceSpec, "selector"): meta.labels,
     (ServiceSpec, "external_ips"): each_by_syntax(names.ipv4_address),
     (ServicePort, "port"): _PORT,
     (ServicePort, "node_port"): _PORT,

@@ -1,0 +1,165 @@
+"""What is refused of Services, EndpointSlices and NetworkPolicies, by path; and that nothing else is."""
+
+# ruff: noqa: E501  — tables: one case, one line
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from master.admission import apply_defaults, validate
+from podium.codec.json import object_from_dict
+from podium.errors import Invalid
+
+
+def _object(kind: str, api_version: str, **body: Any) -> Any:
+    obj = object_from_dict({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, **body})
+    apply_defaults(obj)
+    return obj
+
+
+def refusals(obj: Any, old: Any = None) -> dict[str, str]:
+    return {violation.field: violation.description for violation in validate(obj, old)}
+
+
+def service(*ports: dict[str, Any], **spec: Any) -> Any:
+    return _object("Service", "v1", spec={"ports": list(ports) or [{"port": 80}], **spec})
+
+
+def endpoint_slice(*addresses: str, **body: Any) -> Any:
+    endpoints = [{"addresses": [address]} for address in addresses]
+    return _object("EndpointSlice", "discovery.k8s.io/v1", **{"addressType": "IPv4", "endpoints": endpoints, **body})
+
+
+def policy(**spec: Any) -> Any:
+    return _object("NetworkPolicy", "networking.k8s.io/v1", spec=spec)
+
+
+def peer(**said: Any) -> Any:
+    return policy(ingress=[{"from": [said]}])
+
+
+def let_in(**port: Any) -> Any:
+    return policy(ingress=[{"ports": [port]}])
+
+
+HTTP, HTTPS = {"name": "http", "port": 80}, {"name": "https", "port": 443}
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        service(), service(HTTP, HTTPS, type="NodePort"), service({"port": 53, "protocol": "UDP", "targetPort": "dns"}),
+        service(HTTP, {"name": "udp", "port": 80, "protocol": "UDP"}), service(clusterIP="None"),
+        service(HTTP, {"name": "also", "port": 81, "targetPort": 80}), service(externalIPs=["192.0.2.1"], externalTrafficPolicy="Local"),
+        _object("Service", "v1", spec={"clusterIP": "None"}), _object("Service", "v1", spec={"type": "ExternalName", "externalName": "db.example.com"}),
+        endpoint_slice("10.64.0.9"), policy(), policy(ingress=[{}], egress=[{}]), let_in(port=80, endPort=90), let_in(port="web"),
+        peer(ipBlock={"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}), peer(podSelector={}, namespaceSelector={}),
+    ],
+)  # fmt: skip
+def test_good_objects_pass_again_after_defaulting(obj: Any) -> None:
+    assert refusals(obj) == {}
+    again = copy.deepcopy(obj)
+    apply_defaults(again)
+    assert again == obj
+    assert refusals(again, obj) == {}
+
+
+@pytest.mark.parametrize(
+    ("obj", "field", "words"),
+    [
+        (_object("Service", "v1", spec={}), "spec.ports", "is required"),
+        (service({"port": 0}), "spec.ports[0].port", "is required"),
+        (service({"port": 70000}), "spec.ports[0].port", "between 1 and 65535"),
+        (service({"port": 80, "targetPort": 0}), "spec.ports[0].targetPort", "between 1 and 65535"),
+        (service({"port": 80, "targetPort": "Not a name"}), "spec.ports[0].targetPort", '"Not a name"'),
+        (service({"port": 80, "protocol": "SCTP"}), "spec.ports[0].protocol", "TCP"),
+        (service({"port": 80, "name": "Web"}), "spec.ports[0].name", "lower-case"),
+        (service(HTTP, {"port": 443}), "spec.ports[1].name", "is required when there are several"),
+        (service(HTTP, {"name": "http", "port": 81}), "spec.ports[1].name", "names another port"),
+        (service(HTTP, {"name": "same", "port": 80}), "spec.ports[1]", "must be once: 80/TCP"),
+        (service({"port": 80, "nodePort": 30080}), "spec.ports[0].nodePort", "only be set with type NodePort"),
+        (service({**HTTP, "nodePort": 30080}, {**HTTPS, "nodePort": 30080}, type="NodePort"), "spec.ports[1].nodePort", "must be once"),
+        (service(type="Ingress"), "spec.type", "ClusterIP"),
+        (service(clusterIP="web"), "spec.clusterIP", '"web"'),
+        (service(clusterIP="10.63.0.9", clusterIPs=["10.63.0.8"]), "spec.clusterIPs", "must be [clusterIP]"),
+        (service(clusterIP="None", type="NodePort"), "spec.clusterIP", "must not be None"),
+        (service(externalName="example.com"), "spec.externalName", "only be set with type"),
+        (service(externalTrafficPolicy="Local"), "spec.externalTrafficPolicy", "only be set with type"),
+        (service(externalIPs=["example.com"]), "spec.externalIPs[0]", '"example.com"'),
+        (service(type="ExternalName", externalName=""), "spec.externalName", '""'),
+        (service(type="ExternalName", externalName="a", clusterIP="10.63.0.9"), "spec.clusterIP", "must not be set"),
+        (service(sessionAffinity="Cookie"), "spec.sessionAffinity", "ClientIP"),
+        (service(selector={"a b": "c"}), "spec.selector", "a b"),
+    ],
+)  # fmt: skip
+def test_bad_services(obj: Any, field: str, words: str) -> None:
+    found = {path: text for path, text in refusals(obj).items() if path.startswith(field)}
+    assert len(found) == 1, refusals(obj)
+    assert words in next(iter(found.values())) + next(iter(found))
+
+
+def test_a_services_address_stays_unless_it_becomes_a_mere_name() -> None:
+    old, new = service(clusterIP="10.63.0.9"), service(clusterIP="10.63.0.10")
+    assert "is immutable" in refusals(new, old)["spec.clusterIP"]
+    assert "is immutable" in refusals(service(clusterIP="None"), old)["spec.clusterIP"]
+    name = _object("Service", "v1", spec={"type": "ExternalName", "externalName": "db.example.com"})
+    assert refusals(name, old) == {}
+    assert refusals(new, name) == {}
+
+
+@pytest.mark.parametrize(
+    ("obj", "field", "words"),
+    [
+        (endpoint_slice("10.64.0.9", addressType="IPv6"), "addressType", "IPv4"),
+        (endpoint_slice("web"), "endpoints[0].addresses[0]", '"web"'),
+        (endpoint_slice("10.64.0.9", "127.0.0.1"), "endpoints[1].addresses[0]", "other hosts can reach"),
+        (endpoint_slice("169.254.1.1"), "endpoints[0].addresses[0]", "other hosts can reach"),
+        (endpoint_slice("224.0.0.1"), "endpoints[0].addresses[0]", "other hosts can reach"),
+        (endpoint_slice(endpoints=[{}]), "endpoints[0].addresses", "is required"),
+        (endpoint_slice(endpoints=[{"addresses": ["10.64.0.9"], "hostname": "A.b"}]), "endpoints[0].hostname", "A.b"),
+        (endpoint_slice(ports=[{"port": 0}]), "ports[0].port", "between 1 and 65535"),
+        (endpoint_slice(*["10.64.0.9"] * 1001), "endpoints", "at most 1000"),
+    ],
+)  # fmt: skip
+def test_bad_slices(obj: Any, field: str, words: str) -> None:
+    assert words in refusals(obj)[field]
+
+
+def test_a_slices_type_of_address_stays() -> None:
+    old = endpoint_slice("10.64.0.9")
+    old.address_type = "FQDN"
+    assert "is immutable" in refusals(endpoint_slice("10.64.0.9"), old)["addressType"]
+
+
+@pytest.mark.parametrize(
+    ("obj", "field", "words"),
+    [
+        (policy(policyTypes=["Both"]), "spec.policyTypes[0]", "Ingress, Egress"),
+        (policy(policyTypes=["Ingress"], egress=[{}]), "spec.egress", "policyTypes has Egress"),
+        (policy(policyTypes=["Egress"], ingress=[{}]), "spec.ingress", "policyTypes has Ingress"),
+        (policy(egress=[{"ports": [{"port": "web"}]}]), "spec.egress[0].ports[0].port", "must be a number"),
+        (peer(), "spec.ingress[0].from[0]", "must have either"),
+        (peer(podSelector={}, ipBlock={"cidr": "10.0.0.0/8"}), "spec.ingress[0].from[0]", "must have either"),
+        (peer(ipBlock={"cidr": "10.0.0.1/8"}), "spec.ingress[0].from[0].ipBlock.cidr", "must be an IPv4 range"),
+        (peer(ipBlock={}), "spec.ingress[0].from[0].ipBlock.cidr", "is required"),
+        (peer(ipBlock={"cidr": "10.0.0.0/8", "except": ["192.0.2.0/24"]}), "spec.ingress[0].from[0].ipBlock.except[0]", "within 10.0.0.0/8"),
+        (peer(ipBlock={"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}), "spec.ingress[0].from[0].ipBlock.except[0]", "within 10.0.0.0/8"),
+        (peer(podSelector={"matchExpressions": [{"key": "a", "operator": "Like"}]}), "spec.ingress[0].from[0].podSelector.matchExpressions[0].operator", "Like"),
+        (let_in(port=0), "spec.ingress[0].ports[0].port", "between 1 and 65535"),
+        (let_in(port="web", endPort=90), "spec.ingress[0].ports[0].endPort", "port that is a number"),
+        (let_in(endPort=90), "spec.ingress[0].ports[0].endPort", "port that is a number"),
+        (let_in(port=100, endPort=90), "spec.ingress[0].ports[0].endPort", "between port and 65535"),
+        (let_in(port=80, protocol="ICMP"), "spec.ingress[0].ports[0].protocol", "TCP"),
+    ],
+)  # fmt: skip
+def test_bad_policies(obj: Any, field: str, words: str) -> None:
+    assert words in refusals(obj)[field]
+
+
+@pytest.mark.parametrize("field", ["loadBalancerIP", "loadBalancerSourceRanges", "sessionAffinityConfig"])
+def test_fields_that_are_not_supported_are_refused_by_name(field: str) -> None:
+    with pytest.raises(Invalid, match=f"spec.{field}: is a Kubernetes field that is not supported"):
+        service(**{field: "x"})
