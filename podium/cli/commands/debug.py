@@ -45,9 +45,11 @@ async def debug(
     """Start a debug container in a running pod; it stays part of the pod and is never started again."""
     pod = await best_pod(session, one_target(what))
     name = container or f"debugger-{''.join(secrets.choice(_ALPHABET) for _ in range(5))}"
+    # Without a terminal the end of our input must be the end of its; with one, the shell may be attached to again.
     pod.spec.ephemeral_containers.add(
-        name=name, image=image, command=words, stdin=stdin, tty=tty, target_container_name=target
-    )
+        name=name, image=image, command=words, stdin=stdin, stdin_once=stdin and not tty, tty=tty,
+        target_container_name=target,
+    )  # fmt: skip
     added = await session.client.update(pod, subresource="ephemeralcontainers")
     click.echo(f"container {name} of pod/{pod.metadata.name}", err=stdin)
     await _begun(session, added, name, Deadline(timeout))

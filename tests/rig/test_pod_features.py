@@ -1,0 +1,76 @@
+"""Smaller fields of pods on real hosts, and what changes while a pod runs: debug containers, resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from podium.client import Client
+from podium.v1.core_pb2 import ContainerStatus, Pod
+from tests.rig.manifests import pod
+from tests.rig.rig import PODIUM, podium, run, until
+
+FOREVER = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.2; done"]
+
+
+def _apply(namespace: str, manifest: str) -> None:
+    run(PODIUM, "-n", namespace, "apply", "-f", "-", stdin=manifest, timeout=60)
+
+
+def _sh(namespace: str, name: str, command: str) -> str:
+    return podium("-n", namespace, "exec", name, "--", "sh", "-c", command).strip()
+
+
+def _in_phase(client: Client, namespace: str, name: str, phase: str) -> Pod:
+    def there() -> Pod | None:
+        found = client.get(Pod, name, namespace=namespace)
+        return found if found.status.phase == phase else None
+
+    return until(there, seconds=40, what=f"{name} is {phase}")
+
+
+def test_names_and_kernel(client: Client, namespace: str) -> None:
+    spec: dict[str, Any] = {
+        "hostAliases": [{"ip": "10.9.8.7", "hostnames": ["db", "db.example"]}],
+        "shareProcessNamespace": True, "subdomain": "apps", "setHostnameAsFQDN": True,
+        "securityContext": {
+            "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "7"}],
+            "seccompProfile": {"type": "Unconfined"},
+        },
+    }  # fmt: skip
+    _apply(namespace, pod("small", FOREVER, spec=spec))
+    _in_phase(client, namespace, "small", "Running")
+    assert _sh(namespace, "small", "hostname") == f"small.apps.{namespace}.svc.cluster.local"
+    assert "10.9.8.7\tdb.example" in _sh(namespace, "small", "cat /etc/hosts")
+    assert "/pause" in _sh(namespace, "small", "ps")
+    assert _sh(namespace, "small", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start") == "7"
+    assert _sh(namespace, "small", "grep Seccomp: /proc/self/status").split()[-1] == "0"
+
+
+def test_what_a_container_leaves(client: Client, namespace: str) -> None:
+    never = {"restartPolicy": "Never"}
+    _apply(namespace, pod("said", ["sh", "-c", "echo -n no database > /dev/termination-log; exit 3"], spec=never))
+    fallback = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    _apply(namespace, pod("logged", ["sh", "-c", "echo only logged; exit 4"], spec=never, container=fallback))
+    for name, message in (("said", "no database"), ("logged", "only logged\n")):
+        (status,) = _in_phase(client, namespace, name, "Failed").status.container_statuses
+        assert status.state.terminated.message == message
+
+
+def test_a_running_pod_is_looked_into(client: Client, namespace: str) -> None:
+    _apply(namespace, pod("closed", FOREVER))
+    before = _in_phase(client, namespace, "closed", "Running")
+    words = ("--image=busybox", "--target=main", "-c", "tools")
+    podium("-n", namespace, "debug", "closed", *words, "--", "sh", "-c", "ps; cat /proc/1/root/etc/hostname; exit 5")
+
+    def ended() -> ContainerStatus | None:
+        (status,) = client.get(Pod, "closed", namespace=namespace).status.ephemeral_container_statuses
+        return status if status.state.HasField("terminated") else None
+
+    assert until(ended, seconds=20, what="the debug container has ended").state.terminated.exit_code == 5
+    said = podium("-n", namespace, "logs", "closed", "-c", "tools")
+    assert "sleep 0.2" in said  # the target's own process
+    after = _in_phase(client, namespace, "closed", "Running")
+    assert after.status.container_statuses[0].container_id == before.status.container_statuses[0].container_id
+    shell = (PODIUM, "-n", namespace, "debug", "-i", "closed", "--image=busybox", "--", "sh")
+    typed = run(*shell, stdin="hostname; exit 7\n", check=False, timeout=60)
+    assert (typed.stdout.strip(), typed.returncode) == ("closed", 7)
