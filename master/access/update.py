@@ -9,7 +9,7 @@ from master.access.claims import check_growth
 from master.access.planned import Planned, Situation, copy_of, put, remove
 from master.access.pod_parts import is_part, with_part
 from master.access.surroundings import surroundings_of
-from master.admission import admit, admit_status
+from master.admission import admit, admit_status, check_bounds
 from master.cache.item import Item
 from podium.codec.apply import track_update
 from podium.errors import BadRequest, Conflict
@@ -17,7 +17,7 @@ from podium.objects.kinds import Key, Kind, kind_of
 from podium.objects.meta import is_terminating
 from podium.v1.meta_pb2 import ObjectMeta
 
-STATUS = "status"
+STATUS, RESIZE = "status", "resize"
 
 
 def plan_update(
@@ -52,12 +52,13 @@ def plan_update(
         before = old
     _keep_identity(new.metadata, old.metadata)
     if STATUS in kind.subresources:
-        new.ClearField("status")
-        if old.HasField("status"):
-            new.status.CopyFrom(old.status)
+        _keep_status(new, old)
     if kind.name == "Service":
         situation.addresses.complete(new, old, situation.cache, situation.now)
-    admit(new, before, surroundings_of(situation.cache, kind, key.namespace))
+    around = surroundings_of(situation.cache, kind, key.namespace)
+    admit(new, before, around)
+    if subresource == RESIZE:
+        check_bounds(new, around)
     if kind.name in ROLLED:
         name_author(new, old, situation.by)
     if kind.name == "PersistentVolumeClaim":
@@ -109,6 +110,13 @@ def _with_status(kind: Kind, new: Any, current: Item) -> Any:
         changed.status.CopyFrom(new.status)
     admit_status(changed, current.message)
     return changed
+
+
+def _keep_status(new: Any, old: Any) -> None:
+    """Undo changes of what is written through `status`."""
+    new.ClearField("status")
+    if old.HasField("status"):
+        new.status.CopyFrom(old.status)
 
 
 def _keep_identity(new: ObjectMeta, old: ObjectMeta) -> None:

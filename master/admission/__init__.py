@@ -16,7 +16,7 @@ from podium.objects.refusal import refusal
 from podium.v1.core_pb2 import Pod
 from podium.v1.policy_pb2 import PriorityClass
 
-__all__ = ["admit", "admit_status", "apply_defaults", "validate", "validate_status"]
+__all__ = ["admit", "admit_status", "apply_defaults", "check_bounds", "validate", "validate_status"]
 
 
 def admit(obj: Any, old: Any = None, around: Surroundings = NONE) -> None:
@@ -41,6 +41,16 @@ def admit(obj: Any, old: Any = None, around: Surroundings = NONE) -> None:
     if violations:
         raise refusal(_subject(obj), violations)
     if around.limit_ranges and (old is None or (obj.spec != old.spec and not isinstance(obj, Pod))):
+        check_limits(obj, around.limit_ranges)
+
+
+def check_bounds(obj: Any, around: Surroundings) -> None:
+    """Check what is asked for anew against the bounds of the namespace.
+
+    Raises:
+        Forbidden: It is beyond them.
+    """
+    if around.limit_ranges:
         check_limits(obj, around.limit_ranges)
 
 

@@ -11,7 +11,9 @@ from podium.errors import Conflict
 from podium.objects.pod import DISRUPTION_TARGET, is_terminal
 from podium.v1.core_pb2 import Pod, PodStatus
 
-FROM_NODE = frozenset({"PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"})
+FROM_NODE = frozenset({
+    "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready", "PodResizePending", "PodResizeInProgress",
+})  # fmt: skip
 
 
 class Refused(Conflict):

@@ -141,6 +141,7 @@ class Engine:
             since=now,
             terminating=terminating,
             started=pod.metadata.creation_timestamp.seconds,
+            generation=pod.metadata.generation,
         )
         self._reread_all()  # the footprint of a bound pod may have terms, too
         self.ledger.entries[key] = entry
@@ -161,6 +162,8 @@ class Engine:
         if pod.spec.node_name:
             if entry.state is not State.BOUND:
                 self._bound(entry, pod.spec.node_name)
+            if pod.metadata.generation != entry.generation:
+                self._resized(entry, pod)
             self._recount(entry)
         elif entry.state is State.WAITING and entry.terminating:
             self._forget(entry)
@@ -187,6 +190,16 @@ class Engine:
             self._stir(entry)
             self.ledger.count_as(entry, replace(entry.footprint, kin=kin))
             self._stir(entry)
+
+    def _resized(self, entry: Entry, pod: Pod) -> None:
+        """A pod that is somewhere may ask for another share of its node than it did."""
+        entry.generation = pod.metadata.generation
+        footprint = self.shapes.footprint(pod, entry.terminating)
+        if footprint.requests != entry.footprint.requests:
+            self._stir(entry)
+            self.ledger.count_as(entry, footprint)
+            self._stir(entry)
+            self._helped(self.ledger.cluster.row(entry.node), Cause.PODS_LEFT)
 
     def _reread_all(self) -> None:
         """More labels of pods matter than before: see all of them again."""

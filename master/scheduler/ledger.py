@@ -55,6 +55,7 @@ class Entry:
         failures: Bindings that failed in a row.
         labels: As last seen: they are looked at again when more of them matter.
         pod: The object, only while it is not bound.
+        generation: Of the object, as last seen: what it takes from its node may change with it.
         promises: What its claims get on the node where it is assumed.
     """
 
@@ -72,6 +73,7 @@ class Entry:
     told: str = ""
     nominated: str = ""
     failures: int = 0
+    generation: int = 0
     labels: Labels = ()
     pod: Pod | None = None
     promises: tuple[Promise, ...] = ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nodelet.runtime.protocol import Allowance
+
 SANDBOX, NETWORK, VOLUMES = "sandbox", "network", "volumes"
 CONTAINER_SLOTS = "container/"
 
@@ -21,6 +23,11 @@ def container_slot(name: str) -> str:
 def stop_slot(container_id: str) -> str:
     """The slot of a container's preStop hook and stop signal."""
     return f"stop/{container_id}"
+
+
+def resize_slot(container_id: str) -> str:
+    """The slot of a change of a running container's resources."""
+    return f"resize/{container_id}"
 
 
 def hook_slot(container_id: str) -> str:
@@ -126,6 +133,19 @@ class RunPostStart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResizeContainer:
+    """Change a running container's share of the host."""
+
+    name: str
+    id: str
+    allowance: Allowance
+
+    @property
+    def slot(self) -> str:
+        return resize_slot(self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopContainer:
     """preStop hook, then the stop signal; SIGKILL is planned at `deadline`, or sent at once when that has passed."""
 
@@ -180,7 +200,15 @@ PodAction = CreateSandbox | RemoveSandbox | AttachNetwork | DetachNetwork | SetU
 """What concerns a pod as a whole."""
 
 Action = (
-    PodAction | PullImage | StartContainer | RunPostStart | StopContainer | HastenStop | KillContainer | RemoveContainer
+    PodAction
+    | PullImage
+    | StartContainer
+    | RunPostStart
+    | ResizeContainer
+    | StopContainer
+    | HastenStop
+    | KillContainer
+    | RemoveContainer
 )
 
 

@@ -14,12 +14,16 @@ from enum import Enum
 from functools import cached_property
 
 from nodelet.pods.backoff import CrashLoop, crash_loop
+from nodelet.runtime.protocol import Allowance
 from podium.objects.kinds import Key
-from podium.objects.pod import as_container, is_sidecar
+from podium.objects.pod import CPU, MEMORY, amount, as_container, is_sidecar
 from podium.objects.references import references
-from podium.v1.core_pb2 import Container, LifecycleHandler, Pod
+from podium.v1.core_pb2 import Container, LifecycleHandler, Pod, ResourceRequirements
 
 DEFAULT_GRACE_SECONDS = 30.0
+
+
+_NOTHING = Allowance()
 
 
 class Role(Enum):
@@ -56,6 +60,14 @@ class Unit:
     config_hash: str
     container: Container
     target: str = ""
+    allowance: Allowance = _NOTHING
+
+    def must_restart(self, share: Allowance) -> bool:
+        """Whether going from this share of the host to the wanted one takes a restart (`resizePolicy`)."""
+        restarts = {p.resource_name for p in self.container.resize_policy if p.restart_policy == "RestartContainer"}
+        return (CPU in restarts and share.cpu != self.allowance.cpu) or (
+            MEMORY in restarts and share.memory != self.allowance.memory
+        )
 
     @property
     def post_start(self) -> LifecycleHandler | None:
@@ -138,7 +150,24 @@ def _unit(container: Container, role: Role, restart: Restart, target: str = "") 
         config_hash=config_hash(container),
         container=container,
         target=target,
+        allowance=allowance(container.resources),
     )
+
+
+def allowance(resources: ResourceRequirements) -> Allowance:
+    """A container's share of the host."""
+    limits, requests = resources.limits, resources.requests
+    return Allowance.of(
+        cpu_request=_amount(requests, limits, CPU) / 1000,
+        cpu_limit=_amount(limits, {}, CPU) / 1000,
+        memory_request=_amount(requests, limits, MEMORY),
+        memory_limit=_amount(limits, {}, MEMORY),
+    )
+
+
+def _amount(first: Mapping[str, str], then: Mapping[str, str], resource: str) -> int:
+    text = first.get(resource) or then.get(resource)
+    return amount(resource, text) if text else 0
 
 
 def _grace(pod: Pod) -> float:
@@ -151,9 +180,13 @@ def _grace(pod: Pod) -> float:
 
 
 def config_hash(container: Container) -> str:
-    """Identity of what a container is made from. Probes, hooks, ports and pull policy may change while it runs."""
+    """Identity of what a container is made from.
+
+    Probes, hooks, ports and pull policy may change while it runs, and resources are changed in place.
+    """
     made_of = Container()
     made_of.CopyFrom(container)
-    for name in ("liveness_probe", "readiness_probe", "startup_probe", "lifecycle", "ports", "image_pull_policy"):
+    for name in ("liveness_probe", "readiness_probe", "startup_probe", "lifecycle", "ports", "image_pull_policy",
+                 "resources", "resize_policy"):  # fmt: skip
         made_of.ClearField(name)
     return hashlib.blake2b(made_of.SerializeToString(deterministic=True), digest_size=8).hexdigest()

@@ -16,6 +16,7 @@ from nodelet.pods.actions import (
     KillContainer,
     PullImage,
     RemoveContainer,
+    ResizeContainer,
     RunPostStart,
     StartContainer,
     StopContainer,
@@ -64,6 +65,8 @@ class Effects:
                 await self._start(action, pod)
             case RunPostStart():
                 await self._post_start(action, pod)
+            case ResizeContainer():
+                await self._resize(action, pod)
             case StopContainer():
                 await self._stop(action, pod)
             case HastenStop():
@@ -184,6 +187,7 @@ class Effects:
             image=spec.image,
             image_id=image.id,
             config_hash=spec.config_hash,
+            allowance=spec.allowance,
             created_at=now,
             started_at=now,
             labels=spec.labels,
@@ -210,6 +214,19 @@ class Effects:
         )
         answer = await run_hook(handler, target, self._clock, timeout)
         return "" if answer.healthy else answer.message or "the hook failed"
+
+    async def _resize(self, action: ResizeContainer, pod: PodContext) -> None:
+        try:
+            await self._runtime.resize_container(action.id, action.allowance)
+        except RuntimeDown:
+            raise
+        except RuntimeFault as fault:
+            message = f"container {action.name} can't be resized: {fault.message}"
+            self._tools.fail(action, pod, "Error", message, event="ResizeError")
+            return
+        pod.memory.container_resized(action.id, action.allowance)
+        pod.memory.succeed(action.slot)
+        self._tools.event(pod, NORMAL, "ResizeCompleted", f"Resized container {action.name}")
 
     async def _stop(self, action: StopContainer, pod: PodContext) -> None:
         unit = pod.blue.by_name.get(action.name)

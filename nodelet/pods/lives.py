@@ -32,6 +32,16 @@ def changed(unit: Unit, run: Run) -> bool:
     return run.record.config_hash != unit.config_hash
 
 
+def resized(unit: Unit, run: Run) -> bool:
+    """Whether the run has another share of the host than it should now."""
+    return run.record.allowance is not None and run.record.allowance != unit.allowance
+
+
+def outdated(unit: Unit, run: Run) -> bool:
+    """Whether an ended run says little of how the next one will do."""
+    return changed(unit, run) or resized(unit, run)
+
+
 def generation(seen: Observed) -> int:
     """The attempt of the sandbox that new runs are for: the one that runs, or the one to be made."""
     if not seen.sandboxes:
@@ -56,7 +66,7 @@ def next_start(blue: Blueprint, seen: Observed, unit: Unit) -> float | None:
         return None if run.generation == generation(seen) else AT_ONCE
     if not again(unit, run):
         return None
-    if changed(unit, run) or run.ended is None:
+    if outdated(unit, run) or run.ended is None:
         return AT_ONCE
     return run.ended + blue.crash_loop.delay(next_level(run.level, run.seconds))
 
@@ -69,7 +79,7 @@ def has_vanished(seen: Observed, unit: Unit) -> bool:
 def start_level(seen: Observed, unit: Unit) -> int:
     """The crash-loop level of a container's next run."""
     run = seen.newest(unit.name)
-    if run is None or not run.over or changed(unit, run):
+    if run is None or not run.over or outdated(unit, run):
         return 0
     if unit.role is Role.INIT and succeeded(run):
         return 0

@@ -39,7 +39,7 @@ from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.tasks import TaskScope, cancel_and_wait, forever
 from podium.errors import NotFound
-from podium.objects.pod import every_container
+from podium.objects.pod import Amounts, every_container
 from podium.objects.references import Objects, claim_key
 from podium.objects.storage import claims_of
 from podium.telemetry.log import get_logger
@@ -109,6 +109,8 @@ class PodManager:
             on_runtime_down=self._runtime_down,
             on_gone=self._worker_gone,
             admit=lambda worker: self.admit(worker),
+            taken=self._taken,
+            on_room=self._room_changed,
         )  # fmt: skip
         self._workers: dict[str, PodWorker] = {}
         self._gone: dict[str, PodWorker] = {}
@@ -143,6 +145,20 @@ class PodManager:
         for uid, worker in self._workers.items():
             if uid not in desired and worker.memory.removal_deadline is None:
                 worker.remove()
+        self._room_changed()
+
+    def _taken(self, but: PodWorker) -> Amounts:
+        """What all pods but one have been granted."""
+        total: Amounts = {}
+        for worker in self._workers.values():
+            if worker is not but:
+                for name, amount in worker.granted.items():
+                    total[name] = total.get(name, 0) + amount
+        return total
+
+    def _room_changed(self) -> None:
+        for worker in self._workers.values():
+            worker.room_changed()
 
     def _add(self, pod: Pod) -> PodWorker:
         uid = pod.metadata.uid
@@ -183,6 +199,7 @@ class PodManager:
         self._gone_in[uid] = self._epoch
         if uid in (self._desired or {}):
             self._gone[uid] = worker
+        self._room_changed()
 
     # ------------------------------------------------------------ following the runtime
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from nodelet.pods.actions import VOLUMES
 from nodelet.pods.blueprint import Unit
+from nodelet.pods.grant import Refusal
 from nodelet.pods.observed import LOST_EXIT_CODE, Ending, Fault, Observed, Run, Unhealthy, Verdict
 from nodelet.pods.spec import GENERATION_LABEL, LEVEL_LABEL
-from nodelet.runtime.protocol import ContainerRecord, ImageRecord, Listing, Sandbox, State
+from nodelet.runtime.protocol import Allowance, ContainerRecord, ImageRecord, Listing, Sandbox, State
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.objects.meta import to_datetime
@@ -81,6 +82,7 @@ class PodMemory:
         self.removal_deadline: float | None = None
         self._drained_at: float | None = None
         self.verdict: Verdict | None = None
+        self.refusal: Refusal | None = None
 
     # ------------------------------------------------------------ reading
 
@@ -107,6 +109,7 @@ class PodMemory:
             removal_deadline=self.removal_deadline,
             drained_at=self._drained_at,
             verdict=self.verdict,
+            refusal=self.refusal,
             terminal=self._terminal,
         )
 
@@ -177,7 +180,8 @@ class PodMemory:
         if known.started_at is None or record.started_at is None:
             return record
         apart = abs((record.started_at - known.started_at).total_seconds())
-        return known if apart < _SAME_START_SECONDS else record
+        same_share = known.allowance == record.allowance
+        return known if apart < _SAME_START_SECONDS and same_share else record
 
     def _take_sandboxes(self, sandboxes: Iterable[Sandbox]) -> None:
         known = self._sandboxes[0] if self._sandboxes else None
@@ -291,6 +295,10 @@ class PodMemory:
         if (record := self._records.get(container_id)) is not None:
             self._notes[container_id].error = message
             self._note(record)
+
+    def container_resized(self, container_id: str, allowance: Allowance) -> None:
+        if (record := self._records.get(container_id)) is not None:
+            self._records[container_id] = dataclasses.replace(record, allowance=allowance)
 
     def container_removed(self, container_id: str) -> None:
         self._records.pop(container_id, None)

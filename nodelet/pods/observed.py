@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nodelet.pods.actions import CONTAINER_SLOTS
+from nodelet.pods.grant import Refusal
 from nodelet.runtime.protocol import ContainerRecord, Sandbox, State
 
 START_ERROR_EXIT_CODE = 128
@@ -121,6 +122,7 @@ class Observed:
         drained_at: Set with `removal_deadline` when services lead to the pod: until then its containers stay, so that
             no new connection is led to them any more when they end.
         verdict: Set when the pod must fail.
+        refusal: Why the pod does not get the resources that it asks for, if it does not.
         terminal: The terminal phase that was reported already; it is never left again.
     """
 
@@ -139,6 +141,7 @@ class Observed:
     removal_deadline: float | None = None
     drained_at: float | None = None
     verdict: Verdict | None = None
+    refusal: Refusal | None = None
     terminal: str = ""
 
     @property

@@ -34,6 +34,7 @@ from nodelet.pods.actions import (
     PullImage,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
     RunPostStart,
     SetUpVolumes,
     StartContainer,
@@ -137,6 +138,7 @@ def _stop_unfit(draft: _Draft) -> None:
                 draft.stop(run, cause, None if run.ending or grace is None else draft.now + grace)
             else:
                 _check_hook(draft, run)
+                _check_size(draft, run)
         elif not run.over and run.generation != lives.generation(draft.seen):
             draft.do(RemoveContainer(name=run.name, id=run.id))
 
@@ -152,6 +154,8 @@ def _unfit(draft: _Draft, run: Run) -> tuple[str, float | None]:
         return "lost its pod sandbox, will be restarted", None
     if lives.changed(unit, run):
         return "definition changed, will be restarted", None
+    if lives.resized(unit, run) and run.record.allowance and unit.must_restart(run.record.allowance):
+        return "resources changed, will be restarted", None
     if run.unhealthy is not None:
         return f"failed {run.unhealthy.probe} probe, will be restarted", run.unhealthy.grace
     return "", None
@@ -160,6 +164,12 @@ def _unfit(draft: _Draft, run: Run) -> tuple[str, float | None]:
 def _check_hook(draft: _Draft, run: Run) -> None:
     if not run.hook_over:
         draft.do(RunPostStart(name=run.name, id=run.id))
+
+
+def _check_size(draft: _Draft, run: Run) -> None:
+    unit = draft.blue.by_name[run.name]
+    if lives.resized(unit, run):
+        draft.do(ResizeContainer(name=run.name, id=run.id, allowance=unit.allowance))
 
 
 def _fetch_images(draft: _Draft) -> None:

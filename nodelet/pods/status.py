@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nodelet.pods import lives
-from nodelet.pods.actions import NETWORK, SANDBOX, VOLUMES, container_slot, image_slot
+from nodelet.pods.actions import NETWORK, SANDBOX, VOLUMES, container_slot, image_slot, resize_slot
 from nodelet.pods.backoff import next_level
 from nodelet.pods.blueprint import Blueprint, Role, Unit
 from nodelet.pods.observed import LOST_EXIT_CODE, Fault, Observed, Run
@@ -20,6 +20,7 @@ from nodelet.pods.spec import NodeFacts
 from podium.objects.conditions import FALSE, TRUE, set_condition
 from podium.objects.meta import timestamp
 from podium.objects.pod import (
+    BEST_EFFORT,
     CONTAINERS_READY,
     DISRUPTION_TARGET,
     FAILED,
@@ -35,7 +36,9 @@ from podium.v1.core_pb2 import ContainerState, ContainerStatus, PodIP, PodStatus
 SANDBOX_READY = "PodReadyToStartContainers"
 _DISRUPTIONS = frozenset({"Evicted", "Terminated"})
 """Verdicts that are the node's reasons, not the pod's."""
+RESIZE_PENDING, RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 _OWN = (SANDBOX_READY, INITIALIZED, CONTAINERS_READY, READY)
+_RESIZES = (RESIZE_PENDING, RESIZE_IN_PROGRESS)
 _SIGNALLED = range(129, 128 + 65)
 
 
@@ -79,7 +82,9 @@ def pod_status(blue: Blueprint, seen: Observed, previous: PodStatus, *, now: flo
         status.reason, status.message = seen.verdict.reason, seen.verdict.message
     elif seen.terminal:
         status.reason, status.message = previous.reason, previous.message
+    _tell_resources(status, blue, seen, previous)
     _set_conditions(status, blue, seen, previous, moment)
+    _set_resize_conditions(status, blue, seen, moment)
     return status
 
 
@@ -144,6 +149,20 @@ def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Mome
     if last is not None:
         status.last_state.CopyFrom(_terminated(last, node))
     return status
+
+
+def _tell_resources(status: PodStatus, blue: Blueprint, seen: Observed, previous: PodStatus) -> None:
+    """What containers were granted, and what those that run have."""
+    if status.qos_class == BEST_EFFORT:
+        return
+    before = {s.name: s for s in (*previous.init_container_statuses, *previous.container_statuses)}
+    behind = {run.name for run in _being_resized(blue, seen)}
+    for told in (*status.init_container_statuses, *status.container_statuses):
+        granted, was = blue.by_name[told.name].container.resources, before.get(told.name)
+        told.allocated_resources.update(granted.requests)
+        has = was.resources if was is not None and was.HasField("resources") and told.name in behind else granted
+        told.resources.SetInParent()
+        told.resources.CopyFrom(has)
 
 
 def _is_ready(unit: Unit, run: Run) -> bool:
@@ -239,9 +258,9 @@ def _first(runs: Iterable[Run]) -> Run | None:
 
 
 def _set_conditions(status: PodStatus, blue: Blueprint, seen: Observed, previous: PodStatus, moment: _Moment) -> None:
-    status.conditions.extend(c for c in blue.pod.status.conditions if c.type not in _OWN)
+    status.conditions.extend(c for c in blue.pod.status.conditions if c.type not in (*_OWN, *_RESIZES))
     said = {c.type for c in status.conditions}
-    ours = (*_OWN, DISRUPTION_TARGET)
+    ours = (*_OWN, *_RESIZES, DISRUPTION_TARGET)
     status.conditions.extend(c for c in previous.conditions if c.type in ours and c.type not in said)
     if seen.verdict is not None and seen.verdict.reason in _DISRUPTIONS:
         set_condition(
@@ -272,6 +291,31 @@ def _set_conditions(status: PodStatus, blue: Blueprint, seen: Observed, previous
             message="" if holds else message,
             observed_generation=blue.pod.metadata.generation,
         )
+
+
+def _set_resize_conditions(status: PodStatus, blue: Blueprint, seen: Observed, moment: _Moment) -> None:
+    """They are there while a resize waits, and while one that was granted is not done (KEP-1287)."""
+    faults = [seen.faults[slot] for run in _being_resized(blue, seen) if (slot := resize_slot(run.id)) in seen.faults]
+    pending, fault = seen.refusal, next(iter(faults), None)
+    for type_, holds, reason, message in (
+        (RESIZE_PENDING, pending is not None, pending.reason if pending else "", pending.message if pending else ""),
+        (RESIZE_IN_PROGRESS, bool(_being_resized(blue, seen)), fault.reason if fault else "",
+         fault.message if fault else ""),
+    ):  # fmt: skip
+        if holds:
+            set_condition(
+                status.conditions, type_, TRUE, now=moment.wall, reason=reason, message=message,
+                observed_generation=blue.pod.metadata.generation,
+            )  # fmt: skip
+        else:
+            kept = [c for c in status.conditions if c.type != type_]
+            del status.conditions[:]
+            status.conditions.extend(kept)
+
+
+def _being_resized(blue: Blueprint, seen: Observed) -> list[Run]:
+    newest = ((unit, seen.newest(unit.name)) for unit in blue.units)
+    return [run for unit, run in newest if run is not None and run.running and lives.resized(unit, run)]
 
 
 def _counts_as_ready(unit: Unit, status: PodStatus) -> bool:

@@ -27,10 +27,11 @@ from nodelet.pods.actions import (
     hook_slot,
     stop_slot,
 )
-from nodelet.pods.blueprint import blueprint
+from nodelet.pods.blueprint import Blueprint, blueprint
 from nodelet.pods.context import PodContext
 from nodelet.pods.credentials import pull_secrets
 from nodelet.pods.effects import Effects
+from nodelet.pods.grant import DEFERRED, Grant, grant, is_resized
 from nodelet.pods.lives import is_starting
 from nodelet.pods.memory import PodMemory
 from nodelet.pods.meters import POD_START, PROBE_FAILURES
@@ -45,7 +46,7 @@ from nodelet.probes.tally import ProbeKind
 from nodelet.runtime.protocol import Exec, Listing, Runtime, RuntimeDown, RuntimeEvent, State
 from nodelet.volumes.protocol import PodVolumes
 from podium.objects.meta import is_terminating, qualified_name
-from podium.objects.pod import FAILED, PENDING, RUNNING, SUCCEEDED
+from podium.objects.pod import FAILED, PENDING, RUNNING, SUCCEEDED, Amounts, requests
 from podium.objects.references import Objects, used, volumes_differ
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Pod, PodStatus
@@ -64,7 +65,7 @@ class WorkerTools:
     """What all workers of a nodelet share.
 
     `epoch()` counts full listings begun; `answers` says whether services lead to an address; `admit` may end a pod at a
-    step.
+    step; `taken` is what other pods were granted, and `on_room` is told when that has become less.
     """
 
     runtime: Runtime
@@ -79,6 +80,8 @@ class WorkerTools:
     on_runtime_down: Callable[[], None]
     on_gone: Callable[[PodWorker], None]
     admit: Callable[[PodWorker], None] = lambda worker: None
+    taken: Callable[[PodWorker], Amounts] = lambda worker: {}
+    on_room: Callable[[], None] = lambda: None
 
 
 class PodWorker:
@@ -90,7 +93,9 @@ class PodWorker:
         mounted = None if pod.spec.volumes or tools.volumes.holds(pod.metadata.uid) else False
         memory = PodMemory(tools.probe.clock, pod, host_address, mounted=mounted)
         memory.limit_activity(pod.spec)
-        blue = blueprint(pod)
+        self._wanted = pod
+        granted = self._decide(pod, pod.status)
+        memory.refusal, blue = granted.refusal, blueprint(granted.pod)
         self._pod = PodContext(blue=blue, memory=memory, objects=used(blue.references, objects))
         self._probes = PodProbes(memory, tools.probe, _exec(tools.runtime), self.wake, self._unhealthy)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -109,7 +114,13 @@ class PodWorker:
     @property
     def pod(self) -> Pod:
         """The newest assignment."""
-        return self._pod.blue.pod
+        return self._wanted
+
+    @property
+    def granted(self) -> Amounts:
+        """What the pod may have of its node for now; nothing when it is over."""
+        over = self.status.phase in (SUCCEEDED, FAILED)
+        return {} if over else requests(self._pod.blue.pod.spec)
 
     @property
     def memory(self) -> PodMemory:
@@ -132,18 +143,37 @@ class PodWorker:
 
     def assign(self, pod: Pod, objects: Objects) -> None:
         """The pod as it should be now; overwrites what was assigned before."""
-        earlier, blue = self.pod, self._pod.blue if pod is self.pod else blueprint(pod)
+        earlier, blue = self.pod, self._pod.blue if pod is self.pod else self._blueprint(pod)
         before, after = self._pod.objects, used(blue.references, objects)
         if self._assigned and pod is earlier and before == after:
             return  # the news is about other pods of the node
         self._assigned = True
         self._reconsider(earlier, before, pod, after)
-        self._pod.blue, self._pod.objects = blue, after
+        self._wanted, self._pod.blue, self._pod.objects = pod, blue, after
         if pod is not earlier:
             self.memory.limit_activity(pod.spec)
         if is_terminating(pod):
             self.remove(self._pod.blue.grace)
         self.wake()
+
+    def room_changed(self) -> None:
+        """Other pods have been granted less, or are gone: a resize that waits for that is decided anew."""
+        refusal = self.memory.refusal
+        if refusal is not None and refusal.reason == DEFERRED and not self._closed:
+            self._pod.blue = self._blueprint(self.pod)
+            if self.memory.refusal != refusal:
+                self.wake()
+
+    def _blueprint(self, pod: Pod) -> Blueprint:
+        """Of the pod with the resources that it may have."""
+        granted = self._decide(pod, self.status)
+        self.memory.refusal = granted.refusal
+        return blueprint(granted.pod)
+
+    def _decide(self, pod: Pod, status: PodStatus) -> Grant:
+        if not is_resized(pod, status):
+            return Grant(pod)
+        return grant(pod, status, self._tools.taken(self), self._tools.node.allocatable)
 
     def _reconsider(self, earlier: Pod, before: Objects, pod: Pod, after: Objects) -> None:
         """Try again at once what may have failed for lack of what is here now."""
@@ -331,6 +361,7 @@ class PodWorker:
         if status.phase in (SUCCEEDED, FAILED):
             self.memory.set_terminal(status.phase)
             self._over.set()
+            self._tools.on_room()
         self._tools.statuses.report(self.pod, status, gone=False)
         return None
 

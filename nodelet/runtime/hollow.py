@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nodelet.runtime.protocol import (
+    Allowance,
     ContainerRecord,
     ContainerSpec,
     ExecStream,
@@ -209,6 +210,7 @@ class HollowRuntime:
             image_id=image.id,
             config_hash=spec.config_hash,
             created_at=self._clock.now(),
+            allowance=spec.allowance,
             labels=dict(spec.labels),
         )
         self._containers[record.id] = record
@@ -228,6 +230,16 @@ class HollowRuntime:
         if behaviour.exits_after is not None:
             after, code, oom = behaviour.exits_after, behaviour.exit_code, behaviour.oom_killed
             self._later(container_id, after, code, oom_killed=oom)
+
+    async def resize_container(self, container_id: str, allowance: Allowance) -> None:
+        self._check()
+        record = self._containers.get(container_id)
+        if record is None or record.state is not State.RUNNING:
+            return
+        used = self.load(record).memory_bytes
+        if allowance.memory_limit and used >= allowance.memory_limit:
+            raise RuntimeFault("ResizeError", f"it uses {used} bytes of memory, more than {allowance.memory_limit}")
+        self._containers[container_id] = dataclasses.replace(record, allowance=allowance)
 
     async def signal_container(self, container_id: str, signal: str) -> None:
         self._check()

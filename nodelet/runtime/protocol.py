@@ -110,6 +110,41 @@ class Mount:
     volume: DriverVolume | None = None
 
 
+CPU_PERIOD = 100_000
+"""Microseconds of one CFS period, Kubernetes' own."""
+_MIN_CPU_SHARES, _MIN_CPU_QUOTA = 2, 1_000
+_MIN_RESERVATION = 6 << 20
+"""Docker refuses a memory reservation below this; such a small request is simply not reserved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """A container's share of CPU and memory as its control group has it; 0 is no limit. Quota per `CPU_PERIOD`."""
+
+    cpu_shares: int = _MIN_CPU_SHARES
+    cpu_quota: int = 0
+    memory_limit: int = 0
+    memory_reservation: int = 0
+
+    @classmethod
+    def of(cls, *, cpu_request: float, cpu_limit: float, memory_request: int, memory_limit: int) -> Allowance:
+        """From cores and bytes, 0 for what is not set."""
+        return cls(
+            cpu_shares=max(int(cpu_request * 1024), _MIN_CPU_SHARES),
+            cpu_quota=max(int(cpu_limit * CPU_PERIOD), _MIN_CPU_QUOTA) if cpu_limit > 0 else 0,
+            memory_limit=memory_limit,
+            memory_reservation=memory_request if memory_request >= _MIN_RESERVATION else 0,
+        )
+
+    @property
+    def cpu(self) -> tuple[int, int]:
+        return self.cpu_shares, self.cpu_quota
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        return self.memory_limit, self.memory_reservation
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """Everything a container is made of. CPU in cores, memory in bytes; 0 means no limit.
@@ -155,10 +190,21 @@ class ContainerSpec:
     message_from_log: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def allowance(self) -> Allowance:
+        """Its share of the host."""
+        return Allowance.of(
+            cpu_request=self.cpu_request, cpu_limit=self.cpu_limit,
+            memory_request=self.memory_request, memory_limit=self.memory_limit,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerRecord:
-    """An existing container, as the runtime reports it. `message` is what it left when it ended."""
+    """An existing container, as the runtime reports it.
+
+    `message` is what it left when it ended. `allowance` is its share of the host now, where the runtime can tell.
+    """
 
     id: str
     pod: PodIdentity
@@ -175,6 +221,7 @@ class ContainerRecord:
     oom_killed: bool = False
     error: str = ""
     message: str = ""
+    allowance: Allowance | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -255,6 +302,13 @@ class Runtime(Protocol):
 
     async def start_container(self, container_id: str) -> None:
         """Start. Safe to repeat."""
+        ...
+
+    async def resize_container(self, container_id: str, allowance: Allowance) -> None:
+        """Change a running container's share of the host under its feet. Safe to repeat; one that has ended is left.
+
+        Raises: RuntimeFault with reason ResizeError, also where it uses more memory than it would be left.
+        """
         ...
 
     async def signal_container(self, container_id: str, signal: str) -> None:

@@ -51,7 +51,7 @@ _FIELDS: dict[str, frozenset[str]] = {
     )),
     "SeccompProfile": frozenset(("localhostProfile",)),
     "Container": frozenset((
-        "resizePolicy", "restartPolicyRules", "volumeDevices",
+        "restartPolicyRules", "volumeDevices",
     )),
     "EphemeralContainer": frozenset((
         "lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "resources", "restartPolicy",

@@ -99,7 +99,7 @@ class Kind:
 
 _STATUS = frozenset({"status"})
 
-POD_PARTS = frozenset({"ephemeralcontainers"})
+POD_PARTS = frozenset({"ephemeralcontainers", "resize"})
 """Sub-resources of Pod that are a part of its spec."""
 
 KINDS: tuple[Kind, ...] = (

@@ -306,7 +306,7 @@ class UpdateRequest(_message.Message):
     dry_run: _builtins.bool
     field_manager: _builtins.str
     subresource: _builtins.str
-    """Empty, `status` or `scale` (object is a Scale and `key` says of what); of a pod also `ephemeralcontainers`."""
+    """Empty, `status` or `scale` (object is a Scale and `key` says of what); of a pod also `ephemeralcontainers` and `resize`."""
     @_builtins.property
     def object(self) -> _any_pb2.Any: ...
     @_builtins.property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from podium.client import Client
@@ -74,3 +75,37 @@ def test_a_running_pod_is_looked_into(client: Client, namespace: str) -> None:
     shell = (PODIUM, "-n", namespace, "debug", "-i", "closed", "--image=busybox", "--", "sh")
     typed = run(*shell, stdin="hostname; exit 7\n", check=False, timeout=60)
     assert (typed.stdout.strip(), typed.returncode) == ("closed", 7)
+
+
+LIMIT = "cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"
+
+
+def _patch(namespace: str, name: str, **limits: str) -> None:
+    body = {"spec": {"containers": [{"name": "main", "resources": {"limits": limits, "requests": limits}}]}}
+    podium("-n", namespace, "patch", f"pod/{name}", "--subresource=resize", "-p", json.dumps(body))
+
+
+def test_resources_change_in_place(client: Client, namespace: str) -> None:
+    share = {"cpu": "100m", "memory": "64Mi"}
+    _apply(namespace, pod("sized", FOREVER, container={"resources": {"limits": share}}))
+    before = _in_phase(client, namespace, "sized", "Running").status.container_statuses[0]
+    assert _sh(namespace, "sized", LIMIT) == str(64 << 20)
+    _patch(namespace, "sized", cpu="200m", memory="96Mi")
+
+    def resized(name: str, memory: str) -> ContainerStatus | None:
+        (status,) = client.get(Pod, name, namespace=namespace).status.container_statuses
+        return status if status.resources.limits["memory"] == memory else None
+
+    after = until(lambda: resized("sized", "96Mi"), seconds=20, what="the container is resized")
+    assert _sh(namespace, "sized", LIMIT) == str(96 << 20)
+    assert (after.container_id, after.restart_count) == (before.container_id, 0)
+    _patch(namespace, "sized", cpu="100m", memory="32Mi")
+    until(lambda: resized("sized", "32Mi"), seconds=20, what="the container is resized again")
+    assert _sh(namespace, "sized", LIMIT) == str(32 << 20)
+
+    def refused() -> bool:
+        conditions = client.get(Pod, "sized", namespace=namespace).status.conditions
+        return any(c.type == "PodResizePending" and c.reason == "Infeasible" for c in conditions)
+
+    _patch(namespace, "sized", cpu="1000", memory="32Mi")
+    until(refused, seconds=20, what="more than the node has is refused")

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 from nodelet.network.protocol import NetworkFault
 from nodelet.runtime.protocol import (
+    Allowance,
     ContainerRecord,
     ContainerSpec,
     ExecStream,
@@ -213,6 +214,7 @@ class ScriptedRuntime:
             image_id=self.images[spec.image].id,
             config_hash=spec.config_hash,
             created_at=self._clock.now(),
+            allowance=spec.allowance,
             labels=spec.labels,
         )
         await self._half()
@@ -230,6 +232,13 @@ class ScriptedRuntime:
             self.violations.append(f"{record.name} started while it ran")
         self.containers[container_id] = dataclasses.replace(record, state=State.RUNNING, started_at=self._clock.now())
         self._say(record.pod.uid, container_id, "start")
+        await self._half()
+
+    async def resize_container(self, container_id: str, allowance: Allowance) -> None:
+        self._call("resize_container", container_id)
+        await self._half()
+        if (record := self.containers.get(container_id)) is not None and record.state is State.RUNNING:
+            self.containers[container_id] = dataclasses.replace(record, allowance=allowance)
         await self._half()
 
     async def signal_container(self, container_id: str, signal: str) -> None:

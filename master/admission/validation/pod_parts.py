@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from podium.errors import Violation
-from podium.objects.pod import is_bound
-from podium.v1.core_pb2 import EphemeralContainer, Pod
+from podium.objects.pod import CPU, MEMORY, all_containers, is_bound, is_sidecar, qos_class
+from podium.v1.core_pb2 import Container, EphemeralContainer, Pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,52 @@ def _problem(before: EphemeralContainer, after: EphemeralContainer | None) -> st
     return "" if after == before else "must not be changed"
 
 
+# ---------------------------------------------------------------- resources
+
+
+def _put_resources(source: Pod, target: Pod) -> None:
+    wanted = {container.name: container for container in all_containers(source.spec)}
+    for container in all_containers(target.spec):
+        if container.name in wanted:
+            container.resources.CopyFrom(wanted[container.name].resources)
+            if not container.resources.ByteSize():
+                container.ClearField("resources")
+
+
+def _judge_resources(new: Pod, old: Pod) -> list[Violation]:
+    """CPU and memory of containers that last, within the pod's quality of service."""
+    found: list[Violation] = []
+    for field, olds, news in (
+        ("initContainers", old.spec.init_containers, new.spec.init_containers),
+        ("containers", old.spec.containers, new.spec.containers),
+    ):
+        for index, (before, after) in enumerate(zip(olds, news, strict=True)):
+            found += _judge_container(field, index, before, after)
+    if not found and (now := qos_class(new.spec)) != (was := qos_class(old.spec)):
+        hint = "it follows from the requests and limits of all containers"
+        found.append(Violation("spec.containers", f"must leave the quality of service {was}, not make it {now}", hint))
+    return found
+
+
+def _judge_container(field: str, index: int, before: Container, after: Container) -> Iterator[Violation]:
+    if before.resources == after.resources:
+        return
+    path = f"spec.{field}[{index}].resources"
+    if field == "initContainers" and not is_sidecar(before):
+        yield Violation(path, "must not be changed of an init container that is no sidecar")
+    for kind, was, now in (
+        ("limits", before.resources.limits, after.resources.limits),
+        ("requests", before.resources.requests, after.resources.requests),
+    ):
+        for name in sorted(was.keys() | now.keys()):
+            if name in (CPU, MEMORY) and name in was and name not in now:
+                yield Violation(f"{path}.{kind}[{name}]", "must not be removed")
+            elif name not in (CPU, MEMORY) and was.get(name) != now.get(name):
+                yield Violation(f"{path}.{kind}[{name}]", "is immutable", "only cpu and memory can be resized")
+
+
 PARTS: Mapping[str, Part] = {
     "ephemeralcontainers": Part(put=_put_ephemeral, judge=_judge_ephemeral),
+    "resize": Part(put=_put_resources, judge=_judge_resources),
 }
 """By the name of the sub-resource, as in `podium.objects.kinds.POD_PARTS`."""

@@ -62,8 +62,18 @@ def pod_spec(spec: PodSpec, path: str, findings: Findings) -> None:
 def _main_container(container: Container, spec: PodSpec, path: str, findings: Findings) -> None:
     if container.restart_policy:
         findings.append(Violation(f"{path}.restartPolicy", "must only be set on init containers"))
+    _restarts(container, spec, path, findings)
     if spec.host_network:
         _same_ports(container, path, findings)
+
+
+def _restarts(container: Container, spec: PodSpec, path: str, findings: Findings) -> None:
+    if spec.restart_policy != "Never":
+        return
+    for index, policy in enumerate(container.resize_policy):
+        if policy.restart_policy == "RestartContainer":
+            where = f"{path}.resizePolicy[{index}].restartPolicy"
+            findings.append(Violation(where, 'must be "NotRequired" in a pod that never restarts'))
 
 
 def _init_container(container: Container, spec: PodSpec, path: str, findings: Findings) -> None:
@@ -218,7 +228,10 @@ _CHANGEABLE = (
 )
 
 
-_THROUGH = {"ephemeralContainers": "they are added through sub-resource ephemeralcontainers, or by podium debug"}
+_THROUGH = {
+    "ephemeralContainers": "they are added through sub-resource ephemeralcontainers, or by podium debug",
+    "containers": f"cpu and memory of containers change through sub-resource resize; otherwise {_CHANGEABLE}",
+}
 """What changes another way, by field of the spec."""
 
 

@@ -27,6 +27,8 @@ from nodelet.runtime.docker.sandbox import create_once, ensure_sandbox_image, st
 from nodelet.runtime.docker.streams import DockerStreams
 from nodelet.runtime.docker.wire import Wire
 from nodelet.runtime.protocol import (
+    CPU_PERIOD,
+    Allowance,
     ContainerRecord,
     ContainerSpec,
     Listing,
@@ -188,6 +190,33 @@ class DockerRuntime(DockerImages, DockerStreams):
         """See the protocol. Raises: RuntimeFault with reason RunContainerError and the OCI runtime's message."""
         await self._engine.call("RunContainerError", lambda api: api.start(container_id))
 
+    async def resize_container(self, container_id: str, allowance: Allowance) -> None:
+        """See the protocol. The kernel would kill, or refuse, a container left with less memory than it uses."""
+
+        def resize(api: APIClient) -> None:
+            has = translate.allowance_of(api.inspect_container(container_id)["HostConfig"]).memory_limit
+            if allowance.memory_limit and (not has or allowance.memory_limit < has):
+                used = _memory_in_use(api.stats(container_id, stream=False, one_shot=True)["memory_stats"])
+                if used >= allowance.memory_limit:
+                    raise RuntimeFault(
+                        "ResizeError",
+                        f"it uses {used} bytes of memory, more than the new limit {allowance.memory_limit}",
+                    )
+            limit, reservation = allowance.memory_limit or None, allowance.memory_reservation or None
+            api.update_container(
+                container_id,
+                cpu_shares=allowance.cpu_shares,
+                cpu_period=CPU_PERIOD if allowance.cpu_quota else None,
+                cpu_quota=allowance.cpu_quota or None,
+                mem_limit=limit,
+                memswap_limit=limit,
+                mem_reservation=reservation,
+            )
+
+        with contextlib.suppress(NotFound):
+            await self._engine.call("ResizeError", resize)
+        self._seen.pop(container_id, None)
+
     async def signal_container(self, container_id: str, signal: str) -> None:
         def kill(api: APIClient) -> None:
             chosen = signal or api.inspect_container(container_id)["Config"].get("StopSignal") or "SIGTERM"
@@ -226,6 +255,13 @@ class DockerRuntime(DockerImages, DockerStreams):
 
     async def close(self) -> None:
         await self._engine.close()
+
+
+def _memory_in_use(stats: Mapping[str, Any]) -> int:
+    """The working set: without the page cache that the kernel would give up first."""
+    details = stats.get("stats") or {}
+    cache = details.get("inactive_file", details.get("total_inactive_file", 0))
+    return max(0, int(stats.get("usage", 0)) - int(cache))
 
 
 async def _with_cause(record: ContainerRecord) -> ContainerRecord:

@@ -11,7 +11,17 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from nodelet.runtime.protocol import ContainerRecord, ContainerSpec, Mount, PodIdentity, Sandbox, SandboxSpec, State
+from nodelet.runtime.protocol import (
+    CPU_PERIOD,
+    Allowance,
+    ContainerRecord,
+    ContainerSpec,
+    Mount,
+    PodIdentity,
+    Sandbox,
+    SandboxSpec,
+    State,
+)
 
 OWNER = "io.podium.owner"
 KIND = "io.podium.kind"
@@ -25,11 +35,7 @@ MESSAGE_FROM_LOG = "io.podium.message-from-log"
 _OURS = frozenset({OWNER, KIND, POD_NAMESPACE, POD_NAME, POD_UID, CONTAINER, ATTEMPT, CONFIG_HASH, MESSAGE_FROM_LOG})
 
 SANDBOX_NAME = "POD"
-CPU_PERIOD = 100_000
-"""Microseconds of one CFS period, Kubernetes' own."""
-MIN_CPU_SHARES, MIN_CPU_QUOTA = 2, 1_000
-MIN_MEMORY = 6 << 20
-"""Docker refuses a memory reservation below this; such a small request is simply not reserved."""
+MIN_CPU_SHARES = 2
 START_FAILED = 128
 """Exit code of a container whose process could not be started, where the engine names none (as containerd's CRI)."""
 
@@ -108,7 +114,7 @@ def _host_config(spec: ContainerSpec, sandbox_id: str, oom_floor: int) -> dict[s
         "NetworkMode": f"container:{sandbox_id}",
         "IpcMode": f"container:{sandbox_id}",
         "PidMode": _process_namespace(spec, sandbox_id),
-        **_resources(spec),
+        **resources(spec.allowance),
         "OomScoreAdj": max(spec.oom_score_adj, oom_floor),
         "RestartPolicy": {"Name": "no"},
         "LogConfig": _LOG_CONFIG,
@@ -158,16 +164,27 @@ def mount(what: Mount) -> dict[str, Any]:
     }
 
 
-def _resources(spec: ContainerSpec) -> dict[str, int]:
-    out = {"CpuShares": max(int(spec.cpu_request * 1024), MIN_CPU_SHARES)}
-    if spec.cpu_limit > 0:
-        out |= {"CpuPeriod": CPU_PERIOD, "CpuQuota": max(int(spec.cpu_limit * CPU_PERIOD), MIN_CPU_QUOTA)}
-    if spec.memory_limit > 0:
+def resources(share: Allowance) -> dict[str, int]:
+    """What the engine is told when a container is made."""
+    out = {"CpuShares": share.cpu_shares}
+    if share.cpu_quota:
+        out |= {"CpuPeriod": CPU_PERIOD, "CpuQuota": share.cpu_quota}
+    if share.memory_limit:
         # Swap counts into MemorySwap: equal means none, as in a pod of Kubernetes.
-        out |= {"Memory": spec.memory_limit, "MemorySwap": spec.memory_limit}
-    if spec.memory_request >= MIN_MEMORY:
-        out["MemoryReservation"] = spec.memory_request
+        out |= {"Memory": share.memory_limit, "MemorySwap": share.memory_limit}
+    if share.memory_reservation:
+        out["MemoryReservation"] = share.memory_reservation
     return out
+
+
+def allowance_of(host_config: Mapping[str, Any]) -> Allowance:
+    """The share that a container has."""
+    return Allowance(
+        cpu_shares=int(host_config.get("CpuShares") or 0),
+        cpu_quota=int(host_config.get("CpuQuota") or 0),
+        memory_limit=int(host_config.get("Memory") or 0),
+        memory_reservation=int(host_config.get("MemoryReservation") or 0),
+    )
 
 
 def _labels(pod: PodIdentity, owner: str, kind: str, name: str, attempt: int) -> dict[str, str]:
@@ -271,6 +288,7 @@ def container_of(inspect: Mapping[str, Any]) -> ContainerRecord:
         exit_code=(state["ExitCode"] or START_FAILED if failed else state["ExitCode"]) if ended else 0,
         oom_killed=bool(state.get("OOMKilled")),
         error=state.get("Error", ""),
+        allowance=allowance_of(inspect["HostConfig"]) if "HostConfig" in inspect else None,
         labels=_others(labels),
     )
 

@@ -18,6 +18,7 @@ from podium.errors import BadRequest
 \b
 Examples:
   podium patch deploy/web -p '{"spec":{"replicas":5}}'
+  podium patch pod/web-1 --subresource=resize --patch-file=more-memory.yaml
   podium patch deploy/web --type=json -p '[{"op":"remove","path":"/spec/paused"}]'
 """
 )
@@ -27,7 +28,7 @@ Examples:
 @click.option(
     "--type", "type_", type=click.Choice(["strategic", "merge", "json"]), default="strategic", show_default=True
 )
-@click.option("--subresource", default="", help="status or scale.")
+@click.option("--subresource", default="", help="status or scale; of a pod: resize.")
 @click.option("--dry-run", is_flag=True, help="Change nothing.")
 @click.option("-o", "--output", default="", metavar="FORMAT", help="Print the result so.")
 @command

@@ -113,3 +113,67 @@ def test_they_come_no_other_way() -> None:
     assert (refused.field, "podium debug" in refused.hint) == ("spec.ephemeralContainers", True)
     (refused,) = validate(pod(TOOLS))
     assert (refused.field, refused.description) == ("spec.ephemeralContainers", "must not be set before the pod runs")
+
+
+# ---------------------------------------------------------------- resources
+
+
+def sized(limits: dict[str, str] | None = None, **requests: str) -> Pod:
+    resources = {"requests": {k.replace("_", "-"): v for k, v in requests.items()}, "limits": limits or {}}
+    return pod(containers=[{"name": "app", "image": "i:1", "resources": resources}])
+
+
+def resized(new: Pod, old: Pod) -> Pod:
+    changed: Pod
+    changed, before = with_part(new, stored(old), "resize")
+    assert validate(changed, before) == []
+    return changed
+
+
+def test_cpu_and_memory_can_be_resized_and_nothing_else_changes() -> None:
+    new = sized(cpu="2", memory="1Gi")
+    new.spec.containers[0].image = "i:2"
+    (of,) = resized(new, sized(cpu="1", memory="2Gi")).spec.containers
+    assert (dict(of.resources.requests), of.image) == ({"cpu": "2", "memory": "1Gi"}, "i:1")
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "field", "words"),
+    [
+        (sized(memory="1Gi"), sized(cpu="1", memory="1Gi"), "spec.containers[0].resources.requests[cpu]", "must not be removed"),
+        (sized(cpu="1", ephemeral_storage="1Gi"), sized(cpu="1"), "spec.containers[0].resources.requests[ephemeral-storage]", "is immutable"),
+        (sized({"cpu": "1", "memory": "1Gi"}, cpu="1", memory="1Gi"), sized(cpu="1"), "spec.containers", "must leave the quality of service Burstable"),
+        (sized(cpu="1"), sized(), "spec.containers", "must leave the quality of service BestEffort"),
+        (
+            pod(initContainers=[{"name": "i", "image": "i:1", "resources": {"requests": {"cpu": "2"}}}]),
+            pod(initContainers=[{"name": "i", "image": "i:1", "resources": {"requests": {"cpu": "1"}}}]),
+            "spec.initContainers[0].resources", "no sidecar",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_resize_may_not_do(new: Pod, old: Pod, field: str, words: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        with_part(new, stored(old), "resize")
+    (violation,) = refused.value.violations
+    assert violation.field == field
+    assert words in violation.description
+
+
+def test_resources_change_no_other_way() -> None:
+    (refused,) = validate(sized(cpu="2"), sized(cpu="1"))
+    assert (refused.field, "sub-resource resize" in refused.hint) == ("spec.containers", True)
+
+
+def test_a_pod_that_never_restarts_restarts_for_no_resize() -> None:
+    never = pod(
+        restartPolicy="Never",
+        containers=[
+            {
+                "name": "app",
+                "image": "i:1",
+                "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}],
+            }
+        ],
+    )
+    (refused,) = validate(never)
+    assert refused.field == "spec.containers[0].resizePolicy[0].restartPolicy"

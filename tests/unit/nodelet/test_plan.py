@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from nodelet.pods.actions import (
     PullImage,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
     RunPostStart,
     SetUpVolumes,
     StartContainer,
@@ -531,3 +534,50 @@ def test_an_ephemeral_container_that_was_made_and_not_started_is_started() -> No
 def test_an_ephemeral_container_ends_with_its_pod() -> None:
     pod = with_debugger(APP, policy="Never")
     assert actions(pod, seen(ended(APP), run(D))) == [stop(run(D), NOW + 30, "pod succeeded")]
+
+
+# ---------------------------------------------------------------- resources in place
+
+
+def sized(cpu: str, memory: str = "64Mi", policies: Mapping[str, str] | None = None) -> Container:
+    of = container("app")
+    of.resources.requests.update({"cpu": cpu, "memory": memory})
+    for resource, policy in (policies or {}).items():
+        of.resize_policy.add(resource_name=resource, restart_policy=policy)
+    return of
+
+
+def run_with(of: Container, *, then: Run | None = None, **fields: Any) -> Run:
+    """A run that has what the container asks for."""
+    made = then or run(of, **fields)
+    record = dataclasses.replace(made.record, allowance=blueprint(make_pod(of)).units[0].allowance)
+    return dataclasses.replace(made, record=record)
+
+
+def test_resources_change_in_place() -> None:
+    small, big = sized("100m"), sized("200m")
+    share = blueprint(make_pod(big)).units[0].allowance
+    assert actions(make_pod(small), seen(run_with(small))) == []
+    assert actions(make_pod(big), seen(run_with(small))) == [ResizeContainer(name="app", id="app0", allowance=share)]
+    assert actions(make_pod(big), seen(run(big))) == []  # a runtime that can't tell is left alone
+
+
+def test_a_resize_that_failed_waits_for_its_turn() -> None:
+    fault = Fault(reason="Error", message="busy", count=1, retry_at=NOW + 2)
+    made = planned(make_pod(sized("2")), seen(run_with(sized("1")), faults={"resize/app0": fault}))
+    assert (made.actions, made.recheck_at) == ((), NOW + 2)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "restarted"), [("200m", "64Mi", False), ("100m", "65Mi", True), ("200m", "65Mi", True)]
+)
+def test_a_policy_may_ask_for_a_restart(cpu: str, memory: str, restarted: bool) -> None:
+    before, after = sized("100m"), sized(cpu, memory, {"memory": "RestartContainer", "cpu": "NotRequired"})
+    (action,) = actions(make_pod(after), seen(run_with(before)))
+    assert isinstance(action, StopContainer) is restarted
+
+
+def test_what_was_stopped_for_its_resources_starts_at_once() -> None:
+    before, after = sized("100m"), sized("100m", "65Mi", {"memory": "RestartContainer"})
+    over = ended(before, 3, exit_code=0, level=5, ending=Ending(deadline=NOW, cause="resources changed"))
+    assert actions(make_pod(after), seen(run_with(before, then=over))) == [start("app", attempt=4)]
