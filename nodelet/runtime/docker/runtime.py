@@ -194,14 +194,12 @@ class DockerRuntime(DockerImages, DockerStreams):
         """See the protocol. The kernel would kill, or refuse, a container left with less memory than it uses."""
 
         def resize(api: APIClient) -> None:
-            has = translate.allowance_of(api.inspect_container(container_id)["HostConfig"]).memory_limit
-            if allowance.memory_limit and (not has or allowance.memory_limit < has):
-                used = _memory_in_use(api.stats(container_id, stream=False, one_shot=True)["memory_stats"])
-                if used >= allowance.memory_limit:
-                    raise RuntimeFault(
-                        "ResizeError",
-                        f"it uses {used} bytes of memory, more than the new limit {allowance.memory_limit}",
-                    )
+            has = translate.allowance_of(api.inspect_container(container_id)["HostConfig"])
+            if translate.tightens(has, allowance):
+                usage = translate.memory_in_use(api.stats(container_id, stream=False, one_shot=True)["memory_stats"])
+                if usage >= allowance.memory_limit:
+                    told = f"it uses {usage} bytes of memory, the new limit is {allowance.memory_limit}"
+                    raise RuntimeFault("ResizeError", told)
             limit, reservation = allowance.memory_limit or None, allowance.memory_reservation or None
             api.update_container(
                 container_id,
@@ -255,13 +253,6 @@ class DockerRuntime(DockerImages, DockerStreams):
 
     async def close(self) -> None:
         await self._engine.close()
-
-
-def _memory_in_use(stats: Mapping[str, Any]) -> int:
-    """The working set: without the page cache that the kernel would give up first."""
-    details = stats.get("stats") or {}
-    cache = details.get("inactive_file", details.get("total_inactive_file", 0))
-    return max(0, int(stats.get("usage", 0)) - int(cache))
 
 
 async def _with_cause(record: ContainerRecord) -> ContainerRecord:

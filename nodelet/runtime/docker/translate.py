@@ -187,6 +187,21 @@ def allowance_of(host_config: Mapping[str, Any]) -> Allowance:
     )
 
 
+def tightens(has: Allowance, wanted: Allowance) -> bool:
+    """Whether a container would be left with less memory than it may use now."""
+    return wanted.memory_limit > 0 and (not has.memory_limit or wanted.memory_limit < has.memory_limit)
+
+
+def memory_in_use(stats: Mapping[str, Any]) -> int:
+    """The working set in bytes, from `memory_stats`: without the page cache that the kernel would give up first.
+
+    0 where the engine's kernel doesn't tell.
+    """
+    details = stats.get("stats") or {}
+    cache = details.get("inactive_file", details.get("total_inactive_file", 0))
+    return max(0, int(stats.get("usage", 0)) - int(cache))
+
+
 def _labels(pod: PodIdentity, owner: str, kind: str, name: str, attempt: int) -> dict[str, str]:
     return {
         OWNER: owner,

@@ -16,6 +16,7 @@ from nodelet.runtime.docker import sandbox_image, translate
 from nodelet.runtime.docker.events import event_of
 from nodelet.runtime.docker.images import auths_for, image_of, split_reference
 from nodelet.runtime.protocol import (
+    Allowance,
     ContainerSpec,
     Mount,
     PodIdentity,
@@ -295,3 +296,30 @@ def test_the_sandbox_image_is_the_same_each_time() -> None:
 def test_a_machine_without_a_program_is_named() -> None:
     with pytest.raises(ValueError, match="no sandbox program for sparc"):
         sandbox_image.program("sparc")
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "tighter"),
+    [(0, 0, False), (0, 64, True), (64, 0, False), (64, 64, False), (64, 65, False), (64, 63, True)],
+)
+def test_whether_a_container_is_left_with_less_memory(has: int, wanted: int, tighter: bool) -> None:
+    assert translate.tightens(Allowance(memory_limit=has), Allowance(memory_limit=wanted)) is tighter
+
+
+@pytest.mark.parametrize(
+    ("stats", "used"),
+    [
+        ({}, 0),
+        ({"usage": 100, "stats": {"inactive_file": 30}}, 70),
+        ({"usage": 100, "stats": {"total_inactive_file": 40}}, 60),
+        ({"usage": 100}, 100),
+        ({"usage": 10, "stats": {"inactive_file": 30}}, 0),
+    ],
+)
+def test_memory_in_use_is_without_the_page_cache(stats: dict[str, Any], used: int) -> None:
+    assert translate.memory_in_use(stats) == used
+
+
+def test_a_share_comes_back_as_it_was_given() -> None:
+    share = Allowance.of(cpu_request=0.1, cpu_limit=0.25, memory_request=32 << 20, memory_limit=64 << 20)
+    assert translate.allowance_of(translate.resources(share)) == share
