@@ -109,8 +109,14 @@ def _same_status(stored: PodStatus, reported: PodStatus) -> bool:
         and stored.ephemeral_container_statuses == reported.ephemeral_container_statuses
         and stored.init_container_statuses == reported.init_container_statuses
         and _statuses(reported.conditions).items() <= _statuses(stored.conditions).items()
+        and _resizes(reported.conditions) == _resizes(stored.conditions)
     )
 
 
 def _statuses(conditions: Iterable[Condition]) -> dict[str, str]:
     return {c.type: c.status for c in conditions}
+
+
+def _resizes(conditions: Iterable[Condition]) -> dict[str, str]:
+    """Those that are there only while they hold: that one is gone is news, too."""
+    return {c.type: c.reason for c in conditions if c.type in ("PodResizePending", "PodResizeInProgress")}

@@ -68,6 +68,19 @@ def test_a_status_that_the_master_has_wrong_is_repeated() -> None:
     assert phases(reporter.take()) == ["Running"]
 
 
+def test_a_resize_that_is_over_is_told_again_while_the_master_thinks_it_waits() -> None:
+    reporter, stored = Reporter(), pod("a", "Running")
+    reporter.report(pod("a"), PodStatus(phase="Running"), gone=False)
+    reporter.take()
+    reporter.acked(["a"])
+    stored.status.conditions.add(type="PodScheduled", status="True")
+    reporter.reconcile({"a": stored})
+    assert reporter.take() is None
+    stored.status.conditions.add(type="PodResizePending", status="True", reason="Deferred")
+    reporter.reconcile({"a": stored})
+    assert phases(reporter.take()) == ["Running"]
+
+
 def test_gone_is_repeated_when_deletion_is_asked_for_afterwards() -> None:
     reporter = Reporter()
     reporter.report(pod("a"), PodStatus(phase="Failed"), gone=True)
