@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nodelet.hollow import HollowSize
+from nodelet.runtime.protocol import State
 from podium.errors import Forbidden
 from podium.v1.core_pb2 import Pod
 from podium.v1.policy_pb2 import LimitRange, ResourceQuota
@@ -110,3 +111,18 @@ async def test_a_limit_range_bounds_a_resize(cluster: HollowCluster) -> None:
     with pytest.raises(Forbidden, match="must be at least 500m"):
         await resize(cluster, "a", "100m")
     await resize(cluster, "a", "600m")
+
+
+async def test_a_policy_restarts_the_container_once_and_at_once(cluster: HollowCluster) -> None:
+    made = pod("a", "1")
+    made.spec.containers[0].resize_policy.add(resource_name="cpu", restart_policy="RestartContainer")
+    await cluster.writer.create(made, by=ADMIN)
+    await until(lambda: stored(cluster, "a").status.phase == "Running")
+    await resize(cluster, "a", "2")
+    await until(lambda: has(cluster, "a") == "2" and stored(cluster, "a").status.container_statuses[0].ready)
+    (status,) = stored(cluster, "a").status.container_statuses
+    assert (status.restart_count, status.state.HasField("running")) == (1, True)
+    (runtime,) = [member.runtime for member in cluster.members.values()]
+    (now,) = [c for c in (await runtime.listing()).containers if c.state is State.RUNNING]
+    assert now.allowance is not None
+    assert now.allowance.cpu_shares == 2 * 1024
