@@ -76,3 +76,24 @@ async def test_a_service_stands_for_one_of_its_pods(world: World, podium: Podium
     assert (await podium("logs", "svc/web")).out == (await podium("logs", "deploy/web")).out
     await podium("create", "service", "externalname", "none", "--external-name=example.com")
     assert "selects no pods" in (await podium("logs", "svc/none", code=1)).err
+
+
+DENY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny}
+spec: {podSelector: {matchLabels: {app: web}}}
+"""
+
+
+async def test_explain_network(world: World, podium: Podium) -> None:
+    one, two = (pod.metadata.name for pod in await world.run_web(podium))
+    await podium("expose", "deploy/web", "--port=8088", "--target-port=80")
+    said = (await podium("explain", "network", one, two)).out
+    assert f"to pod {podium.namespace}/{two} at 80/TCP passes" in said
+    await podium("apply", "-f", "-", stdin=DENY)
+    said = (await podium("explain", "network", one, "svc/web", "--port=8088")).out
+    assert f"to pod {podium.namespace}/{two} at 80/TCP is refused" in said
+    assert "arriving: no, networkpolicy/deny may let it in, and no rule does" in said
+    assert "no port 80/TCP" in (await podium("explain", "network", one, "svc/web", "--port=80", code=1)).err
+    assert "neither a pod nor a service" in (await podium("explain", "network", one, "deploy/web", code=1)).err

@@ -9,6 +9,7 @@ from podium.cli.output import table
 from podium.cli.session import Session, command
 from podium.errors import BadRequest, NotFound
 from podium.objects.kinds import named
+from podium.objects.traffic import Socket
 from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler
 
 _PODS = ("pod", "pods", "po")
@@ -22,14 +23,29 @@ Examples:
   podium explain pod web-7c9f8-x2k4q      why it is where it is, or nowhere
   podium explain pod web-7c9f8-x2k4q --nodes
   podium explain hpa web                  why its target has so many replicas
+  podium explain network web-1 svc/db     whether a pod reaches a service's pods, and by which rule
+  podium explain network web-1 db-0 --port=5432 --to-namespace=shop
   podium explain deployment.spec.strategy what a field means
 """
 )
-@click.argument("what", nargs=-1, required=True, metavar="pod NAME | hpa NAME | KIND[.FIELD...]")
+@click.argument(
+    "what", nargs=-1, required=True, metavar="pod NAME | hpa NAME | network POD POD|svc/NAME | KIND[.FIELD...]"
+)
 @click.option("--nodes", is_flag=True, help="Node by node.")
+@click.option("--port", type=click.IntRange(1, 65535), help="With network: the port that is asked.")
+@click.option("--protocol", type=click.Choice(["TCP", "UDP"]), default="TCP", help="With network: and its protocol.")
+@click.option("--to-namespace", default="", metavar="NAMESPACE", help="With network: where the other end is.")
 @command
-async def explain(session: Session, what: tuple[str, ...], nodes: bool) -> None:
-    """Say why a pod is pending, why an autoscaler's target has so many replicas, or what a field means."""
+async def explain(
+    session: Session, what: tuple[str, ...], nodes: bool, port: int | None, protocol: str, to_namespace: str
+) -> None:
+    """Say why a pod is pending, what an autoscaler wants, whether pods reach each other, or what a field means."""
+    if what[0] == "network" and len(what) == 3:
+        from podium.cli.output.traffic import explain_network
+
+        asked = Socket(protocol, port) if port else None
+        click.echo(await explain_network(session, what[1], what[2], asked, to_namespace))
+        return
     words = [w for word in what for w in (word.split("/", 1) if "/" in word else (word,))]
     if len(words) == 1:
         from podium.cli.output.fields import explain_field
@@ -42,8 +58,8 @@ async def explain(session: Session, what: tuple[str, ...], nodes: bool) -> None:
         await _explain_autoscaler(session, words[1])
     else:
         raise BadRequest(
-            "explain a pod (`podium explain pod NAME`), an autoscaler (`podium explain hpa NAME`) or a field "
-            "(`podium explain pod.spec.containers`)"
+            "explain a pod (`podium explain pod NAME`), an autoscaler (`podium explain hpa NAME`), traffic "
+            "(`podium explain network POD POD`) or a field (`podium explain pod.spec.containers`)"
         )
 
 
