@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -79,6 +79,12 @@ def _who(namespace: str, pod_name: str, host: str, port: int = 8080) -> str:
     return _name_in(_inside(namespace, pod_name, f"{REQUEST} {host} {port}"))
 
 
+def _all_who(namespace: str, pod_name: str, places: Sequence[tuple[str, int]]) -> list[str]:
+    """The names of the pods that answer at several places, asked one after the other."""
+    said = _inside(namespace, pod_name, "; ".join(f"{REQUEST} {host} {port}; echo END" for host, port in places))
+    return [_name_in(answer) for answer in said.split("END")[:-1]]
+
+
 def _name_in(answer: str) -> str:
     return answer.split()[-1] if "200 OK" in answer else ""
 
@@ -88,16 +94,16 @@ def test_pods_reach_pods_of_other_hosts_and_services_lead_to_all(client: Client,
     pods = _ready(client, namespace, 6)
     servers = [p for p in pods if p.metadata.labels["app"] == "who"]
     assert len({p.spec.node_name for p in servers}) == 3
+    names = [p.metadata.name for p in servers]
     for host in NODES:
-        for server in servers:
-            assert _who(namespace, f"client-{host.name}", server.status.pod_ip) == server.metadata.name
+        assert _all_who(namespace, f"client-{host.name}", [(p.status.pod_ip, 8080) for p in servers]) == names
 
     address = client.get(Service, "who", namespace=namespace).spec.cluster_ip
     until(
         lambda: sum(len(s.endpoints) for s in client.list(EndpointSlice, namespace=namespace)) == 3,
         seconds=20, what="three endpoints",
     )  # fmt: skip
-    answers = Counter(_who(namespace, "client-node1", address, 80) for _ in range(24))
+    answers = Counter(_all_who(namespace, "client-node1", [(address, 80)] * 24))
     assert set(answers) == {p.metadata.name for p in servers}, "every endpoint gets its share"
     assert NODES[1].sh(f"curl -sS -m 3 http://{address}/cgi-bin/who").strip() in answers, "hosts reach services"
 
@@ -147,6 +153,7 @@ def test_a_rolling_update_loses_no_request(client: Client, namespace: str) -> No
     _ready(client, namespace, 4)
     address = client.get(Service, "web", namespace=namespace).spec.cluster_ip
     stop = f"/tmp/stop-{namespace}"
+    NODES[0].sh(f"rm -f {stop}")
     ask = f"curl -sS -m 3 -o /dev/null -w '%{{http_code}}\\n' http://{address}/ 2>&1"
     until(lambda: NODES[0].sh(ask, check=False).strip() == "200", seconds=20, what="an answer")
     with ThreadPoolExecutor(1) as pool:
