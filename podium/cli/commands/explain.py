@@ -39,7 +39,7 @@ Examples:
 async def explain(
     session: Session, what: tuple[str, ...], nodes: bool, port: int | None, protocol: str, to_namespace: str
 ) -> None:
-    """Say why a pod is pending, what an autoscaler wants, whether pods reach each other, or what a field means."""
+    """Say why a pod is pending, why an autoscaler wants so many, whether pods connect, or what a field means."""
     if what[0] == "network" and len(what) == 3:
         from podium.cli.output.traffic import explain_network
 
