@@ -23,6 +23,7 @@ from nodelet.network.table import NOTHING
 from podium.aio.clock import Clock
 from podium.files import write_atomic
 from podium.telemetry.log import get_logger
+from podium.telemetry.throttle import Throttle
 from podium.v1.node_session_pb2 import AddressSet, NetworkRecord, NetworkUpdate, PodRules, ServiceRoute
 
 log = get_logger(__name__)
@@ -31,6 +32,7 @@ _FILE = "cluster-network.pb"
 KEEP_SECONDS = 5.0
 """The file is written at most this often."""
 RETRY_SECONDS = 2.0
+LOOK_SECONDS = 10.0
 
 SERVICE, RULES = "service/", "rules/"
 
@@ -49,6 +51,7 @@ class ClusterNetwork:
         self._sets: dict[str, set[str]] = {}
         self._peers: dict[str, peers.Peer] = {}
         self._routed: set[peers.Peer] | None = None
+        self._throttle = Throttle(clock, 300.0)
         self._wake = asyncio.Event()
         self._unkept = asyncio.Event()
         self._listeners: list[Callable[[str], None]] = []
@@ -82,6 +85,7 @@ class ClusterNetwork:
     def take(self, update: NetworkUpdate) -> None:
         """Note what the master says."""
         if update.snapshot:
+            self._routed = None  # a session begins, maybe because the host had no network
             named = {record.id for record in update.records}
             self._drop([id_ for id_ in (*self._records, *self._sets) if id_ not in named])
         self._drop(update.removed)
@@ -154,6 +158,7 @@ class ClusterNetwork:
         """Bring into force what is noted, as it comes, for ever; and keep it on disk."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._enforce(), name="cluster network")
+            tasks.create_task(self._look_again(), name="look at the cluster network again")
             tasks.create_task(self._keep(), name="keep the cluster network")
 
     async def _enforce(self) -> None:
@@ -168,6 +173,15 @@ class ClusterNetwork:
                 await self._clock.sleep(RETRY_SECONDS)
                 self._wake.set()
 
+    async def _look_again(self) -> None:
+        """Now and then see to it that what was set is still there: a link that goes takes its routes along, and who
+        reloads the host's firewall may throw away more than its own."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            await self._table.look()
+            self._routed = None
+            self._wake.set()
+
     async def _route(self) -> None:
         wanted = set(self._peers.values())
         if wanted == self._routed:
@@ -177,8 +191,9 @@ class ClusterNetwork:
         except (OSError, NetlinkError) as error:
             raise NetworkFault(f"the routes to other nodes cannot be set: {error}") from None
         for why in lost:
-            log.warning("a node is out of reach", why=why)
-        self._routed = None if lost else wanted
+            if self._throttle.admit(why) is not None:
+                log.warning("a node is out of reach", why=why)
+        self._routed = wanted
 
     async def _keep(self) -> None:
         while True:

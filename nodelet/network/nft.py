@@ -117,25 +117,38 @@ def _unanswered(frame: Frame) -> str:
     return f"        ip daddr {frame.service_cidr} reject" if frame.service_cidr else ""
 
 
+async def is_there() -> bool:
+    """Whether the kernel has the table; also when that cannot be found out."""
+    try:
+        code, _ = await _nft("list", "chain", *TABLE.split(), "guard")
+    except Refused:
+        return True
+    return code == 0
+
+
 async def apply(text: str) -> None:
     """Hand rules to the kernel, all or nothing.
 
     Raises:
         Refused: `nft` is missing or did not take them; says why.
     """
+    code, complaint = await _nft("-f", "-", stdin=text)
+    if code:
+        raise Refused(complaint)
+
+
+async def _nft(*arguments: str, stdin: str = "") -> tuple[int, str]:
+    """Run nft; its exit code and what it complains of."""
+    pipe, nowhere = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     try:
-        process = await asyncio.create_subprocess_exec(
-            "nft", "-f", "-",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        process = await asyncio.create_subprocess_exec("nft", *arguments, stdin=pipe, stdout=nowhere, stderr=pipe)
     except FileNotFoundError:
         raise Refused("the program `nft` is missing; install the package nftables") from None
     try:
         async with asyncio.timeout(_TIMEOUT):
-            _, complaint = await process.communicate(text.encode())
+            _, complaint = await process.communicate(stdin.encode())
     except TimeoutError:
         process.kill()
         await process.wait()
         raise Refused(f"nft did not end within {_TIMEOUT:g}s") from None
-    if process.returncode:
-        raise Refused(complaint.decode(errors="replace").strip())
+    return process.returncode or 0, complaint.decode(errors="replace").strip()

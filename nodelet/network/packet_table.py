@@ -20,8 +20,12 @@ log = get_logger(__name__)
 class PacketTable:
     """See the module. `say` is free; `tell` brings it into force, together with what others said meanwhile."""
 
-    def __init__(self, apply: Callable[[str], Awaitable[None]] = nft.apply) -> None:
-        self._apply = apply
+    def __init__(
+        self,
+        apply: Callable[[str], Awaitable[None]] = nft.apply,
+        is_there: Callable[[], Awaitable[bool]] = nft.is_there,
+    ) -> None:
+        self._apply, self._is_there = apply, is_there
         self._table = Table()
         self._frame: nft.Frame | None = None
         self._in_force: nft.Frame | None = None
@@ -47,6 +51,13 @@ class PacketTable:
     def owners(self, prefix: str) -> list[str]:
         """Owners whose names begin with this."""
         return self._table.owners(prefix)
+
+    async def look(self) -> None:
+        """See whether the kernel still has the table; one that is gone is set anew with the next `tell`."""
+        async with self._lock:
+            if self._in_force is not None and not await self._is_there():
+                log.warning("somebody removed the packet table; setting it anew")
+                self._in_force = None
 
     async def tell(self) -> None:
         """Return when what was said so far is in force.

@@ -163,7 +163,7 @@ def test_pods_made_anew_and_a_restarted_nodelet_keep_their_configuration(client:
     target = first.metadata.name
     until(
         lambda: _sh(namespace, target, "cat /config/mode", check=False) == "two",
-        seconds=20, what="a change after the restart",
+        seconds=60, what="a change after the restart",
     )  # fmt: skip
     assert _sh(namespace, target, "cat /secret/password") == SECRET
     assert client.get(Pod, target, namespace=namespace).status.container_statuses[0].restart_count == 0

@@ -215,6 +215,19 @@ def test_a_policy_closes_and_opens(client: Client, namespace: str, other: str) -
     assert not _who(other, "guest", address)
 
 
+def test_routes_and_rules_that_went_come_back(client: Client, namespace: str) -> None:
+    _apply(namespace, _servers(replicas=3), _client_on(NODES[0], "client"))
+    pods = _ready(client, namespace, 4)
+    (away,) = [p for p in pods if p.metadata.labels["app"] == "who" and p.spec.node_name == "node2"]
+    NODES[0].sh("ip route flush proto 173; nft delete table ip podium")
+    until(lambda: _who(namespace, "client", away.status.pod_ip), seconds=30, what="the way to the other host")
+    assert "chain from_pod" in NODES[0].sh("nft list table ip podium")
+    NODES[0].cut()
+    NODES[0].heal()
+    podium("wait", "--for=condition=Ready", "node/node1", "--timeout=60s", timeout=90)
+    until(lambda: _who(namespace, "client", away.status.pod_ip), seconds=30, what="the way after the cable was pulled")
+
+
 def test_services_go_on_when_daemons_and_hosts_restart(client: Client, namespace: str) -> None:
     _apply(namespace, _servers(replicas=3), _service(), _client_on(NODES[0], "client"))
     pods = _ready(client, namespace, 4)

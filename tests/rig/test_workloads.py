@@ -85,9 +85,13 @@ def test_a_stateful_set_has_names_order_and_takes_back_a_broken_template(client:
         "-n", namespace, "exec", "db-1", "--", "cat", "/etc/hosts"
     )
     podium("-n", namespace, "set", "image", "sts/db", "main=registry.invalid/none:1")
-    until(lambda: "db-1" in _pods(client, namespace) and not is_ready(_pods(client, namespace)["db-1"])
-          and _pods(client, namespace)["db-1"].status.container_statuses[0].state.waiting.reason in
-          ("ErrImagePull", "ImagePullBackOff"), seconds=60, what="the broken pod")  # fmt: skip
+
+    def broken() -> bool:
+        pod = _pods(client, namespace).get("db-1")
+        reasons = [s.state.waiting.reason for s in pod.status.container_statuses] if pod is not None else []
+        return bool({"ErrImagePull", "ImagePullBackOff"}.intersection(reasons))
+
+    until(broken, seconds=60, what="the broken pod")
     podium("-n", namespace, "rollout", "undo", "sts/db")
     podium("-n", namespace, "rollout", "status", "sts/db", "--timeout=60s", timeout=90)
     assert sorted(_ready(client, namespace)) == ["db-0", "db-1"]

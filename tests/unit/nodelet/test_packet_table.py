@@ -198,6 +198,31 @@ async def test_a_refused_difference_sets_the_table_anew() -> None:
     assert len(given) == 3, "nothing is left to tell"
 
 
+async def test_a_table_that_somebody_removed_is_set_anew() -> None:
+    given: list[str] = []
+    there = True
+
+    async def apply(text: str) -> None:
+        given.append(text)
+
+    async def is_there() -> bool:
+        return there
+
+    table = PacketTable(apply, is_there)
+    await table.look()
+    table.frame_with(FRAME)
+    table.say("pod/a", set_part("members/default", ["10.64.3.2"]))
+    await table.tell()
+    await table.look()
+    await table.tell()
+    assert len(given) == 1
+    there = False
+    await table.look()
+    await table.tell()
+    assert len(given) == 2
+    assert given[1] == given[0]
+
+
 async def test_a_kernel_that_refuses_everything_is_a_fault() -> None:
     async def apply(text: str) -> None:
         raise nft.Refused("Operation not permitted")
