@@ -233,6 +233,8 @@ def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
+        if command.name != name:
+            continue  # another name of a command
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from _commands(command, (*path, name))

@@ -91,7 +91,9 @@ class Podium:
     async def _start(self, words: tuple[str, ...], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "PYTHONPATH")}
         pipe = asyncio.subprocess.PIPE
+        # A shell that runs the tests in the background ignores interrupts, and children inherit that.
         return await asyncio.create_subprocess_exec(
-            PROGRAM, "-n", self.namespace, *words, stdin=pipe, stdout=pipe, stderr=pipe, cwd=self.folder,
+            "env", "--default-signal=INT", PROGRAM, "-n", self.namespace, *words,
+            stdin=pipe, stdout=pipe, stderr=pipe, cwd=self.folder,
             env={**kept, "PODIUM_CONFIG": str(self.config), **self.environment, **environment},
         )  # fmt: skip
