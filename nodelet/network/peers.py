@@ -133,7 +133,8 @@ def _set_neighbours(ip: IPRoute, tunnelled: Collection[Peer]) -> None:
             ip.fdb("del", ifindex=index, lladdr=mac, dst=where)
     for mac, peer in wanted.items():
         ip.neigh("replace", dst=vxlan_address(peer), lladdr=mac, ifindex=index, state=_PERMANENT)
-        ip.fdb("replace", ifindex=index, lladdr=mac, dst=peer.address)
+        with tolerating(errno.EEXIST):  # what led elsewhere is gone by now; a VXLAN device knows no "replace"
+            ip.fdb("add", ifindex=index, lladdr=mac, dst=peer.address)
 
 
 def _set_routes(ip: IPRoute, wanted: Mapping[str, Way], own_address: str) -> None:
