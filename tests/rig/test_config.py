@@ -153,6 +153,10 @@ def test_pods_made_anew_and_a_restarted_nodelet_keep_their_configuration(client:
     old = node.pid_of("podium-nodelet")
     node.sh(f"kill -9 {old}")
     until(lambda: node.pid_of("podium-nodelet") not in (0, old), seconds=30, what="a new nodelet")
+    until(
+        lambda: _sh(namespace, first.metadata.name, "cat /config/mode", check=False) == "one",
+        seconds=60, what="the new nodelet's session",
+    )  # fmt: skip
 
     def edit(stored: ConfigMap) -> None:
         stored.data["mode"] = "two"
