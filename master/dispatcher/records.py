@@ -43,9 +43,6 @@ class Records(Generic[K, V]):
         self._last: News[K, V] | None = None
         self._last_from = -1
 
-    def __len__(self) -> int:
-        return len(self._values)
-
     def values(self) -> Iterator[V]:
         """All values."""
         return (value for _, value in self._values.values())

@@ -18,8 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from podium.objects.service import EXTERNAL_NAME, cluster_addresses, is_headless
-from podium.v1.networking_pb2 import Endpoint
+from podium.objects.service import EXTERNAL_NAME, cluster_addresses, is_headless, takes_connections
 from podium.v1.node_session_pb2 import ServiceRoute
 
 TTL = 5
@@ -114,7 +113,7 @@ def _headless(route: ServiceRoute, name: str) -> Iterator[Record]:
     seen: set[Record] = set()
     for each in route.slices:
         for endpoint in each.endpoints:
-            if not _listed(endpoint):
+            if not takes_connections(endpoint):
                 continue
             for address in endpoint.addresses:
                 host = f"{endpoint.hostname or _label(address)}.{name}"
@@ -129,10 +128,6 @@ def _headless(route: ServiceRoute, name: str) -> Iterator[Record]:
                     if record not in seen:
                         seen.add(record)
                         yield record
-
-
-def _listed(endpoint: Endpoint) -> bool:
-    return endpoint.conditions.ready or not endpoint.conditions.HasField("ready")
 
 
 def _label(address: str) -> str:

@@ -31,11 +31,6 @@ class PacketTable:
         self._in_force: nft.Frame | None = None
         self._lock = asyncio.Lock()
 
-    @property
-    def frame(self) -> nft.Frame | None:
-        """The ranges that the table is about, once they are known."""
-        return self._frame
-
     def frame_with(self, frame: nft.Frame) -> None:
         """Say which ranges the table is about; until then nothing is brought into force."""
         self._frame = frame
@@ -43,10 +38,6 @@ class PacketTable:
     def say(self, owner: str, part: Part) -> None:
         """Replace what an owner says."""
         self._table.say(owner, part)
-
-    def said(self, owner: str) -> Part:
-        """What an owner says."""
-        return self._table.said(owner)
 
     def owners(self, prefix: str) -> list[str]:
         """Owners whose names begin with this."""

@@ -84,15 +84,6 @@ def set_peers(peers: Collection[Peer], own_address: str) -> list[str]:
         return lost
 
 
-def remove_all() -> None:
-    """Take our routes and the VXLAN device away."""
-    with IPRoute() as ip:
-        _set_routes(ip, {}, "")
-        index = link_index(ip, VXLAN)
-        if index is not None:
-            ip.link("del", index=index)
-
-
 def _lookup(ip: IPRoute, address: str) -> tuple[str, str]:
     """The link through which an address is reached, and the router on the way, if there is one."""
     (route,) = ip.route("get", dst=address)

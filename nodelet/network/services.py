@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nodelet.network.table import NOTHING, Entry, Part
-from podium.objects.service import LOCAL, cluster_addresses
+from podium.objects.service import LOCAL, cluster_addresses, takes_connections
 from podium.v1.networking_pb2 import Endpoint, EndpointSlice, ServicePort, ServiceSpec
 from podium.v1.node_session_pb2 import ServiceRoute
 
@@ -54,7 +54,7 @@ def targets(slices: Sequence[EndpointSlice], port: ServicePort) -> list[Target]:
     for endpoint, number in _numbered(slices, port):
         for address in endpoint.addresses:
             target = Target(address, number, endpoint.node_name)
-            if is_ready(endpoint):
+            if takes_connections(endpoint):
                 ready.add(target)
             elif is_serving(endpoint):
                 ending.add(target)
@@ -72,15 +72,10 @@ def answering(route: ServiceRoute, node: str) -> frozenset[str]:
     )
 
 
-def is_ready(endpoint: Endpoint) -> bool:
-    """Whether it takes new connections; who does not say does."""
-    return endpoint.conditions.ready or not endpoint.conditions.HasField("ready")
-
-
 def is_serving(endpoint: Endpoint) -> bool:
     """Whether it answers, be it about to end; who does not say does as it is ready."""
     conditions = endpoint.conditions
-    return conditions.serving if conditions.HasField("serving") else is_ready(endpoint)
+    return conditions.serving if conditions.HasField("serving") else takes_connections(endpoint)
 
 
 def _numbered(slices: Sequence[EndpointSlice], port: ServicePort) -> Iterator[tuple[Endpoint, int]]:

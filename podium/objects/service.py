@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from podium.objects.pod import is_sidecar
 from podium.v1.core_pb2 import ContainerPort, PodSpec
-from podium.v1.networking_pb2 import ServicePort, ServiceSpec
+from podium.v1.networking_pb2 import Endpoint, ServicePort, ServiceSpec
 
 CLUSTER_IP, NODE_PORT, LOAD_BALANCER, EXTERNAL_NAME = "ClusterIP", "NodePort", "LoadBalancer", "ExternalName"
 HEADLESS = "None"
@@ -58,3 +58,8 @@ def _ports(pod: PodSpec) -> Iterator[ContainerPort]:
     for container in pod.init_containers:
         if is_sidecar(container):
             yield from container.ports
+
+
+def takes_connections(endpoint: Endpoint) -> bool:
+    """Whether an endpoint takes new connections; one that does not say does."""
+    return endpoint.conditions.ready or not endpoint.conditions.HasField("ready")
