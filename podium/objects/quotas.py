@@ -5,6 +5,7 @@
     cpu = requests.cpu, memory, ephemeral-storage, requests.example.com/gpu       what pods request
     limits.cpu, limits.memory, limits.ephemeral-storage                           what pods are limited to
     requests.storage, persistentvolumeclaims, CLASS.storageclass.storage.k8s.io/… claims
+    services.nodeports, services.loadbalancers                                    ports on every node; balanced services
 
 A pod takes what it asks for until it is over (Succeeded, Failed), or until twice its grace has passed since its
 deletion was asked for: one that is stuck on a lost node must not keep its successor from being made. Amounts are
@@ -21,7 +22,9 @@ from typing import Any
 from podium.objects import pod as pods
 from podium.objects import quantity
 from podium.objects.kinds import KINDS, kind_of
-from podium.v1.core_pb2 import Pod, PodSpec
+from podium.objects.service import LOAD_BALANCER, NODE_PORT
+from podium.v1.core_pb2 import Pod, PodAffinityTerm, PodSpec
+from podium.v1.networking_pb2 import ServiceSpec
 from podium.v1.policy_pb2 import ResourceQuota, ScopedResourceSelectorRequirement
 
 COMPUTE = ("cpu", "memory", "ephemeral-storage")
@@ -29,8 +32,9 @@ STORAGE_REQUESTS, CLAIMS = "requests.storage", "persistentvolumeclaims"
 OF_CLASS = ".storageclass.storage.k8s.io/"
 TERMINATING, NOT_TERMINATING = "Terminating", "NotTerminating"
 BEST_EFFORT, NOT_BEST_EFFORT = "BestEffort", "NotBestEffort"
-PRIORITY_CLASS = "PriorityClass"
-SCOPES = (TERMINATING, NOT_TERMINATING, BEST_EFFORT, NOT_BEST_EFFORT, PRIORITY_CLASS)
+PRIORITY_CLASS, CROSS_NAMESPACE = "PriorityClass", "CrossNamespacePodAffinity"
+SCOPES = (TERMINATING, NOT_TERMINATING, BEST_EFFORT, NOT_BEST_EFFORT, PRIORITY_CLASS, CROSS_NAMESPACE)
+NODE_PORTS, LOAD_BALANCERS = "services.nodeports", "services.loadbalancers"
 
 _UNCOUNTED = frozenset(("Event",))
 """Written all the time about everything, and never worth refusing."""
@@ -72,6 +76,8 @@ def kind_using(resource: str) -> str | None:
         return "Pod"  # an extended resource
     if resource == STORAGE_REQUESTS or resource.partition(OF_CLASS)[2] in (STORAGE_REQUESTS, CLAIMS):
         return "PersistentVolumeClaim"
+    if resource in (NODE_PORTS, LOAD_BALANCERS):
+        return "Service"
     return None
 
 
@@ -131,7 +137,20 @@ _SCOPES: Mapping[str, Callable[[PodSpec], bool]] = {
     NOT_TERMINATING: lambda spec: not spec.HasField("active_deadline_seconds"),
     BEST_EFFORT: lambda spec: pods.qos_class(spec) == pods.BEST_EFFORT,
     NOT_BEST_EFFORT: lambda spec: pods.qos_class(spec) != pods.BEST_EFFORT,
+    CROSS_NAMESPACE: lambda spec: any(_looks_elsewhere(term) for term in _pod_terms(spec)),
 }
+
+
+def _pod_terms(spec: PodSpec) -> Iterator[PodAffinityTerm]:
+    """Every term of affinity and anti-affinity to pods, required and preferred."""
+    for affinity in (spec.affinity.pod_affinity, spec.affinity.pod_anti_affinity):
+        yield from affinity.required_during_scheduling_ignored_during_execution
+        for preferred in affinity.preferred_during_scheduling_ignored_during_execution:
+            yield preferred.pod_affinity_term
+
+
+def _looks_elsewhere(term: PodAffinityTerm) -> bool:
+    return bool(term.namespaces) or term.HasField("namespace_selector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +262,8 @@ def used_by(obj: Any, now: float) -> Mapping[str, int]:
     used: dict[str, int] = dict.fromkeys(_NAMES_OF_KIND.get(kind, ()), 1)
     if kind == "PersistentVolumeClaim":
         used.update(_claim_usage(obj))
+    elif kind == "Service":
+        used.update(_service_usage(obj.spec))
     return used
 
 
@@ -283,3 +304,10 @@ def _claim_usage(claim: Any) -> Iterator[tuple[str, int]]:
     if claim.spec.storage_class_name:
         yield f"{claim.spec.storage_class_name}{OF_CLASS}{STORAGE_REQUESTS}", storage
         yield f"{claim.spec.storage_class_name}{OF_CLASS}{CLAIMS}", 1
+
+
+def _service_usage(spec: ServiceSpec) -> Mapping[str, int]:
+    """Each port of a service that the nodes give away is one."""
+    if spec.type not in (NODE_PORT, LOAD_BALANCER):
+        return {}
+    return {NODE_PORTS: len(spec.ports), LOAD_BALANCERS: int(spec.type == LOAD_BALANCER)}

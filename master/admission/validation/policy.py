@@ -126,7 +126,7 @@ def _resource_names(item: LimitRangeItem, path: str, findings: Findings) -> None
 
 _COMPUTE_NAMES = ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 _STORAGE_NAMES = ("ephemeral-storage", "requests.ephemeral-storage", "limits.ephemeral-storage", "requests.storage")
-_KNOWN = ("pods", *_COMPUTE_NAMES, *_STORAGE_NAMES, *quotas.COUNTS)
+_KNOWN = ("pods", *_COMPUTE_NAMES, *_STORAGE_NAMES, quotas.NODE_PORTS, quotas.LOAD_BALANCERS, *quotas.COUNTS)
 _OF_SCOPE = {quotas.BEST_EFFORT: ("pods",)}
 _OPPOSITES = ((quotas.TERMINATING, quotas.NOT_TERMINATING), (quotas.BEST_EFFORT, quotas.NOT_BEST_EFFORT))
 

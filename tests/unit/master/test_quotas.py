@@ -121,6 +121,39 @@ def test_a_claim_uses_storage_of_its_class() -> None:
     assert "persistentvolumeclaims" in used(claim(storage_class="slow"), ALL)
 
 
+BALANCED = {"services": 9, "count/services": 9, "services.nodeports": 9, "services.loadbalancers": 9}
+
+
+@pytest.mark.parametrize(
+    ("type_", "node_ports", "balancers"),
+    [("ClusterIP", None, None), ("NodePort", "2", None), ("LoadBalancer", "2", "1"), ("ExternalName", None, None)],
+)
+def test_a_service_uses_ports_of_the_nodes(type_: str, node_ports: str | None, balancers: str | None) -> None:
+    ports = [] if type_ == "ExternalName" else [{"name": "a", "port": 80}, {"name": "b", "port": 443}]
+    service = named("Service", "s", spec={"type": type_, "ports": ports})
+    expected = {"services": "1", "count/services": "1", "services.nodeports": node_ports,
+                "services.loadbalancers": balancers}  # fmt: skip
+    assert used(service, BALANCED) == {name: text for name, text in expected.items() if text is not None}
+
+
+def _affine(kind: str, how: str, **term: Any) -> Any:
+    made: dict[str, Any] = {"topologyKey": "zone", "labelSelector": {}} | term
+    terms = [made] if how.startswith("required") else [{"weight": 1, "podAffinityTerm": made}]
+    return bounded_pod(spec={"affinity": {kind: {f"{how}DuringSchedulingIgnoredDuringExecution": terms}}})
+
+
+@pytest.mark.parametrize("kind", ["podAffinity", "podAntiAffinity"])
+@pytest.mark.parametrize("how", ["required", "preferred"])
+@pytest.mark.parametrize(
+    ("term", "counted"), [({}, False), ({"namespaces": ["other"]}, True), ({"namespaceSelector": {}}, True)]
+)
+def test_affinity_to_pods_of_other_namespaces_is_a_scope(
+    kind: str, how: str, term: dict[str, Any], counted: bool
+) -> None:
+    scopes = ["CrossNamespacePodAffinity"]
+    assert bool(used(_affine(kind, how, **term), {"pods": 1}, scopes=scopes)) is counted
+
+
 def _priority(operator: str, *values: str) -> dict[str, Any]:
     return {"matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": list(values)}]}
 
