@@ -10,8 +10,11 @@ A packet's way, and where it is looked at:
                          came from outside and goes on to another node
 
 All that changes is in maps and sets (`nodelet.network.table`), so a lookup costs the same with one service and with ten
-thousand. Which of N endpoints takes a connection is drawn by one of the chains `nN`, from the map `endpoints` under
-(address, protocol, port, number). Nothing else of the host's rules is touched.
+thousand. Which of N endpoints takes a connection is drawn by one of the chains `tcp_nN`, from the map `tcp_endpoints`
+under (address, port, number), and of UDP likewise. Nothing else of the host's rules is touched.
+
+Rules that come one by one must not name a map declared with `th dport`: nft 1.0.6 (Debian 12) refuses them unless the
+map is declared in the same transaction. So what such rules ask is declared with `tcp dport` and `udp dport`.
 """
 
 from __future__ import annotations
@@ -47,9 +50,11 @@ add {TABLE_KIND}
 delete {TABLE_KIND}
 {TABLE_KIND} {{
     map services {{ typeof ip daddr . meta l4proto . th dport : verdict; }}
-    map endpoints {{ typeof ip daddr . meta l4proto . th dport . numgen random mod 65536 : ip daddr . th dport; }}
+    map tcp_endpoints {{ typeof ip daddr . tcp dport . numgen random mod 65536 : ip daddr . tcp dport; }}
+    map udp_endpoints {{ typeof ip daddr . udp dport . numgen random mod 65536 : ip daddr . udp dport; }}
     map node_ports {{ typeof meta l4proto . th dport : verdict; }}
-    map node_endpoints {{ typeof meta l4proto . th dport . numgen random mod 65536 : ip daddr . th dport; }}
+    map tcp_node_endpoints {{ typeof tcp dport . numgen random mod 65536 : ip daddr . tcp dport; }}
+    map udp_node_endpoints {{ typeof udp dport . numgen random mod 65536 : ip daddr . udp dport; }}
     map host_ports {{ typeof meta l4proto . th dport : ip daddr . th dport; }}
     map host_ports_at {{ typeof ip daddr . meta l4proto . th dport : ip daddr . th dport; }}
     map leaving {{ type ipv4_addr : verdict; }}
@@ -118,9 +123,12 @@ def _unanswered(frame: Frame) -> str:
 
 
 async def is_there() -> bool:
-    """Whether the kernel has the table; also when that cannot be found out."""
+    """Whether the kernel has the table; also when that cannot be found out.
+
+    Asked by a change that is checked and not carried out: to list anything, nft reads all elements of all maps first.
+    """
     try:
-        code, _ = await _nft("list", "chain", *TABLE.split(), "guard")
+        code, _ = await _nft("--check", "-f", "-", stdin=f"flush chain {TABLE} guard\n")
     except Refused:
         return True
     return code == 0

@@ -1,9 +1,10 @@
 """What the node's table says of one service: its addresses and ports lead to endpoints. Pure.
 
-Endpoints of a port have numbers 0 … N−1 in the map `endpoints`; the chain `nN` draws one for a new connection, `aN`
-chooses by the client's address (session affinity: the same as long as the endpoints are the same). Node ports have
-their own map and chains, for they are looked up by protocol and port alone. Connections that exist are the business of
-connection tracking: an endpoint that ends gets no new ones and keeps what it has.
+Endpoints of a TCP port have numbers 0 … N−1 in the map `tcp_endpoints`; the chain `tcp_nN` draws one for a new
+connection, `tcp_aN` chooses by the client's address (session affinity: the same as long as the endpoints are the same).
+What is UDP's is named `udp_…`. Node ports have maps and chains of their own, for they are looked up by their number
+alone. Connections that exist are the business of connection tracking: an endpoint that ends gets no new ones and keeps
+what it has.
 
 Who is an endpoint (KEP-1669, KEP-2086): those that are ready; when none is, those that still serve while they end. A
 `Local` policy and `PreferSameNode` look at this node's first.
@@ -40,11 +41,11 @@ def service_part(route: ServiceRoute, node: str) -> Part:
         everywhere = targets(route.slices, port)
         within, outside = _within(everywhere, spec, node), _from_outside(everywhere, spec, node)
         for address in cluster_addresses(spec):
-            _balance(entries, chains, spec, f"{address} . {_socket(port)}", within, at_node=False)
+            _balance(entries, chains, spec, _Place(_protocol(port), port.port, address), within)
         for address in dict.fromkeys((*spec.external_ips, *route.load_balancer)):
-            _balance(entries, chains, spec, f"{address} . {_socket(port)}", outside, at_node=False)
+            _balance(entries, chains, spec, _Place(_protocol(port), port.port, address), outside)
         if port.node_port:
-            _balance(entries, chains, spec, f"{_protocol(port)} . {port.node_port}", outside, at_node=True)
+            _balance(entries, chains, spec, _Place(_protocol(port), port.node_port), outside)
     return Part(entries=entries, chains=chains) if entries else NOTHING
 
 
@@ -101,30 +102,48 @@ def _from_outside(found: list[Target], spec: ServiceSpec, node: str) -> list[Tar
     return found
 
 
+class _Place(NamedTuple):
+    """Where a service is asked: at an address of its own, or (address empty) at every address of the node."""
+
+    protocol: str
+    port: int
+    address: str = ""
+
+    @property
+    def socket(self) -> str:
+        """The key under which the place leads to a chain."""
+        return f"{self._at}{self.protocol} . {self.port}"
+
+    @property
+    def numbered(self) -> str:
+        """What precedes the number in the key of an endpoint."""
+        return f"{self._at}{self.port}"
+
+    @property
+    def _at(self) -> str:
+        return f"{self.address} . " if self.address else ""
+
+
 def _balance(
-    entries: dict[Entry, str], chains: dict[str, tuple[str, ...]], spec: ServiceSpec, where: str,
-    found: Sequence[Target], *, at_node: bool,
+    entries: dict[Entry, str], chains: dict[str, tuple[str, ...]], spec: ServiceSpec, place: _Place,
+    found: Sequence[Target],
 ) -> None:  # fmt: skip
     if not found:
         return
-    chain, rule = _chooser(len(found), sticky=spec.session_affinity == CLIENT_IP, at_node=at_node)
+    endpoints = f"{place.protocol}_{'' if place.address else 'node_'}endpoints"
+    chain, rule = _chooser(place, len(found), sticky=spec.session_affinity == CLIENT_IP, endpoints=endpoints)
     chains[chain] = (rule,)
-    entries["node_ports" if at_node else "services", where] = f"goto {chain}"
-    numbered = "node_endpoints" if at_node else "endpoints"
+    entries["services" if place.address else "node_ports", place.socket] = f"goto {chain}"
     for number, target in enumerate(found):
-        entries[numbered, f"{where} . {number}"] = f"{target.address} . {target.port}"
+        entries[endpoints, f"{place.numbered} . {number}"] = f"{target.address} . {target.port}"
 
 
-def _chooser(count: int, *, sticky: bool, at_node: bool) -> tuple[str, str]:
+def _chooser(place: _Place, count: int, *, sticky: bool, endpoints: str) -> tuple[str, str]:
     """The chain that sends a connection to one of `count` endpoints, and its only rule."""
     draw = "jhash ip saddr" if sticky else "numgen random"
-    name = f"{'node_' if at_node else ''}{'a' if sticky else 'n'}{count}"
-    where = "meta l4proto . th dport" if at_node else "ip daddr . meta l4proto . th dport"
-    return name, f"dnat ip to {where} . {draw} mod {count} map @{'node_endpoints' if at_node else 'endpoints'}"
-
-
-def _socket(port: ServicePort) -> str:
-    return f"{_protocol(port)} . {port.port}"
+    name = f"{place.protocol}_{'' if place.address else 'node_'}{'a' if sticky else 'n'}{count}"
+    where = f"{'ip daddr . ' if place.address else ''}{place.protocol} dport"
+    return name, f"dnat ip to {where} . {draw} mod {count} map @{endpoints}"
 
 
 def _protocol(port: ServicePort) -> str:

@@ -263,18 +263,18 @@ TWO = (("10.64.1.2", "n1", "ready"), ("10.64.2.2", "n2", "ready"))
 def test_a_service_balances_over_its_endpoints() -> None:
     part = service_part(_route(_slice(*TWO)), "n1")
     assert part.entries == {
-        ("services", "10.63.0.9 . tcp . 80"): "goto n2",
-        ("endpoints", "10.63.0.9 . tcp . 80 . 0"): "10.64.1.2 . 8080",
-        ("endpoints", "10.63.0.9 . tcp . 80 . 1"): "10.64.2.2 . 8080",
+        ("services", "10.63.0.9 . tcp . 80"): "goto tcp_n2",
+        ("tcp_endpoints", "10.63.0.9 . 80 . 0"): "10.64.1.2 . 8080",
+        ("tcp_endpoints", "10.63.0.9 . 80 . 1"): "10.64.2.2 . 8080",
     }
-    [rule] = part.chains["n2"]
-    assert rule == "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @endpoints"
+    [rule] = part.chains["tcp_n2"]
+    assert rule == "dnat ip to ip daddr . tcp dport . numgen random mod 2 map @tcp_endpoints"
 
 
 def test_a_sticky_service_chooses_by_the_clients_address() -> None:
     part = service_part(_route(_slice(*TWO), session_affinity="ClientIP"), "n1")
-    assert part.entries["services", "10.63.0.9 . tcp . 80"] == "goto a2"
-    assert "jhash ip saddr mod 2" in part.chains["a2"][0]
+    assert part.entries["services", "10.63.0.9 . tcp . 80"] == "goto tcp_a2"
+    assert "jhash ip saddr mod 2" in part.chains["tcp_a2"][0]
 
 
 def test_node_ports_and_external_addresses_keep_to_the_external_policy() -> None:
@@ -282,10 +282,10 @@ def test_node_ports_and_external_addresses_keep_to_the_external_policy() -> None
     part = service_part(
         _route(_slice(*TWO), ports=ports, external_ips=["192.0.2.9"], external_traffic_policy="Local"), "n2"
     )
-    assert part.entries["node_ports", "tcp . 30080"] == "goto node_n1"
-    assert part.entries["node_endpoints", "tcp . 30080 . 0"] == "10.64.2.2 . 8080"
-    assert part.entries["services", "192.0.2.9 . tcp . 80"] == "goto n1"
-    assert part.entries["services", "10.63.0.9 . tcp . 80"] == "goto n2"
+    assert part.entries["node_ports", "tcp . 30080"] == "goto tcp_node_n1"
+    assert part.entries["tcp_node_endpoints", "30080 . 0"] == "10.64.2.2 . 8080"
+    assert part.entries["services", "192.0.2.9 . tcp . 80"] == "goto tcp_n1"
+    assert part.entries["services", "10.63.0.9 . tcp . 80"] == "goto tcp_n2"
     elsewhere = service_part(_route(_slice(*TWO), ports=ports, external_traffic_policy="Local"), "n3")
     assert ("node_ports", "tcp . 30080") not in elsewhere.entries
 
@@ -301,7 +301,7 @@ def test_node_ports_and_external_addresses_keep_to_the_external_policy() -> None
 )
 def test_who_asks_from_within_may_be_kept_on_its_node(spec: dict[str, str], node: str, count: str | None) -> None:
     entries = service_part(_route(_slice(*TWO), **spec), node).entries
-    assert entries.get(("services", "10.63.0.9 . tcp . 80")) == (f"goto {count}" if count else None)
+    assert entries.get(("services", "10.63.0.9 . tcp . 80")) == (f"goto tcp_{count}" if count else None)
 
 
 def test_a_headless_service_and_a_mere_name_are_not_routed() -> None:
