@@ -6,6 +6,7 @@ from typing import Any
 
 from master.access.authorship import ROLLED, name_author
 from master.access.claims import choose_class
+from master.access.ingress_classes import choose_ingress_class
 from master.access.planned import Planned, Situation, put
 from master.access.scope import check_namespace
 from master.access.surroundings import surroundings_of
@@ -43,6 +44,8 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     _begin(kind, obj, situation)
     if kind.name == "PersistentVolumeClaim":
         choose_class(obj, situation.cache)
+    if kind.name == "Ingress":
+        choose_ingress_class(obj, situation.cache)
     if kind.name == "Service":
         situation.addresses.complete(obj, None, situation.cache, situation.now)
     admit(obj, around=surroundings_of(situation.cache, kind, metadata.namespace))

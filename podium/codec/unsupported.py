@@ -19,8 +19,6 @@ KINDS: dict[str, str] = {
     "CustomResourceDefinition": "apiextensions.k8s.io/v1",
     "DaemonSet": "apps/v1",
     "Endpoints": "v1",
-    "Ingress": "networking.k8s.io/v1",
-    "IngressClass": "networking.k8s.io/v1",
     "Job": "batch/v1",
     "MutatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
     "PodTemplate": "v1",
@@ -88,6 +86,8 @@ _FIELDS: dict[str, frozenset[str]] = {
     "LoadBalancerIngress": frozenset(("hostname", "ipMode", "ports")),
     "Endpoint": frozenset(("deprecatedTopology", "hints", "zone")),
     "EndpointPort": frozenset(("appProtocol",)),
+    "IngressBackend": frozenset(("resource",)),
+    "IngressClassSpec": frozenset(("parameters",)),
     "Event": frozenset(("action", "eventTime", "related", "series")),
 }  # fmt: skip
 

@@ -23,6 +23,7 @@ from master.admission.validation import (
     containers,
     core,
     ephemeral,
+    ingress,
     meta,
     networking,
     placement,
@@ -35,7 +36,7 @@ from master.admission.validation import (
 from master.admission.validation.walk import Findings, Walk
 from podium.errors import Violation
 from podium.objects.kinds import kind_of
-from podium.v1 import apps_pb2, batch_pb2, core_pb2, networking_pb2, policy_pb2, storage_pb2
+from podium.v1 import apps_pb2, batch_pb2, core_pb2, ingress_pb2, networking_pb2, policy_pb2, storage_pb2
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """Largest object that is stored, encoded."""
@@ -55,6 +56,7 @@ _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
     storage_pb2.StorageClass: storage.update_class,
     networking_pb2.Service: networking.update_service,
     networking_pb2.EndpointSlice: networking.update_slice,
+    ingress_pb2.IngressClass: ingress.update_class,
     apps_pb2.DaemonSet: apps.update_daemon_set,
     apps_pb2.StatefulSet: apps.update_stateful_set,
     apps_pb2.ControllerRevision: apps.update_controller_revision,
@@ -77,6 +79,7 @@ _RULES = (
     storage,
     strategies,
     networking,
+    ingress,
 )
 
 _walk = Walk(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from podium.cli import manifests
-from podium.cli.commands import create_config, create_jobs, create_policy, create_service
+from podium.cli.commands import create_config, create_ingress, create_jobs, create_policy, create_service
 from podium.cli.commands.apply import check
 from podium.cli.output.created import show
 from podium.cli.session import Session, command, session_options
@@ -25,6 +25,7 @@ Examples:
   podium create cronjob nightly --image=busybox --schedule='30 2 * * *' -- date
   podium create configmap app --from-file=settings/
   podium create service clusterip web --tcp=80:8080
+  podium create ingress web --rule='shop.example.com/*=web:80,tls=shop-tls'
   podium create quota team --hard=pods=20,requests.cpu=8
   podium create secret docker-registry pull --server=registry.example.com --username=ci --password-file=p.txt
 """,
@@ -107,6 +108,8 @@ create.add_command(create_config.secret)
 create.add_command(create_config.configmap)
 create.add_command(create_service.service)
 create.add_command(create_service.service, "svc")
+create.add_command(create_ingress.ingress)
+create.add_command(create_ingress.ingress, "ing")
 create.add_command(create_policy.quota)
 create.add_command(create_policy.priorityclass)
 create.add_command(create_policy.poddisruptionbudget)

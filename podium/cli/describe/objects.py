@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from podium.cli.describe import autoscaling, batch, config, networking, pods, policy, storage
+from podium.cli.describe import autoscaling, batch, config, ingress, networking, pods, policy, storage
 from podium.cli.describe.page import Page, conditions, header
 from podium.cli.describe.strategies import strategy
 from podium.objects.kinds import kind_of
@@ -153,6 +153,8 @@ _DESCRIBERS: dict[str, Describer] = {
     "Service": networking.service,
     "EndpointSlice": networking.endpoint_slice,
     "NetworkPolicy": networking.network_policy,
+    "Ingress": ingress.ingress,
+    "IngressClass": ingress.ingress_class,
     "LimitRange": policy.limit_range,
     "ResourceQuota": policy.resource_quota,
     "PriorityClass": policy.priority_class,

@@ -12,7 +12,7 @@ from podium.cli.output.autoscaling import targets
 from podium.cli.output.jobs import completions, job_word, lasted
 from podium.cli.output.pods import phase_word, restarts
 from podium.cli.output.strategies import strategy_word
-from podium.objects import storage
+from podium.objects import ingress, storage
 from podium.objects.conditions import get_condition
 from podium.objects.kinds import Kind
 from podium.objects.owners import controller_of
@@ -127,6 +127,12 @@ def _service_ports(service: Any, _: datetime.datetime) -> str:
     return ",".join(ports) or NONE
 
 
+def _ingress_hosts(obj: Any, _: datetime.datetime) -> str:
+    """The first few, and how many more there are."""
+    hosts = [host or "*" for host in ingress.hosts_of(obj)] or ["*"]
+    return ",".join(hosts[:3]) + (f" + {len(hosts) - 3} more..." if len(hosts) > 3 else "")
+
+
 def _endpoints(endpoint_slice: Any, _: datetime.datetime) -> str:
     """The first few addresses that take connections, and how many more there are."""
     ready = [e.addresses[0] for e in endpoint_slice.endpoints if e.conditions.ready and e.addresses]
@@ -150,6 +156,10 @@ def _phase(obj: Any, _: datetime.datetime) -> str:
 
 def _class_name(cls: Any, _: datetime.datetime) -> str:
     return f"{cls.metadata.name} (default)" if storage.is_default(cls) else str(cls.metadata.name)
+
+
+def _ingress_class_name(cls: Any, _: datetime.datetime) -> str:
+    return f"{cls.metadata.name} (default)" if ingress.is_default(cls) else str(cls.metadata.name)
 
 
 def _last_schedule(cron: Any, now: datetime.datetime) -> str:
@@ -273,6 +283,19 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         _NAME,
         Column("PORTS", lambda o, _: ",".join(str(p.port) for p in o.ports) or NONE),
         Column("ENDPOINTS", _endpoints),
+        _AGE,
+    ),
+    "Ingress": (
+        _NAME,
+        Column("CLASS", lambda o, _: ingress.class_of(o) or NONE),
+        Column("HOSTS", _ingress_hosts),
+        Column("ADDRESS", lambda o, _: ",".join(i.ip for i in o.status.load_balancer.ingress)),
+        Column("PORTS", lambda o, _: "80, 443" if o.spec.tls else "80"),
+        _AGE,
+    ),
+    "IngressClass": (
+        Column("NAME", _ingress_class_name),
+        Column("CONTROLLER", lambda o, _: o.spec.controller),
         _AGE,
     ),
     "NetworkPolicy": (
