@@ -28,6 +28,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "scale": ("bench.bench_scale",),
     "jobs": ("bench.bench_jobs",),
     "start": ("bench.bench_start", "--network"),
+    "services": ("bench.bench_services",),
     "cli": ("bench.bench_cli",),
     "failover": ("bench.bench_failover",),
     "autoscale": ("bench.bench_autoscale",),

@@ -14,6 +14,7 @@ after what they say, so pods of one kind share them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Forward:
     port: int
 
 
+@functools.lru_cache(4096)
 def set_name(id_: str) -> str:
     """The nftables set of an address set of the master's (`members/NAMESPACE`, …)."""
     return "set_" + _digest(id_)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 TABLE = "ip podium"
@@ -51,6 +52,8 @@ class Update:
 
     commands: tuple[str, ...]
     parts: Mapping[str, Part]
+    wanted: tuple[Mapping[Any, int], ...]
+    """By how many owners more, or fewer, each member, each chain and each set is wanted."""
 
 
 class Table:
@@ -103,7 +106,8 @@ class Table:
         """What is to be told now."""
         parts = self._without_conflicts()
         pairs = self._pairs(parts)
-        members, chains, sets = (_moved(counter, pairs, of) for counter, of in self._counters())
+        wanted = tuple(_delta(pairs, of) for of in (_members, _chains, _sets))
+        members, chains, sets = (_moved(*each) for each in zip(self._counters(), wanted, strict=True))
         gone = {key for old, new in pairs for key, value in old.entries.items() if new.entries.get(key) != value}
         come = {key: value for old, new in pairs for key, value in new.entries.items() if old.entries.get(key) != value}
         declared = {name: text for _, new in pairs for name, text in new.sets.items()}
@@ -120,13 +124,12 @@ class Table:
             *(f"delete chain {TABLE} {name}" for name in chains.gone),
             *(f"delete set {TABLE} {name}" for name in sets.gone),
         )
-        return Update(commands=commands, parts=parts)
+        return Update(commands=commands, parts=parts, wanted=wanted)
 
     def settled(self, update: Update) -> None:
-        """The update was carried out."""
-        pairs = self._pairs(update.parts)
-        for counter, of in self._counters():
-            for key, by in _delta(pairs, of).items():
+        """The update, which is the latest, was carried out."""
+        for counter, wanted in zip(self._counters(), update.wanted, strict=True):
+            for key, by in wanted.items():
                 counter[key] += by
                 if not counter[key]:
                     del counter[key]
@@ -159,16 +162,12 @@ class Table:
     def _pairs(self, parts: Mapping[str, Part]) -> list[_Pair]:
         return [(self._told.get(owner, NOTHING), part) for owner, part in parts.items()]
 
-    def _counters(self) -> tuple[tuple[Counter[Any], _Select], ...]:
-        return (
-            (self._members, lambda part: part.members),
-            (self._chains, lambda part: part.chains),
-            (self._sets, lambda part: part.sets),
-        )
+    def _counters(self) -> tuple[Counter[Any], ...]:
+        return self._members, self._chains, self._sets
 
 
 _Pair = tuple[Part, Part]
-_Select = Callable[[Part], Iterable[Any]]
+_members, _chains, _sets = attrgetter("members"), attrgetter("chains"), attrgetter("sets")
 
 
 class _Moved(NamedTuple):
@@ -176,19 +175,22 @@ class _Moved(NamedTuple):
     come: list[Any]
 
 
-def _delta(pairs: Iterable[_Pair], select: _Select) -> Counter[Any]:
-    delta: Counter[Any] = Counter()
+def _delta(pairs: Iterable[_Pair], select: Callable[[Part], Iterable[Any]]) -> dict[Any, int]:
+    delta: dict[Any, int] = {}
     for old, new in pairs:
-        delta.update(iter(select(new)))  # of a mapping, Counter would add up the values
-        delta.subtract(iter(select(old)))
+        for key in select(new):
+            delta[key] = delta.get(key, 0) + 1
+        for key in select(old):
+            delta[key] = delta.get(key, 0) - 1
     return delta
 
 
-def _moved(counter: Counter[Any], pairs: Iterable[_Pair], select: _Select) -> _Moved:
+def _moved(counter: Mapping[Any, int], wanted: Mapping[Any, int]) -> _Moved:
     """What nobody wants any more, and what somebody wants for the first time, in order."""
     moved = _Moved([], [])
-    for key, by in sorted(_delta(pairs, select).items()):
-        before, after = counter[key], counter[key] + by
+    for key in sorted(wanted):
+        before = counter.get(key, 0)
+        after = before + wanted[key]
         if before and not after:
             moved.gone.append(key)
         elif after and not before:
