@@ -1,6 +1,6 @@
 """Hosts for Ansible: containers that are whole Debian hosts with systemd and SSH, and nothing of Podium or Docker.
 
-They have names and a network of their own (`podium-ansible-*`), so that they never meet the rig, and all that is made
+They have names and a network of their own, so that they never meet the rig, and all that is made
 here carries one label, by which it is found and removed.
 """
 
@@ -15,8 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "podium/ansible-host:test"
-LABEL = "podium-ansible"
-NETWORK = "podium-ansible-hosts"
+# Another name lets two runs share an engine.
+LABEL = os.environ.get("PODIUM_ANSIBLE_TEST", "podium-ansible")
+NETWORK = f"{LABEL}-hosts"
 
 # What a host in a container needs; `--privileged` would ask for more and fails on hardened kernels.
 _AS_A_HOST = (
@@ -59,7 +60,7 @@ class Host:
     @property
     def container(self) -> str:
         """The host's container on this machine's engine."""
-        return f"podium-ansible-{self.name}"
+        return f"{LABEL}-{self.name}"
 
     @property
     def address(self) -> str:
