@@ -20,6 +20,7 @@ map is declared in the same transaction. So what such rules ask is declared with
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -145,16 +146,22 @@ async def apply(text: str) -> None:
         raise Refused(complaint)
 
 
-async def _nft(*arguments: str, stdin: str = "") -> tuple[int, str]:
-    """Run nft; its exit code and what it complains of."""
-    pipe, nowhere = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    try:
-        process = await asyncio.create_subprocess_exec("nft", *arguments, stdin=pipe, stdout=nowhere, stderr=pipe)
-    except FileNotFoundError:
-        raise Refused("the program `nft` is missing; install the package nftables") from None
+async def _nft(*arguments: str, stdin: str) -> tuple[int, str]:
+    """Run nft; its exit code and what it complains of.
+
+    It reads from memory, not from a pipe: one that ends early must not be a pipe that breaks.
+    """
+    nowhere, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    with os.fdopen(os.memfd_create("rules"), "w+b") as rules:
+        rules.write(stdin.encode())
+        rules.seek(0)
+        try:
+            process = await asyncio.create_subprocess_exec("nft", *arguments, stdin=rules, stdout=nowhere, stderr=pipe)
+        except FileNotFoundError:
+            raise Refused("the program `nft` is missing; install the package nftables") from None
     try:
         async with asyncio.timeout(_TIMEOUT):
-            _, complaint = await process.communicate(stdin.encode())
+            _, complaint = await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()
