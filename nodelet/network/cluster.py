@@ -14,11 +14,12 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nodelet.network import peers
+from nodelet.network import conntrack, peers
+from nodelet.network.flows import Doubts, Leads
 from nodelet.network.isolation import set_part
 from nodelet.network.packet_table import PacketTable
 from nodelet.network.protocol import NetworkFault
-from nodelet.network.services import answering, service_part
+from nodelet.network.services import answering, service_leads, service_part
 from nodelet.network.table import NOTHING
 from podium.aio.clock import Clock
 from podium.files import write_atomic
@@ -52,7 +53,9 @@ class ClusterNetwork:
         self._peers: dict[str, peers.Peer] = {}
         self._routed: set[peers.Peer] | None = None
         self._throttle = Throttle(clock, 300.0)
+        self._doubts = Doubts()
         self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
         self._unkept = asyncio.Event()
         self._listeners: list[Callable[[str], None]] = []
         self._answering: dict[str, frozenset[str]] = {}
@@ -111,6 +114,7 @@ class ClusterNetwork:
         if id_.startswith(SERVICE):
             self._table.say(id_, service_part(record.service, self._node) if record is not None else NOTHING)
             self._note_answering(id_, answering(record.service, self._node) if record is not None else frozenset())
+            self._doubts.say(id_, service_leads(record.service) if record is not None else {})
             for listener in self._listeners:
                 listener(id_.removeprefix(SERVICE))
         elif id_.startswith(RULES):
@@ -125,6 +129,11 @@ class ClusterNetwork:
         self._answers.update(addresses)
         if addresses:
             self._answering[id_] = addresses
+
+    def say_leads(self, owner: str, leads: Leads) -> None:
+        """Note where flows to a pod's host ports lead, as its rules say; those of a pod that is gone are forgotten."""
+        self._doubts.say(owner, leads)
+        self._wake.set()
 
     def _take_addresses(self, id_: str, news: AddressSet) -> None:
         """Each member is an owner of its own: a set of any size is told at the cost of what changed."""
@@ -158,6 +167,7 @@ class ClusterNetwork:
         """Bring into force what is noted, as it comes, for ever; and keep it on disk."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._enforce(), name="cluster network")
+            tasks.create_task(self._forget_astray(), name="forget flows that lead to nobody")
             tasks.create_task(self._look_again(), name="look at the cluster network again")
             tasks.create_task(self._keep(), name="keep the cluster network")
 
@@ -165,6 +175,7 @@ class ClusterNetwork:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self._doubts.begin()
             try:
                 await self._route()
                 await self._table.tell()
@@ -172,6 +183,27 @@ class ClusterNetwork:
                 log.warning("the cluster's network is not in force; trying again", why=str(fault))
                 await self._clock.sleep(RETRY_SECONDS)
                 self._wake.set()
+                continue
+            if self._doubts.settle():
+                self._settled.set()
+
+    async def _forget_astray(self) -> None:
+        """Let flows meet the new rules that would be led to nobody for ever. Rules do not wait for this."""
+        while True:
+            await self._settled.wait()
+            self._settled.clear()
+            doubted = self._doubts.take()
+            try:
+                forgotten = await asyncio.to_thread(conntrack.forget_astray, doubted)
+            except (OSError, NetlinkError) as error:
+                if self._throttle.admit("flows") is not None:
+                    log.warning("flows that lead to nobody cannot be removed; trying again", error=str(error))
+                self._doubts.give_back(doubted)
+                await self._clock.sleep(RETRY_SECONDS)
+                self._settled.set()
+                continue
+            if forgotten:
+                log.info("forgot flows that led to nobody", flows=forgotten)
 
     async def _look_again(self) -> None:
         """Now and then see to it that what was set is still there: a link that goes takes its routes along, and who

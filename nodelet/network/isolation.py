@@ -19,6 +19,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nodelet.network.flows import Leads, Socket
 from nodelet.network.table import Entry, Member, Part
 from podium.v1.node_session_pb2 import PodRules, PortRange, TrafficRule, TrafficRules
 
@@ -75,6 +76,16 @@ def pod_part(
     return Part(entries=entries, members=members, chains=chains, sets=sets)
 
 
+def pod_leads(forwards: Iterable[Forward]) -> Leads:
+    """Where flows to a pod's host ports lead."""
+    return {
+        Socket("" if _is_any(forward.host_ip) else forward.host_ip, forward.protocol.lower(), forward.host_port): (
+            frozenset({(forward.address, forward.port)})
+        )
+        for forward in forwards
+    }
+
+
 def set_part(id_: str, addresses: Iterable[str]) -> Part:
     """What the table says of a set of addresses."""
     name = set_name(id_)
@@ -123,9 +134,13 @@ def _ports(ports: Sequence[PortRange]) -> Iterable[str]:
 
 def _host_port(forward: Forward) -> Entry:
     socket = f"{forward.protocol.lower()} . {forward.host_port}"
-    if forward.host_ip in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
+    if _is_any(forward.host_ip):
         return "host_ports", socket
     return "host_ports_at", f"{forward.host_ip} . {socket}"
+
+
+def _is_any(host_ip: str) -> bool:
+    return host_ip in ("", "0.0.0.0")  # noqa: S104 - compared, not bound
 
 
 def _digest(text: str) -> str:

@@ -15,7 +15,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from nodelet.network import beside_docker, hosts_file, ipam, links, nft, record
 from nodelet.network.cluster import ClusterNetwork
-from nodelet.network.isolation import Forward, pod_part
+from nodelet.network.isolation import Forward, pod_leads, pod_part
 from nodelet.network.packet_table import PacketTable
 from nodelet.network.protocol import Names, NetworkFault
 from nodelet.network.table import NOTHING
@@ -194,12 +194,14 @@ class LinuxPodNetwork:
         address = held.leases.held.get(uid) if held is not None else None
         if held is None or address is None:
             self._table.say(_POD + uid, NOTHING)
+            self.cluster.say_leads(_POD + uid, {})
             return
+        forwards = held.forwards.get(uid, ())
         part = pod_part(
-            address, held.namespaces.get(uid, ""), held.forwards.get(uid, ()), held.cluster_cidr,
-            self.cluster.rules(uid),
+            address, held.namespaces.get(uid, ""), forwards, held.cluster_cidr, self.cluster.rules(uid)
         )  # fmt: skip
         self._table.say(_POD + uid, part)
+        self.cluster.say_leads(_POD + uid, pod_leads(forwards))
 
     # ------------------------------------------------------------ what is on disk
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from nodelet.network.flows import Leads, Socket
 from nodelet.network.table import NOTHING, Entry, Part
 from podium.objects.service import LOCAL, cluster_addresses, takes_connections
 from podium.v1.networking_pb2 import Endpoint, EndpointSlice, ServicePort, ServiceSpec
@@ -47,6 +48,23 @@ def service_part(route: ServiceRoute, node: str) -> Part:
         if port.node_port:
             _balance(entries, chains, spec, _Place(_protocol(port), port.node_port), outside)
     return Part(entries=entries, chains=chains) if entries else NOTHING
+
+
+def service_leads(route: ServiceRoute) -> Leads:
+    """Where flows to a service may lead: to all that answer it, those included that are about to end."""
+    leads: dict[Socket, frozenset[tuple[str, int]]] = {}
+    for port in route.spec.ports:
+        found = frozenset(
+            (address, number)
+            for endpoint, number in _numbered(route.slices, port)
+            if is_serving(endpoint)
+            for address in endpoint.addresses
+        )
+        for address in (*cluster_addresses(route.spec), *route.spec.external_ips, *route.load_balancer):
+            leads[Socket(address, _protocol(port), port.port)] = found
+        if port.node_port:
+            leads[Socket("", _protocol(port), port.node_port)] = found
+    return leads
 
 
 def targets(slices: Sequence[EndpointSlice], port: ServicePort) -> list[Target]:
