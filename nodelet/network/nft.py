@@ -163,7 +163,9 @@ async def _nft(*arguments: str, stdin: str) -> tuple[int, str]:
         async with asyncio.timeout(_TIMEOUT):
             _, complaint = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise Refused(f"nft did not end within {_TIMEOUT:g}s") from None
+    finally:
+        if process.returncode is None:  # too slow, or nobody waits any more
+            process.kill()
+            await process.wait()
     return process.returncode or 0, complaint.decode(errors="replace").strip()

@@ -57,25 +57,33 @@ async def two_pods() -> AsyncIterator[None]:
 
 async def _start(name: str, servers: list[subprocess.Popen[str]]) -> None:
     """Add a process that serves in a network namespace of its own, which ends with it."""
-    link = f"podv{name}"
-    apart = "import os, sys; print(flush=True); sys.stdin.readline(); exec(sys.argv[2])"
-    command = ["unshare", "-n", sys.executable, "-c", apart, name, _SERVE]
-    server = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    server = _apart(name)
     servers.append(server)
     await _line_of(server)
-    _ip("link", "add", link, "address", _GATEWAY_MAC, "type", "veth", "peer", "name", "eth0", "address", _POD_MAC,
-        "netns", str(server.pid))  # fmt: skip
-    _ip("addr", "add", f"{HOST}/32", "dev", link)
-    _ip("link", "set", link, "up")
-    _ip("route", "add", f"{PODS[name]}/32", "dev", link)
-    inside = ("nsenter", f"--net=/proc/{server.pid}/ns/net", "ip")
-    for words in (f"addr add {PODS[name]}/32 dev eth0", "link set eth0 up", f"route add {HOST}/32 dev eth0",
-                  f"route add default via {HOST}"):  # fmt: skip
-        subprocess.run([*inside, *words.split()], check=True, timeout=20)
+    _wire(name, server.pid)
     assert server.stdin is not None
     server.stdin.write("go\n")
     server.stdin.flush()
     await _line_of(server)
+
+
+def _apart(name: str) -> subprocess.Popen[str]:
+    apart = "import sys; print(flush=True); sys.stdin.readline(); exec(sys.argv[2])"
+    command = ["unshare", "-n", sys.executable, "-c", apart, name, _SERVE]
+    return subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _wire(name: str, pid: int) -> None:
+    link = f"podv{name}"
+    _ip("link", "add", link, "address", _GATEWAY_MAC, "type", "veth", "peer", "name", "eth0", "address", _POD_MAC,
+        "netns", str(pid))  # fmt: skip
+    _ip("addr", "add", f"{HOST}/32", "dev", link)
+    _ip("link", "set", link, "up")
+    _ip("route", "add", f"{PODS[name]}/32", "dev", link)
+    inside = ("nsenter", f"--net=/proc/{pid}/ns/net", "ip")
+    for words in (f"addr add {PODS[name]}/32 dev eth0", "link set eth0 up", f"route add {HOST}/32 dev eth0",
+                  f"route add default via {HOST}"):  # fmt: skip
+        subprocess.run([*inside, *words.split()], check=True, timeout=20)
 
 
 async def _line_of(server: subprocess.Popen[str]) -> None:
