@@ -29,6 +29,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "jobs": ("bench.bench_jobs",),
     "start": ("bench.bench_start", "--network"),
     "services": ("bench.bench_services",),
+    "dns": ("bench.bench_dns",),
     "cli": ("bench.bench_cli",),
     "failover": ("bench.bench_failover",),
     "autoscale": ("bench.bench_autoscale",),

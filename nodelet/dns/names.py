@@ -42,8 +42,7 @@ class ClusterNames:
         services.on_service(self._changed)
 
     def _changed(self, key: str) -> None:
-        self._server.zone.put(key, self._services.service(key))
-        self._server.changed()
+        self._server.put(key, self._services.service(key))
 
     async def run(self) -> None:
         """Serve names, for ever; at another address when the node gets one."""
@@ -59,8 +58,7 @@ class ClusterNames:
         zone = Zone(domain)
         for key, route in self._services.services().items():
             zone.put(key, route)
-        self._server.zone = zone
-        self._server.changed()
+        self._server.serve(zone)
 
     async def _serve(self, address: str) -> None:
         failures = 0

@@ -1,7 +1,7 @@
 """The node's DNS server, at the node's own address of the pod range: every pod asks the node that it is on.
 
-An answer is put together once and kept under the bytes of its question: asked again, it costs a look into a dictionary.
-A service that changes clears what is kept, so a record is right as soon as the node has heard of it.
+An answer is put together once and kept under its question: asked again, it costs a look into a dictionary. When a
+service changes, what is kept of its names is forgotten, so a record is right as soon as the node has heard of it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import cast
 from prometheus_client import Counter
 
 from nodelet.dns import wire
+from nodelet.dns.kept import Kept
 from nodelet.dns.upstream import Upstream
 from nodelet.dns.zone import Zone
 from podium.aio.tasks import TaskScope
 from podium.telemetry.log import get_logger
+from podium.v1.node_session_pb2 import ServiceRoute
 
 log = get_logger(__name__)
 
 QUERIES = Counter("podium_nodelet_dns_queries", "Names asked of this node.", ["answered_by"])
 
-MOST_KEPT = 65536
 MOST_FORWARDED = 512
 """Questions for others that may be under way; beyond, a client is told to try again."""
 TCP_SECONDS = 10.0
@@ -31,18 +32,23 @@ _BACKLOG = 128
 
 
 class DnsServer:
-    """See the module. `zone` may be changed at any time; call `changed` afterwards."""
+    """See the module."""
 
     def __init__(self, *, zone: Zone, upstream: Upstream) -> None:
-        self.zone, self._upstream = zone, upstream
-        self._kept: dict[bytes, bytes] = {}
+        self._zone, self._upstream = zone, upstream
+        self._kept = Kept()
         self._forwarded = 0
         self._scope = TaskScope(lambda name, error: log.error("task failed", task=name, error=error))
         self._of_cluster, self._of_others = QUERIES.labels("cluster"), QUERIES.labels("upstream")
         self._again = QUERIES.labels("memory")
 
-    def changed(self) -> None:
-        """The zone has changed."""
+    def put(self, key: str, route: ServiceRoute | None) -> None:
+        """A service (`namespace/name`) came or changed; None: it went."""
+        self._kept.forget(self._zone.put(key, route))
+
+    def serve(self, zone: Zone) -> None:
+        """Answer from another zone from now on."""
+        self._zone = zone
         self._kept.clear()
 
     async def run(self, address: str, port: int = 53) -> None:
@@ -57,17 +63,17 @@ class DnsServer:
             stack.callback(transport.close)
             tcp = await asyncio.start_server(self._serve_tcp, address, port, backlog=_BACKLOG)
             stack.callback(tcp.close)
-            log.info("answers names", address=address, port=port, domain=self.zone.domain)
+            log.info("answers names", address=address, port=port, domain=self._zone.domain)
             await loop.create_future()
 
     # ------------------------------------------------------------ over UDP
 
     def datagram(self, data: bytes, addr: tuple[str, int], transport: asyncio.DatagramTransport) -> None:
         """Answer one datagram."""
-        kept = self._kept.get(data[2:])
+        kept = self._kept.answer(data)
         if kept is not None:
             self._again.inc()
-            transport.sendto(data[:2] + kept, addr)
+            transport.sendto(kept, addr)
             return
         query = wire.read(data)
         if query is None:
@@ -75,8 +81,7 @@ class DnsServer:
         own = self._own(query)
         if own is not None:
             fitting = wire.fitting(own, query)
-            if len(self._kept) < MOST_KEPT:
-                self._kept[data[2:]] = fitting[2:]
+            self._kept.keep(data, query.name, fitting)
             transport.sendto(fitting, addr)
         elif self._forwarded >= MOST_FORWARDED:
             transport.sendto(wire.failure(query), addr)
@@ -112,11 +117,11 @@ class DnsServer:
     # ------------------------------------------------------------ answers
 
     def _own(self, query: wire.Query) -> bytes | None:
-        found = self.zone.answer(query.name, query.type)
+        found = self._zone.answer(query.name, query.type)
         if found is None:
             return None
         self._of_cluster.inc()
-        return wire.answer(query, found, self.zone.domain)
+        return wire.answer(query, found, self._zone.domain)
 
     async def _others(self, data: bytes, query: wire.Query) -> bytes:
         self._of_others.inc()

@@ -57,20 +57,33 @@ class Zone:
         """Whether a name (lower case, without the final dot) is the cluster's to answer."""
         return name == self.domain or name.endswith(f".{self.domain}")
 
-    def put(self, key: str, route: ServiceRoute | None) -> None:
-        """A service (`namespace/name`) came or changed; None: it went."""
-        for record in self._of_service.pop(key, ()):
+    def put(self, key: str, route: ServiceRoute | None) -> set[str]:
+        """A service (`namespace/name`) came or changed; None: it went.
+
+        Returns:
+            The names about which something else may be said now.
+        """
+        old = self._of_service.get(key, ())
+        new = tuple(records_of(route, self.domain)) if route is not None else ()
+        if new == old:
+            return set()
+        self._take_back(old)
+        for record in new:
+            self._records.setdefault(record.name, {}).setdefault(record.type, []).append(record)
+        if new:
+            self._of_service[key] = new
+        else:
+            del self._of_service[key]
+        return {record.name for record in (*old, *new)}
+
+    def _take_back(self, records: Iterable[Record]) -> None:
+        for record in records:
             types = self._records[record.name]
             types[record.type].remove(record)
             if not types[record.type]:
                 del types[record.type]
             if not types:
                 del self._records[record.name]
-        made = tuple(records_of(route, self.domain)) if route is not None else ()
-        if made:
-            self._of_service[key] = made
-        for record in made:
-            self._records.setdefault(record.name, {}).setdefault(record.type, []).append(record)
 
     def answer(self, name: str, type: str) -> Answer | None:
         """What is known of a name; None: it is not the cluster's, ask others."""

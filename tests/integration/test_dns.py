@@ -91,8 +91,7 @@ async def test_own_names_others_names_and_what_was_heard_before(tmp_path: Path) 
         await _ask(port, "example.com")
         assert len(elsewhere.asked) == 2, "and forgotten when its time is over"
 
-        server.zone.put("default/web", None)
-        server.changed()
+        server.put("default/web", None)
         assert (await _ask(port, WEB)).header.rcode == 3
 
 
@@ -103,7 +102,7 @@ async def test_a_long_answer_is_had_over_tcp(tmp_path: Path) -> None:
             namespace="default", name="many", spec=ServiceSpec(cluster_ip="None"),
             slices=[EndpointSlice(endpoints=endpoints)],
         )  # fmt: skip
-        server.zone.put("default/many", route)
+        server.put("default/many", route)
         cut = await _ask(port, "many.default.svc.cluster.local")
         assert (cut.header.tc, len(cut.rr)) == (1, 0)
         whole = await _ask(port, "many.default.svc.cluster.local", tcp=True)
@@ -114,3 +113,22 @@ async def test_without_a_resolver_that_answers_the_client_is_told(tmp_path: Path
     async with _serving(tmp_path, VirtualClock()) as (_, port, _):
         (tmp_path / "resolv.conf").write_text("# nobody\n")
         assert (await _ask(port, "example.org")).header.rcode == 2
+
+
+def _web(address: str) -> ServiceRoute:
+    return ServiceRoute(namespace="default", name="web", spec=ServiceSpec(cluster_ip=address))
+
+
+async def test_a_kept_answer_repeats_its_question_letter_by_letter_and_goes_with_its_record(tmp_path: Path) -> None:
+    async with _serving(tmp_path, VirtualClock()) as (server, port, _):
+        for name in (WEB, "wEb.DEFAULT.svc.Cluster.local", "WEB.default.SVC.cluster.LOCAL"):
+            answer = await _ask(port, name)
+            assert str(answer.q.qname) == f"{name}."
+            assert str(answer.a.rdata) == "10.63.0.9"
+        server.put("default/web", _web("10.63.0.10"))
+        assert str((await _ask(port, WEB)).a.rdata) == "10.63.0.10"
+        server.put("default/late", None)
+        late = WEB.replace("web", "late")
+        assert (await _ask(port, late)).header.rcode == 3
+        server.put("default/late", ServiceRoute(namespace="default", name="late", spec=_web("10.63.0.11").spec))
+        assert str((await _ask(port, late)).a.rdata) == "10.63.0.11", "what was not there is forgotten, too"
