@@ -14,12 +14,12 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nodelet.network import conntrack, peers
+from nodelet.network import affinity, conntrack, nft, peers
 from nodelet.network.flows import Doubts, Leads
 from nodelet.network.isolation import set_part
 from nodelet.network.packet_table import PacketTable
 from nodelet.network.protocol import NetworkFault
-from nodelet.network.services import answering, service_leads, service_part
+from nodelet.network.services import answering, service_leads, service_part, sticky_leads
 from nodelet.network.table import NOTHING
 from podium.aio.clock import Clock
 from podium.files import write_atomic
@@ -53,7 +53,7 @@ class ClusterNetwork:
         self._peers: dict[str, peers.Peer] = {}
         self._routed: set[peers.Peer] | None = None
         self._throttle = Throttle(clock, 300.0)
-        self._doubts = Doubts()
+        self._doubts, self._sticky = Doubts(), Doubts()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._unkept = asyncio.Event()
@@ -115,6 +115,7 @@ class ClusterNetwork:
             self._table.say(id_, service_part(record.service, self._node) if record is not None else NOTHING)
             self._note_answering(id_, answering(record.service, self._node) if record is not None else frozenset())
             self._doubts.say(id_, service_leads(record.service) if record is not None else {})
+            self._sticky.say(id_, sticky_leads(record.service, self._node) if record is not None else {})
             for listener in self._listeners:
                 listener(id_.removeprefix(SERVICE))
         elif id_.startswith(RULES):
@@ -176,6 +177,7 @@ class ClusterNetwork:
             await self._wake.wait()
             self._wake.clear()
             self._doubts.begin()
+            self._sticky.begin()
             try:
                 await self._route()
                 await self._table.tell()
@@ -184,21 +186,24 @@ class ClusterNetwork:
                 await self._clock.sleep(RETRY_SECONDS)
                 self._wake.set()
                 continue
-            if self._doubts.settle():
+            if self._doubts.settle() | self._sticky.settle():
                 self._settled.set()
 
     async def _forget_astray(self) -> None:
-        """Let flows meet the new rules that would be led to nobody for ever. Rules do not wait for this."""
+        """Let clients meet the new rules that would be led to nobody for ever. Rules do not wait for this."""
         while True:
             await self._settled.wait()
             self._settled.clear()
-            doubted = self._doubts.take()
+            remembered, flows = self._sticky.take(), self._doubts.take()
             try:
-                forgotten = await asyncio.to_thread(conntrack.forget_astray, doubted)
-            except (OSError, NetlinkError) as error:
+                if remembered:
+                    await affinity.forget(remembered)
+                forgotten = await asyncio.to_thread(conntrack.forget_astray, flows) if flows else 0
+            except (OSError, NetlinkError, nft.Refused) as error:
                 if self._throttle.admit("flows") is not None:
-                    log.warning("flows that lead to nobody cannot be removed; trying again", error=str(error))
-                self._doubts.give_back(doubted)
+                    log.warning("clients that are led to nobody cannot be helped; trying again", error=str(error))
+                self._sticky.give_back(remembered)
+                self._doubts.give_back(flows)
                 await self._clock.sleep(RETRY_SECONDS)
                 self._settled.set()
                 continue

@@ -12,11 +12,10 @@ from collections.abc import Collection, Iterable, Iterator
 from socket import AF_INET
 from typing import Any
 
-from pyroute2 import IPRoute
 from pyroute2.netlink.nfnetlink.nfctsocket import IPS_SEEN_REPLY, NFCTAttrTuple, NFCTSocket
 
 from nodelet.network.flows import Flow, Leads, Socket, plan_forget
-from nodelet.network.links import tolerating
+from nodelet.network.links import own_addresses, tolerating
 
 FEW = 16
 """Up to so many sockets are asked for one by one."""
@@ -38,7 +37,7 @@ def forget_astray(doubted: Leads) -> int:
                 found[flow.id] = flow
         if not found:
             return 0
-        astray = plan_forget(found.values(), doubted, _own_addresses())
+        astray = plan_forget(found.values(), doubted, own_addresses())
         for flow in astray:
             with tolerating(errno.ENOENT):  # it ended meanwhile, or the client has begun another one
                 tracking.entry("del", tuple_orig=_tuple(flow), id=flow.id)
@@ -78,8 +77,3 @@ def _tuple(flow: Flow) -> NFCTAttrTuple:
         saddr=flow.client[0], sport=flow.client[1], daddr=flow.asked.address, dport=flow.asked.port,
         proto=_NUMBERS[flow.asked.protocol],
     )  # fmt: skip
-
-
-def _own_addresses() -> set[str]:
-    with IPRoute() as ip:
-        return {str(address.get_attr("IFA_LOCAL")) for address in ip.get_addr(family=AF_INET)}

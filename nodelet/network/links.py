@@ -178,6 +178,12 @@ def link_index(ip: IPRoute, name: str) -> int | None:
     return int(found[0]) if found else None
 
 
+def own_addresses() -> set[str]:
+    """The host's addresses."""
+    with IPRoute() as ip:
+        return {str(address.get_attr("IFA_LOCAL")) for address in ip.get_addr(family=AF_INET)}
+
+
 def _mtu_of(ip: IPRoute, index: int) -> int:
     (link,) = ip.get_links(index)
     return int(link.get_attr("IFLA_MTU"))

@@ -6,7 +6,9 @@ A packet's way, and where it is looked at:
                  nat     to a service's address, a node port, a host port: sent on to one of the endpoints
     forward      filter  from a pod, to a pod: the chain of its namespace, or of the policies that select it, decides
     output       nat     the host's own packets to services, as above
-    postrouting  nat     what needs the host's address gets it: pods leaving the cluster, loopback, hairpins, and what
+    input        nat     clients of services with session affinity are remembered, when the host itself answers
+    postrouting  nat     so are they when a pod answers;
+                         what needs the host's address gets it: pods leaving the cluster, loopback, hairpins, and what
                          came from outside and goes on to another node
 
 All that changes is in maps and sets (`nodelet.network.table`), so a lookup costs the same with one service and with ten
@@ -28,6 +30,7 @@ from nodelet.network.links import LINKS
 from nodelet.network.table import TABLE
 
 _TIMEOUT = 20.0
+_REMEMBERED = "flags dynamic,timeout; size 65536;"
 _OUR_LINKS = f'"{LINKS}*"'
 
 
@@ -56,6 +59,12 @@ delete {TABLE_KIND}
     map node_ports {{ typeof meta l4proto . th dport : verdict; }}
     map tcp_node_endpoints {{ typeof tcp dport . numgen random mod 65536 : ip daddr . tcp dport; }}
     map udp_node_endpoints {{ typeof udp dport . numgen random mod 65536 : ip daddr . udp dport; }}
+    map tcp_sticky {{ typeof ip saddr . ip daddr . tcp dport : ip daddr . tcp dport; {_REMEMBERED} }}
+    map udp_sticky {{ typeof ip saddr . ip daddr . udp dport : ip daddr . udp dport; {_REMEMBERED} }}
+    map tcp_learners {{ typeof ip daddr . tcp dport : verdict; }}
+    map udp_learners {{ typeof ip daddr . udp dport : verdict; }}
+    map tcp_node_learners {{ typeof tcp dport : verdict; }}
+    map udp_node_learners {{ typeof udp dport : verdict; }}
     map host_ports {{ typeof meta l4proto . th dport : ip daddr . th dport; }}
     map host_ports_at {{ typeof ip daddr . meta l4proto . th dport : ip daddr . th dport; }}
     map leaving {{ type ipv4_addr : verdict; }}
@@ -84,8 +93,19 @@ delete {TABLE_KIND}
         jump to_service
         fib daddr type local jump to_node
     }}
+    chain learn {{
+        meta l4proto tcp ct original ip daddr . ct original proto-dst vmap @tcp_learners
+        meta l4proto tcp ct original proto-dst vmap @tcp_node_learners
+        meta l4proto udp ct original ip daddr . ct original proto-dst vmap @udp_learners
+        meta l4proto udp ct original proto-dst vmap @udp_node_learners
+    }}
+    chain input {{
+        type nat hook input priority 100; policy accept;
+        ct status dnat jump learn
+    }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
+        ct status dnat jump learn
         oifname {_OUR_LINKS} ip saddr 127.0.0.0/8 masquerade
         oifname {_OUR_LINKS} ip saddr . ip daddr @hairpins ct status dnat masquerade
         oifname {_OUR_LINKS} return
@@ -146,26 +166,38 @@ async def apply(text: str) -> None:
         raise Refused(complaint)
 
 
-async def _nft(*arguments: str, stdin: str) -> tuple[int, str]:
-    """Run nft; its exit code and what it complains of.
+async def listed(name: str) -> str:
+    """A map of the table with its elements, in nft's JSON.
+
+    Raises:
+        Refused: There is none, or it could not be had.
+    """
+    code, text = await _nft("-j", "list", "map", *TABLE.split(), name)
+    if code:
+        raise Refused(text)
+    return text
+
+
+async def _nft(*arguments: str, stdin: str = "") -> tuple[int, str]:
+    """Run nft; its exit code, and what it says or else complains of.
 
     It reads from memory, not from a pipe: one that ends early must not be a pipe that breaks.
     """
-    nowhere, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    pipe = asyncio.subprocess.PIPE
     with os.fdopen(os.memfd_create("rules"), "w+b") as rules:
         rules.write(stdin.encode())
         rules.seek(0)
         try:
-            process = await asyncio.create_subprocess_exec("nft", *arguments, stdin=rules, stdout=nowhere, stderr=pipe)
+            process = await asyncio.create_subprocess_exec("nft", *arguments, stdin=rules, stdout=pipe, stderr=pipe)
         except FileNotFoundError:
             raise Refused("the program `nft` is missing; install the package nftables") from None
     try:
         async with asyncio.timeout(_TIMEOUT):
-            _, complaint = await process.communicate()
+            said, complaint = await process.communicate()
     except TimeoutError:
         raise Refused(f"nft did not end within {_TIMEOUT:g}s") from None
     finally:
         if process.returncode is None:  # too slow, or nobody waits any more
             process.kill()
             await process.wait()
-    return process.returncode or 0, complaint.decode(errors="replace").strip()
+    return process.returncode or 0, (complaint if process.returncode else said).decode(errors="replace").strip()

@@ -1,7 +1,8 @@
 """Keeps the kernel's table in step with what is said: all at once at first, differences from then on.
 
 A difference that the kernel refuses means that its table is not what was thought (somebody else changed it): the whole
-is set anew, in one transaction, so that a packet meets the old table or the new one and never none.
+is set anew, in one transaction, so that a packet meets the old table or the new one and never none. What the old one
+learned of clients (session affinity) is carried over.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from nodelet.network import nft
+from nodelet.network import affinity, nft
 from nodelet.network.protocol import NetworkFault
 from nodelet.network.table import Part, Table
 from podium.telemetry.log import get_logger
@@ -24,8 +25,9 @@ class PacketTable:
         self,
         apply: Callable[[str], Awaitable[None]] = nft.apply,
         is_there: Callable[[], Awaitable[bool]] = nft.is_there,
+        learned: Callable[[], Awaitable[list[str]]] = affinity.learned,
     ) -> None:
-        self._apply, self._is_there = apply, is_there
+        self._apply, self._is_there, self._learned = apply, is_there, learned
         self._table = Table()
         self._frame: nft.Frame | None = None
         self._in_force: nft.Frame | None = None
@@ -79,6 +81,13 @@ class PacketTable:
         self._in_force = None
         self._table.anew()
         update = self._table.update()
-        await self._apply(nft.render(frame, update.commands))
+        learned = await self._learned()
+        try:
+            await self._apply(nft.render(frame, (*update.commands, *learned)))
+        except nft.Refused as error:
+            if not learned:
+                raise
+            log.warning("what was learned of clients cannot be kept", error=str(error))
+            await self._apply(nft.render(frame, update.commands))
         self._table.settled(update)
         self._in_force = frame

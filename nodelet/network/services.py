@@ -1,7 +1,7 @@
 """What the node's table says of one service: its addresses and ports lead to endpoints. Pure.
 
 Endpoints of a TCP port have numbers 0 … N−1 in the map `tcp_endpoints`; the chain `tcp_nN` draws one for a new
-connection, `tcp_aN` chooses by the client's address (session affinity: the same as long as the endpoints are the same).
+connection, `tcp_aN` leads a client to where it was before, or else chooses by its address (`nodelet.network.affinity`).
 What is UDP's is named `udp_…`. Node ports have maps and chains of their own, for they are looked up by their number
 alone. Connections that exist are the business of connection tracking: an endpoint that ends gets no new ones and keeps
 what it has.
@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from nodelet.network.affinity import remembered, remembering
 from nodelet.network.flows import Leads, Socket
 from nodelet.network.table import NOTHING, Entry, Part
-from podium.objects.service import LOCAL, cluster_addresses, takes_connections
+from podium.objects.service import CLIENT_IP_AFFINITY, LOCAL, cluster_addresses, takes_connections
 from podium.v1.networking_pb2 import Endpoint, EndpointSlice, ServicePort, ServiceSpec
 from podium.v1.node_session_pb2 import ServiceRoute
 
-CLIENT_IP = "ClientIP"
 SAME_NODE = "PreferSameNode"
 
 
@@ -35,19 +35,21 @@ class Target(NamedTuple):
 
 def service_part(route: ServiceRoute, node: str) -> Part:
     """Everything that this node's table says of a service."""
-    spec = route.spec
     entries: dict[Entry, str] = {}
     chains: dict[str, tuple[str, ...]] = {}
-    for port in spec.ports:
-        everywhere = targets(route.slices, port)
-        within, outside = _within(everywhere, spec, node), _from_outside(everywhere, spec, node)
-        for address in cluster_addresses(spec):
-            _balance(entries, chains, spec, _Place(_protocol(port), port.port, address), within)
-        for address in dict.fromkeys((*spec.external_ips, *route.load_balancer)):
-            _balance(entries, chains, spec, _Place(_protocol(port), port.port, address), outside)
-        if port.node_port:
-            _balance(entries, chains, spec, _Place(_protocol(port), port.node_port), outside)
+    for place, found in _places(route, node):
+        _balance(entries, chains, route.spec, place, found)
     return Part(entries=entries, chains=chains) if entries else NOTHING
+
+
+def sticky_leads(route: ServiceRoute, node: str) -> Leads:
+    """Where clients may be led that a service with session affinity remembers."""
+    if route.spec.session_affinity != CLIENT_IP_AFFINITY:
+        return {}
+    return {
+        Socket(place.address, place.protocol, place.port): frozenset((target.address, target.port) for target in found)
+        for place, found in _places(route, node)
+    }
 
 
 def service_leads(route: ServiceRoute) -> Leads:
@@ -133,13 +135,27 @@ class _Place(NamedTuple):
         return f"{self._at}{self.protocol} . {self.port}"
 
     @property
-    def numbered(self) -> str:
-        """What precedes the number in the key of an endpoint."""
+    def asked(self) -> str:
+        """The key of the place in a map of its protocol; in that of an endpoint, its number follows."""
         return f"{self._at}{self.port}"
 
     @property
     def _at(self) -> str:
         return f"{self.address} . " if self.address else ""
+
+
+def _places(route: ServiceRoute, node: str) -> Iterator[tuple[_Place, list[Target]]]:
+    """Where a service is asked, and who takes connections there."""
+    spec = route.spec
+    for port in spec.ports:
+        everywhere, protocol = targets(route.slices, port), _protocol(port)
+        within, outside = _within(everywhere, spec, node), _from_outside(everywhere, spec, node)
+        for address in cluster_addresses(spec):
+            yield _Place(protocol, port.port, address), within
+        for address in dict.fromkeys((*spec.external_ips, *route.load_balancer)):
+            yield _Place(protocol, port.port, address), outside
+        if port.node_port:
+            yield _Place(protocol, port.node_port), outside
 
 
 def _balance(
@@ -148,20 +164,30 @@ def _balance(
 ) -> None:  # fmt: skip
     if not found:
         return
-    endpoints = f"{place.protocol}_{'' if place.address else 'node_'}endpoints"
-    chain, rule = _chooser(place, len(found), sticky=spec.session_affinity == CLIENT_IP, endpoints=endpoints)
-    chains[chain] = (rule,)
+    scope, sticky = "" if place.address else "node_", spec.session_affinity == CLIENT_IP_AFFINITY
+    endpoints = f"{place.protocol}_{scope}endpoints"
+    chain = f"{place.protocol}_{scope}{'a' if sticky else 'n'}{len(found)}"
+    chains[chain] = (
+        *((remembered(place.protocol),) if sticky else ()),
+        _draw(place, _BY_CLIENT if sticky else _AT_RANDOM, len(found), endpoints),
+    )
     entries["services" if place.address else "node_ports", place.socket] = f"goto {chain}"
     for number, target in enumerate(found):
-        entries[endpoints, f"{place.numbered} . {number}"] = f"{target.address} . {target.port}"
+        entries[endpoints, f"{place.asked} . {number}"] = f"{target.address} . {target.port}"
+    if sticky:
+        learner, rule = remembering(place.protocol, spec.session_affinity_config.client_ip.timeout_seconds)
+        chains[learner] = (rule,)
+        entries[f"{place.protocol}_{scope}learners", place.asked] = f"jump {learner}"
 
 
-def _chooser(place: _Place, count: int, *, sticky: bool, endpoints: str) -> tuple[str, str]:
-    """The chain that sends a connection to one of `count` endpoints, and its only rule."""
-    draw = "jhash ip saddr" if sticky else "numgen random"
-    name = f"{place.protocol}_{'' if place.address else 'node_'}{'a' if sticky else 'n'}{count}"
+_AT_RANDOM, _BY_CLIENT = "numgen random mod {}", "jhash ip saddr mod {} seed 0x706f6469"
+"""With a seed of its own (which is what nft takes when it is told none), each rule would choose otherwise."""
+
+
+def _draw(place: _Place, draw: str, count: int, endpoints: str) -> str:
+    """The rule that sends a connection to one of `count` endpoints."""
     where = f"{'ip daddr . ' if place.address else ''}{place.protocol} dport"
-    return name, f"dnat ip to {where} . {draw} mod {count} map @{endpoints}"
+    return f"dnat ip to {where} . {draw.format(count)} map @{endpoints}"
 
 
 def _protocol(port: ServicePort) -> str:

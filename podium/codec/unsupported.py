@@ -80,7 +80,7 @@ _FIELDS: dict[str, frozenset[str]] = {
     )),
     "ServiceSpec": frozenset((
         "allocateLoadBalancerNodePorts", "healthCheckNodePort", "ipFamilies", "ipFamilyPolicy", "loadBalancerClass",
-        "loadBalancerIP", "loadBalancerSourceRanges", "sessionAffinityConfig",
+        "loadBalancerIP", "loadBalancerSourceRanges",
     )),
     "ServicePort": frozenset(("appProtocol",)),
     "LoadBalancerIngress": frozenset(("hostname", "ipMode", "ports")),

@@ -12,6 +12,9 @@ CLUSTER_IP, NODE_PORT, LOAD_BALANCER, EXTERNAL_NAME = "ClusterIP", "NodePort", "
 HEADLESS = "None"
 LOCAL, CLUSTER = "Local", "Cluster"
 TCP, UDP = "TCP", "UDP"
+CLIENT_IP_AFFINITY = "ClientIP"
+AFFINITY_SECONDS = 10800
+"""For how long a client with affinity is remembered, when its service does not say."""
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 """On an EndpointSlice: the name of its service."""

@@ -88,11 +88,12 @@ class ServiceSpec(_message.Message):
     INTERNAL_TRAFFIC_POLICY_FIELD_NUMBER: _builtins.int
     PUBLISH_NOT_READY_ADDRESSES_FIELD_NUMBER: _builtins.int
     TRAFFIC_DISTRIBUTION_FIELD_NUMBER: _builtins.int
+    SESSION_AFFINITY_CONFIG_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     cluster_ip: _builtins.str
     """Given by the master; `None` makes the service headless: its name leads to its pods' own addresses."""
     session_affinity: _builtins.str
-    """`ClientIP`: a client stays with one endpoint as long as the service's endpoints stay as they are."""
+    """`ClientIP`: a client stays with one endpoint for as long as that takes connections and the client comes again in time."""
     external_name: _builtins.str
     """DNS name that an ExternalName service stands for."""
     external_traffic_policy: _builtins.str
@@ -114,6 +115,8 @@ class ServiceSpec(_message.Message):
     def external_ips(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Further addresses of hosts that lead to the service, when they reach a node."""
 
+    @_builtins.property
+    def session_affinity_config(self) -> Global___SessionAffinityConfig: ...
     def __init__(
         self,
         *,
@@ -129,14 +132,57 @@ class ServiceSpec(_message.Message):
         internal_traffic_policy: _builtins.str = ...,
         publish_not_ready_addresses: _builtins.bool = ...,
         traffic_distribution: _builtins.str = ...,
+        session_affinity_config: Global___SessionAffinityConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session_affinity_config", b"session_affinity_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_ip", b"cluster_ip", "cluster_ips", b"cluster_ips", "external_ips", b"external_ips", "external_name", b"external_name", "external_traffic_policy", b"external_traffic_policy", "internal_traffic_policy", b"internal_traffic_policy", "ports", b"ports", "publish_not_ready_addresses", b"publish_not_ready_addresses", "selector", b"selector", "session_affinity", b"session_affinity", "traffic_distribution", b"traffic_distribution", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_ip", b"cluster_ip", "cluster_ips", b"cluster_ips", "external_ips", b"external_ips", "external_name", b"external_name", "external_traffic_policy", b"external_traffic_policy", "internal_traffic_policy", b"internal_traffic_policy", "ports", b"ports", "publish_not_ready_addresses", b"publish_not_ready_addresses", "selector", b"selector", "session_affinity", b"session_affinity", "session_affinity_config", b"session_affinity_config", "traffic_distribution", b"traffic_distribution", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServiceSpec: _TypeAlias = ServiceSpec  # noqa: Y015
+
+@_typing.final
+class SessionAffinityConfig(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_IP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def client_ip(self) -> Global___ClientIPConfig: ...
+    def __init__(
+        self,
+        *,
+        client_ip: Global___ClientIPConfig | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client_ip", b"client_ip"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_ip", b"client_ip"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionAffinityConfig: _TypeAlias = SessionAffinityConfig  # noqa: Y015
+
+@_typing.final
+class ClientIPConfig(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    timeout_seconds: _builtins.int
+    """For how long a client that does not come is remembered; 10800 by default."""
+    def __init__(
+        self,
+        *,
+        timeout_seconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__timeout_seconds: _TypeAlias = _typing.Literal["timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__timeout_seconds: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_seconds) -> _WhichOneofReturnType__timeout_seconds | None: ...
+
+Global___ClientIPConfig: _TypeAlias = ClientIPConfig  # noqa: Y015
 
 @_typing.final
 class ServicePort(_message.Message):

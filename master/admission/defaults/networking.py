@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from podium.objects.service import CLUSTER, CLUSTER_IP, EXTERNAL_NAME, TCP, wants_node_ports
+from podium.objects.service import (
+    AFFINITY_SECONDS,
+    CLIENT_IP_AFFINITY,
+    CLUSTER,
+    CLUSTER_IP,
+    EXTERNAL_NAME,
+    TCP,
+    wants_node_ports,
+)
 from podium.v1.meta_pb2 import IntOrString
 from podium.v1.networking_pb2 import EndpointSlice, NetworkPolicy, Service
 
@@ -12,6 +20,10 @@ def service(obj: Service) -> None:
     spec = obj.spec
     spec.type = spec.type or CLUSTER_IP
     spec.session_affinity = spec.session_affinity or "None"
+    if spec.session_affinity != CLIENT_IP_AFFINITY:
+        spec.ClearField("session_affinity_config")
+    elif not spec.session_affinity_config.client_ip.HasField("timeout_seconds"):
+        spec.session_affinity_config.client_ip.timeout_seconds = AFFINITY_SECONDS
     if spec.type != EXTERNAL_NAME:
         spec.internal_traffic_policy = spec.internal_traffic_policy or CLUSTER
     if wants_node_ports(spec) or spec.external_ips:

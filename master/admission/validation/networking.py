@@ -12,6 +12,7 @@ from podium.errors import Violation
 from podium.objects.service import EXTERNAL_NAME, HEADLESS, wants_node_ports
 from podium.v1.meta_pb2 import IntOrString
 from podium.v1.networking_pb2 import (
+    ClientIPConfig,
     Endpoint,
     EndpointPort,
     EndpointSlice,
@@ -191,6 +192,7 @@ MESSAGES: dict[type[Message], MessageRule] = {
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (ServiceSpec, "selector"): meta.labels,
+    (ClientIPConfig, "timeout_seconds"): between(1, 86400),
     (ServiceSpec, "external_ips"): each_by_syntax(names.ipv4_address),
     (ServicePort, "port"): _PORT,
     (ServicePort, "node_port"): _PORT,

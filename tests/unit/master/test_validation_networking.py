@@ -128,6 +128,19 @@ def test_bad_slices(obj: Any, field: str, words: str) -> None:
     assert words in refusals(obj)[field]
 
 
+@pytest.mark.parametrize("seconds", [0, 86401])
+def test_clients_are_remembered_for_a_second_to_a_day(seconds: int) -> None:
+    config = {"clientIP": {"timeoutSeconds": seconds}}
+    found = refusals(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))
+    assert "between 1 and 86400" in found["spec.sessionAffinityConfig.clientIP.timeoutSeconds"]
+
+
+def test_who_remembers_nobody_has_no_time_for_it() -> None:
+    obj = service(sessionAffinity="None", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 5}})
+    apply_defaults(obj)
+    assert not obj.spec.HasField("session_affinity_config")
+
+
 def test_a_slices_type_of_address_stays() -> None:
     old = endpoint_slice("10.64.0.9")
     old.address_type = "FQDN"
@@ -159,7 +172,7 @@ def test_bad_policies(obj: Any, field: str, words: str) -> None:
     assert words in refusals(obj)[field]
 
 
-@pytest.mark.parametrize("field", ["loadBalancerIP", "loadBalancerSourceRanges", "sessionAffinityConfig"])
+@pytest.mark.parametrize("field", ["loadBalancerIP", "loadBalancerSourceRanges", "ipFamilies"])
 def test_fields_that_are_not_supported_are_refused_by_name(field: str) -> None:
     with pytest.raises(Invalid, match=f"spec.{field}: is a Kubernetes field that is not supported"):
         service(**{field: "x"})

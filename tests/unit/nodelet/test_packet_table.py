@@ -177,6 +177,31 @@ def test_who_wants_a_key_that_is_taken_gets_it_when_it_is_free() -> None:
 # ---------------------------------------------------------------- bringing it into force
 
 
+async def nothing_learned() -> list[str]:
+    return []
+
+
+async def test_what_was_learned_of_clients_is_carried_over_and_given_up_when_the_kernel_does_not_take_it() -> None:
+    given: list[str] = []
+
+    async def apply(text: str) -> None:
+        given.append(text)
+        if "broken" in text:
+            raise nft.Refused("syntax error")
+
+    async def learned() -> list[str]:
+        return [f"add element ip podium tcp_sticky {{ {client} }}"]
+
+    for client in ("192.0.2.7", "broken"):
+        given.clear()
+        table = PacketTable(apply, learned=learned)
+        table.frame_with(FRAME)
+        await table.tell()
+        assert client in given[0]
+    assert len(given) == 2
+    assert "broken" not in given[1]
+
+
 async def test_a_refused_difference_sets_the_table_anew() -> None:
     given: list[str] = []
 
@@ -185,7 +210,7 @@ async def test_a_refused_difference_sets_the_table_anew() -> None:
         if len(given) == 2:
             raise nft.Refused("No such file or directory")
 
-    table = PacketTable(apply)
+    table = PacketTable(apply, learned=nothing_learned)
     table.frame_with(FRAME)
     table.say("pod/a", set_part("members/default", ["10.64.3.2"]))
     await table.tell()
@@ -208,7 +233,7 @@ async def test_a_table_that_somebody_removed_is_set_anew() -> None:
     async def is_there() -> bool:
         return there
 
-    table = PacketTable(apply, is_there)
+    table = PacketTable(apply, is_there, nothing_learned)
     await table.look()
     table.frame_with(FRAME)
     table.say("pod/a", set_part("members/default", ["10.64.3.2"]))
@@ -227,7 +252,7 @@ async def test_a_kernel_that_refuses_everything_is_a_fault() -> None:
     async def apply(text: str) -> None:
         raise nft.Refused("Operation not permitted")
 
-    table = PacketTable(apply)
+    table = PacketTable(apply, learned=nothing_learned)
     await table.tell()  # nothing is known yet
     table.frame_with(FRAME)
     with pytest.raises(NetworkFault, match="cannot be set: Operation not permitted"):
@@ -271,10 +296,19 @@ def test_a_service_balances_over_its_endpoints() -> None:
     assert rule == "dnat ip to ip daddr . tcp dport . numgen random mod 2 map @tcp_endpoints"
 
 
-def test_a_sticky_service_chooses_by_the_clients_address() -> None:
-    part = service_part(_route(_slice(*TWO), session_affinity="ClientIP"), "n1")
+def test_a_sticky_service_leads_a_client_to_where_it_was_or_else_chooses_by_its_address() -> None:
+    spec = ServiceSpec(session_affinity="ClientIP", ports=[ServicePort(port=80, node_port=30080)])
+    spec.session_affinity_config.client_ip.timeout_seconds = 60
+    route = _route(_slice(*TWO), session_affinity="ClientIP", ports=spec.ports,
+                   session_affinity_config=spec.session_affinity_config)  # fmt: skip
+    part = service_part(route, "n1")
     assert part.entries["services", "10.63.0.9 . tcp . 80"] == "goto tcp_a2"
-    assert "jhash ip saddr mod 2" in part.chains["tcp_a2"][0]
+    before, first = part.chains["tcp_a2"]
+    assert before.endswith("map @tcp_sticky")
+    assert "jhash ip saddr mod 2" in first
+    assert part.entries["tcp_learners", "10.63.0.9 . 80"] == "jump learn_tcp_60"
+    assert part.entries["tcp_node_learners", "30080"] == "jump learn_tcp_60"
+    assert "timeout 60s" in part.chains["learn_tcp_60"][0]
 
 
 def test_node_ports_and_external_addresses_keep_to_the_external_policy() -> None:
