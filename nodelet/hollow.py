@@ -21,7 +21,7 @@ from nodelet.runtime.hollow import HollowRuntime, HollowSettings
 from nodelet.runtime.protocol import PodIdentity, PortMapping, Sandbox
 from nodelet.session.dial import GrpcDialer
 from nodelet.session.join import Token, join
-from nodelet.session.session import SessionTimes
+from nodelet.session.session import AssignmentStore, SessionTimes
 from nodelet.state.identity import Identity
 from nodelet.state.keeper import NoStore
 from nodelet.volumes.hollow import HollowLocalVolumes, HollowVolumes
@@ -191,10 +191,15 @@ def hollow_node(
     behaviours: HollowSettings | None = None,
     times: SessionTimes | None = None,
     volumes: PodVolumes | None = None,
+    runtime: HollowRuntime | None = None,
+    store: AssignmentStore | None = None,
 ) -> tuple[Node, HollowRuntime, GrpcDialer]:
-    """One hollow node, not running yet, with its runtime (for faults) and its dialer (to close)."""
+    """One hollow node, not running yet, with its runtime (for faults) and its dialer (to close).
+
+    Without a runtime and a store of before it is a new host, and keeps nothing.
+    """
     name, size = identity.node_name, size or HollowSize()
-    runtime = HollowRuntime(behaviours, clock=clock, name=name)
+    runtime = runtime or HollowRuntime(behaviours, clock=clock, name=name)
     parts = Parts(
         runtime=runtime,
         network=HollowNetwork(),
@@ -202,7 +207,7 @@ def hollow_node(
         local_volumes=HollowLocalVolumes(),
         host=HollowHost(name, size, clock, runtime),
         facts=NodeFacts(name=name, ip="127.0.0.1", memory=value(size.memory), allocatable=_amounts(size)),
-        store=NoStore(),
+        store=store or NoStore(),
         pods=PodSettings(relist_seconds=RELIST_SECONDS),
     )
     dialer = GrpcDialer(identity, endpoints)

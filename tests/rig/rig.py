@@ -108,7 +108,8 @@ class Host:
 
     def pid_of(self, program: str) -> int:
         """The process id of a program on the host, 0 when it does not run."""
-        found = self.sh(f"pgrep -o -f '{program}' || true").split()
+        # In brackets, so that the shell that looks is not what it finds.
+        found = self.sh(f"pgrep -o -f '[{program[0]}]{program[1:]}' || true").split()
         return int(found[0]) if found else 0
 
 

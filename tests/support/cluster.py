@@ -26,7 +26,8 @@ from nodelet.node import Node
 from nodelet.runtime.hollow import HollowRuntime, HollowSettings
 from nodelet.session.dial import GrpcDialer
 from nodelet.session.join import join, parse_token
-from nodelet.session.session import SessionTimes
+from nodelet.session.session import AssignmentStore, SessionTimes
+from nodelet.state.identity import Identity
 from nodelet.volumes.protocol import PodVolumes
 from podium import tls
 from podium.aio.clock import SystemClock
@@ -34,6 +35,7 @@ from podium.aio.tasks import TaskScope, cancel_and_wait
 from podium.client.config import load
 from podium.v1.core_pb2 import Node as NodeObject
 from podium.v1.core_pb2 import Pod
+from podium.v1.node_session_pb2 import Assignments
 from tests.support.waiting import until
 
 __all__ = ["ADMIN", "HollowCluster", "HollowMember", "hollow_cluster"]
@@ -48,6 +50,7 @@ class HollowMember:
     runtime: HollowRuntime
     dialer: GrpcDialer
     task: asyncio.Task[None]
+    identity: Identity
 
     async def kill(self) -> None:
         """The host loses power: nothing is said any more."""
@@ -94,8 +97,9 @@ class HollowCluster:
         size: HollowSize | None = None,
         behaviours: HollowSettings | None = None,
         volumes: PodVolumes | None = None,
+        store: AssignmentStore | None = None,
     ) -> HollowMember:
-        """Join a hollow node and start it; volumes are hollow, too, unless given."""
+        """Join a hollow node and start it; volumes are hollow, too, unless given; without a store it keeps nothing."""
         token = await self.master.ground.tokens.create(by=component("test"))
         endpoint = f"127.0.0.1:{self.master.join.ports[0]}"
         identity = await join([endpoint], parse_token(token.text), node_name=name, machine_id=f"hollow-{name}")
@@ -107,9 +111,32 @@ class HollowCluster:
             behaviours=behaviours,
             times=SessionTimes(status=1.0, usage=1.0),
             volumes=volumes,
+            store=store,
         )
         task = self.scope.start(node.run(), name=f"node {name}")
-        member = self.members[name] = HollowMember(name, node, runtime, dialer, task)
+        member = self.members[name] = HollowMember(name, node, runtime, dialer, task, identity)
+        return member
+
+    def start_again(
+        self,
+        before: HollowMember,
+        assignments: Assignments | None,
+        *,
+        volumes: PodVolumes,
+        runtime: HollowRuntime | None = None,
+    ) -> HollowMember:
+        """A new nodelet on the host of one that was killed: its containers are there, and what it had kept."""
+        node, runtime, dialer = hollow_node(
+            before.identity,
+            self.master.endpoints,
+            clock=self.clock,
+            times=SessionTimes(status=1.0, usage=1.0),
+            volumes=volumes,
+            runtime=runtime or before.runtime,
+        )
+        node.restore(assignments)
+        task = self.scope.start(node.run(), name=f"node {before.name}, again")
+        member = self.members[before.name] = HollowMember(before.name, node, runtime, dialer, task, before.identity)
         return member
 
     @asynccontextmanager
