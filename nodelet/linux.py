@@ -92,7 +92,9 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             info = await _runtime_up(runtime, clock)
             identity = await identity_of(settings, state, clock)
             address = settings.node_ip or await node_ip([parse_endpoint(m) for m in settings.api_endpoints()])
-            network = LinuxPodNetwork(directory=state.path, node=settings.name, address=address, clock=clock)
+            network = LinuxPodNetwork(
+                directory=state.path, node=settings.name, address=address, clock=clock, mode=settings.pod_network
+            )
             await network.resume()
             machine_id = await asyncio.to_thread(state.machine_id)
             keeper = AssignmentKeeper(state, clock)

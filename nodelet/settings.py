@@ -35,6 +35,11 @@ class NodeletSettings:
     taints: tuple[str, ...] = option((), doc="Taints, KEY[=VALUE]:EFFECT, of the Node object when it is first made.")
     runtime: Literal["docker", "hollow"] = option("docker", doc="What runs containers; `hollow` only pretends to.")
     docker_host: str = option("", doc="Address of the Docker Engine; by default its usual socket, or $DOCKER_HOST.")
+    pod_network: Literal["auto", "direct", "vxlan"] = option(
+        "auto",
+        doc="How pods of other nodes are reached: by routes on a shared link and VXLAN otherwise (auto), always by "
+        "routes, which the routers in between must know (direct), or always through VXLAN. The same on every node.",
+    )
     max_pods: int = option(110, doc="Most pods on this node.")
     system_reserved: Mapping[str, str] = option(
         {"cpu": "100m", "memory": "128Mi"}, doc="Resources kept for the system, not given to pods."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -43,11 +43,11 @@ class ClusterNetwork:
 
     def __init__(
         self, *, directory: Path, table: PacketTable, node: str, own_address: str, clock: Clock,
-        rules_changed: Callable[[str], None],
+        rules_changed: Callable[[str], None], look: Callable[[], Awaitable[None]], mode: peers.Mode = "auto",
     ) -> None:  # fmt: skip
         self._file = directory / _FILE
         self._table, self._node, self._own_address, self._clock = table, node, own_address, clock
-        self._rules_changed = rules_changed
+        self._rules_changed, self._look, self._mode = rules_changed, look, mode
         self._records: dict[str, NetworkRecord] = {}
         self._sets: dict[str, set[str]] = {}
         self._peers: dict[str, peers.Peer] = {}
@@ -216,6 +216,7 @@ class ClusterNetwork:
         while True:
             await self._clock.sleep(LOOK_SECONDS)
             await self._table.look()
+            await self._look()
             self._routed = None
             self._wake.set()
 
@@ -224,7 +225,7 @@ class ClusterNetwork:
         if wanted == self._routed:
             return
         try:
-            lost = await asyncio.to_thread(peers.set_peers, wanted, self._own_address)
+            lost = await asyncio.to_thread(peers.set_peers, wanted, self._own_address, self._mode)
         except (OSError, NetlinkError) as error:
             raise NetworkFault(f"the routes to other nodes cannot be set: {error}") from None
         for why in lost:

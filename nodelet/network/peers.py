@@ -4,8 +4,10 @@
     behind a router        10.64.7.0/24 via 10.64.7.1 dev podiumvx, on link        VXLAN to 192.0.2.7
 
 Which of the two is asked of the kernel, node by node: an address that is reached without a gateway is on a link of
-ours. Routes of ours carry a protocol number of their own, so what is no longer wanted is found without remembering it.
-Nothing is learned from packets: neighbours and forwarding entries of the VXLAN device are static.
+ours. The setting `pod_network` can say it instead: `direct` leaves it to the routers in between to know the nodes'
+slices, `vxlan` tunnels to every peer. Routes of ours carry a protocol number of their own, so what is no longer wanted
+is found without remembering it. Nothing is learned from packets: neighbours and forwarding entries of the VXLAN device
+are static.
 
 Blocking; the caller runs it in a thread.
 """
@@ -17,6 +19,7 @@ import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from socket import AF_INET
+from typing import Literal
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -32,6 +35,9 @@ PROTOCOL = 173
 
 _PERMANENT = 0x80  # NUD_PERMANENT
 _ON_LINK = 4  # RTNH_F_ONLINK
+
+
+Mode = Literal["auto", "direct", "vxlan"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,11 +56,11 @@ class Way:
     link: str
 
 
-def plan_way(peer: Peer, link: str, router: str) -> Way:
+def plan_way(peer: Peer, link: str, router: str, mode: Mode = "auto") -> Way:
     """The way to a peer whose address is reached through `link`; `router` is empty when both are on that link."""
-    if not router:
-        return Way(peer.address, link)
-    return Way(vxlan_address(peer), VXLAN)
+    if mode == "vxlan" or (router and mode == "auto"):
+        return Way(vxlan_address(peer), VXLAN)
+    return Way(router or peer.address, link)
 
 
 def vxlan_address(peer: Peer) -> str:
@@ -62,7 +68,7 @@ def vxlan_address(peer: Peer) -> str:
     return str(ipaddress.ip_network(peer.cidr).network_address + 1)
 
 
-def set_peers(peers: Collection[Peer], own_address: str) -> list[str]:
+def set_peers(peers: Collection[Peer], own_address: str, mode: Mode = "auto") -> list[str]:
     """Make the routes to other nodes exactly these. Safe to repeat. Returns what could not be: peers out of reach.
 
     Raises:
@@ -73,7 +79,7 @@ def set_peers(peers: Collection[Peer], own_address: str) -> list[str]:
         lost: list[str] = []
         for peer in peers:
             try:
-                ways[peer] = plan_way(peer, *_lookup(ip, peer.address))
+                ways[peer] = plan_way(peer, *_lookup(ip, peer.address), mode)
             except NetlinkError as error:
                 lost.append(f"{peer.cidr} at {peer.address}: {error}")
         tunnelled = [peer for peer, way in ways.items() if way.link == VXLAN]

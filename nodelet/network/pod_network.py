@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nodelet.network import beside_docker, hosts_file, ipam, links, nft, record
+from nodelet.network import firewalls, hosts_file, ipam, links, nft, record
 from nodelet.network.cluster import ClusterNetwork
 from nodelet.network.isolation import Forward, pod_leads, pod_part
 from nodelet.network.packet_table import PacketTable
+from nodelet.network.peers import Mode
 from nodelet.network.protocol import Names, NetworkFault
 from nodelet.network.table import NOTHING
 from nodelet.runtime.protocol import FULL_NAME, PodIdentity, PortMapping, Sandbox
@@ -40,15 +41,16 @@ class LinuxPodNetwork:
     """
 
     def __init__(
-        self, *, directory: Path, node: str, address: str, clock: Clock, gateway_link: str = GATEWAY_LINK
-    ) -> None:
+        self, *, directory: Path, node: str, address: str, clock: Clock, mode: Mode = "auto",
+        gateway_link: str = GATEWAY_LINK,
+    ) -> None:  # fmt: skip
         self._file = directory / _FILE
         self._gateway_link = gateway_link
         self._record = record.load(self._file)
         self._table = PacketTable()
         self.cluster = ClusterNetwork(
             directory=directory, table=self._table, node=node, own_address=address, clock=clock,
-            rules_changed=self._say_pod,
+            rules_changed=self._say_pod, look=self._pass_firewalls, mode=mode,
         )  # fmt: skip
         self._lock = asyncio.Lock()
         self._ready = asyncio.Event()
@@ -120,9 +122,13 @@ class LinuxPodNetwork:
             self._table.frame_with(nft.Frame(pod_cidr=pod_cidr, cluster_cidr=cluster_cidr, service_cidr=service_cidr))
             self._say_pods()
             await self._table.tell()
-            await beside_docker.let_pods_through(f"{links.LINKS}+")
+        await self._pass_firewalls()
         self._ready.set()
         self._regated.set()
+
+    async def _pass_firewalls(self) -> None:
+        if self._record is not None:
+            await firewalls.let_pods_through(f"{links.LINKS}+", self._record.cluster_cidr)
 
     async def attach(self, sandbox: Sandbox, ports: Sequence[PortMapping]) -> str:
         """Give the sandbox its address and host ports; returns the address. Safe to repeat.

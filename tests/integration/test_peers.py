@@ -62,10 +62,12 @@ def hosts() -> Iterator[None]:
             _ip("netns", "del", name, check=False)
 
 
-def _set_peers(host: str, own: str, **peers: str) -> str:
+def _set_peers(host: str, own: str, mode: str = "auto", **peers: str) -> str:
     """Make the peers of a host those whose slices (`s2` is 10.64.2.0/24) are at these addresses."""
     made = "".join(f"Peer('10.64.{slice_[1:]}.0/24', '{address}')," for slice_, address in peers.items())
-    return _on(host, f"from nodelet.network.peers import Peer, set_peers; print(set_peers([{made}], '{own}'))")
+    return _on(
+        host, f"from nodelet.network.peers import Peer, set_peers; print(set_peers([{made}], '{own}', '{mode}'))"
+    )
 
 
 RECEIVE = """
@@ -108,6 +110,15 @@ def test_a_peer_on_the_same_link_is_reached_directly_and_one_that_goes_is_forgot
     assert "dst 192.0.2.130" not in tunnel
     assert _set_peers(A, "192.0.2.2") == "[]"
     assert "proto 173" not in _ip("-n", A, "route")
+
+
+def test_the_way_may_be_given(hosts: None) -> None:
+    assert _set_peers(A, "192.0.2.2", "direct", s2="192.0.2.9", s3="192.0.2.130") == "[]"
+    routes = _ip("-n", A, "route")
+    assert "10.64.2.0/24 via 192.0.2.9 dev veth-a" in routes
+    assert "10.64.3.0/24 via 192.0.2.1 dev veth-a" in routes, "its router knows the slices"
+    assert _set_peers(A, "192.0.2.2", "vxlan", s2="192.0.2.9") == "[]"
+    assert "10.64.2.0/24 via 10.64.2.1 dev podiumvx" in _ip("-n", A, "route"), "though it is on the link"
 
 
 def test_a_peer_that_cannot_be_reached_is_told(hosts: None) -> None:

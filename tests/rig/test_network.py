@@ -37,13 +37,13 @@ def _apply(namespace: str, *manifests: str) -> None:
     run(PODIUM, "-n", namespace, "apply", "-f", "-", stdin="\n---\n".join(manifests))
 
 
-def _servers(replicas: int = 3) -> str:
+def _servers(replicas: int = 3, spec: dict[str, object] | None = None) -> str:
     container = {
         "command": ["sh", "-c", WHOAMI],
         "ports": [{"name": "web", "containerPort": 8080}],
         "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
     }
-    return deployment("who", image="busybox", replicas=replicas, container=container)
+    return deployment("who", image="busybox", replicas=replicas, container=container, spec=spec or {})
 
 
 def _service(**spec: object) -> str:
@@ -251,3 +251,30 @@ def test_services_go_on_when_daemons_and_hosts_restart(client: Client, namespace
     finally:
         NODES[1].start()
     podium("wait", "--for=condition=Ready", "node/node2", "--timeout=60s", timeout=90)
+
+
+CLOSE = (
+    "iptables -A INPUT -i lo -j ACCEPT; iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT; "
+    "iptables -P INPUT DROP; iptables -P FORWARD DROP"
+)
+OPEN = "iptables -P INPUT ACCEPT; iptables -P FORWARD ACCEPT; iptables -F INPUT; iptables -F FORWARD"
+
+
+def test_pods_go_on_behind_a_firewall_that_drops(client: Client, namespace: str) -> None:
+    """As ufw sets it up: what nobody accepts is dropped, to the host and through it."""
+    _apply(namespace, _servers(1, {"nodeName": NODES[2].name}), _service(type="NodePort"),
+           _client_on(NODES[1], "asking"))  # fmt: skip
+    _ready(client, namespace, 2)
+    port = client.get(Service, "who", namespace=namespace).spec.ports[0].node_port
+    asked = f"http://{ADDRESSES['node2']}:{port}/cgi-bin/who"
+    NODES[1].sh(CLOSE)
+    try:
+        until(
+            lambda: _who(namespace, "asking", "who", 80), seconds=30, what="an answer by name, from behind the firewall"
+        )
+        until(lambda: run("curl", "-sS", "-m", "3", asked, check=False).stdout.strip(), seconds=10,
+              what="an answer through the host behind the firewall")  # fmt: skip
+        rules = NODES[1].sh("iptables -S")
+        assert rules.count("podv+") == 4, "each rule is there once"
+    finally:
+        NODES[1].sh(OPEN)

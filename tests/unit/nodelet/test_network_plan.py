@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodelet.network import ipam, links, nft, record
-from nodelet.network.beside_docker import plan_accepts
+from nodelet.network.firewalls import plan_accepts, trusts
 from nodelet.network.ipam import Exhausted, Leases
 from nodelet.network.isolation import Forward
 
@@ -95,18 +95,43 @@ OPEN = "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n"
 DOCKER = "-P FORWARD DROP\n-N DOCKER-USER\n-A DOCKER-USER -j RETURN\n"
 
 
+PODS = "10.64.0.0/16"
+PASSING = [f"-{how} -j ACCEPT" for how in ("i podv+", "o podv+", f"s {PODS}", f"d {PODS}")]
+
+
+def _rules(chain: str, *rules: str) -> str:
+    return "".join(f"-A {chain} {rule}\n" for rule in rules)
+
+
 @pytest.mark.parametrize(
     ("listing", "chains"),
     [
         (OPEN, []),
-        (DOCKER, ["DOCKER-USER", "DOCKER-USER"]),
-        ("-P FORWARD DROP\n", ["FORWARD", "FORWARD"]),
-        (DOCKER + "-A DOCKER-USER -i podv+ -j ACCEPT\n", ["DOCKER-USER"]),
-        (DOCKER + "-A DOCKER-USER -i podv+ -j ACCEPT\n-A DOCKER-USER -o podv+ -j ACCEPT\n", []),
+        ("", []),
+        (DOCKER, ["DOCKER-USER"] * 4),
+        ("-P FORWARD DROP\n", ["FORWARD"] * 4),
+        (DOCKER + _rules("DOCKER-USER", PASSING[0]), ["DOCKER-USER"] * 3),
+        (DOCKER + _rules("DOCKER-USER", *PASSING), []),
+        ("-P INPUT DROP\n-P FORWARD DROP\n" + _rules("FORWARD", *PASSING), ["INPUT"] * 2),
     ],
 )
 def test_only_a_firewall_that_drops_is_asked_to_accept(listing: str, chains: list[str]) -> None:
-    assert [arguments[1] for arguments in plan_accepts(listing, "podv+")] == chains
+    assert [arguments[1] for arguments in plan_accepts(listing, "podv+", PODS)] == chains
+
+
+@pytest.mark.parametrize("closed", ["INPUT", "FORWARD"])
+def test_a_rule_that_was_added_is_not_added_again(closed: str) -> None:
+    listing = f"-P {closed} DROP\n"
+    added = plan_accepts(listing, "podv+", PODS)
+    again = listing + "".join(f"-A {chain} {' '.join(rule)}\n" for _, chain, _, *rule in added)
+    assert added
+    assert plan_accepts(again, "podv+", PODS) == []
+
+
+def test_firewalld_is_asked_only_once() -> None:
+    zones = "chain filter_FORWARD_ZONES {{\n\t\t{}\n\t\tgoto filter_FWD_public\n\t}}\n"
+    assert trusts(zones.format(f"ip saddr {PODS} goto filter_FWD_trusted"), PODS)
+    assert not trusts(zones.format("ip saddr 10.0.0.0/8 goto filter_FWD_trusted"), PODS)
 
 
 def test_the_record_survives_and_a_broken_one_begins_anew(tmp_path: Path) -> None:
