@@ -38,12 +38,16 @@ LOOK_SECONDS = 10.0
 SERVICE, RULES = "service/", "rules/"
 
 
+async def _nothing_more() -> None:
+    """Where the table is all there is to look at."""
+
+
 class ClusterNetwork:
     """See the module. `take` notes a message of the master; `run` brings into force what was noted."""
 
     def __init__(
         self, *, directory: Path, table: PacketTable, node: str, own_address: str, clock: Clock,
-        rules_changed: Callable[[str], None], look: Callable[[], Awaitable[None]], mode: peers.Mode = "auto",
+        rules_changed: Callable[[str], None], look: Callable[[], Awaitable[None]] = _nothing_more, mode: peers.Mode = "auto",
     ) -> None:  # fmt: skip
         self._file = directory / _FILE
         self._table, self._node, self._own_address, self._clock = table, node, own_address, clock

@@ -352,14 +352,10 @@ def test_endpoints_that_end_answer_only_when_no_other_does() -> None:
     assert targets([_slice(*TWO, name="admin")], port) == [], "another port"
 
 
-async def _nothing_to_do() -> None:
-    """There is no firewall."""
-
-
 def test_a_node_knows_which_of_its_addresses_answer_services(tmp_path: Path) -> None:
     network = ClusterNetwork(
         directory=tmp_path, table=PacketTable(), node="n1", own_address="192.0.2.1", clock=VirtualClock(),
-        rules_changed=lambda uid: None, look=_nothing_to_do,
+        rules_changed=lambda uid: None,
     )  # fmt: skip
     both = _slice(("10.64.1.2", "n1", "ready"), ("10.64.1.3", "n1", "ending"), ("10.64.1.4", "n1", "gone"), TWO[1])
     records = [NetworkRecord(id=f"service/default/{name}", service=_route(both)) for name in ("web", "too")]
