@@ -47,7 +47,8 @@ class ClusterNetwork:
 
     def __init__(
         self, *, directory: Path, table: PacketTable, node: str, own_address: str, clock: Clock,
-        rules_changed: Callable[[str], None], look: Callable[[], Awaitable[None]] = _nothing_more, mode: peers.Mode = "auto",
+        rules_changed: Callable[[str], None], look: Callable[[], Awaitable[None]] = _nothing_more,
+        mode: peers.Mode = "auto",
     ) -> None:  # fmt: skip
         self._file = directory / _FILE
         self._table, self._node, self._own_address, self._clock = table, node, own_address, clock
