@@ -37,7 +37,7 @@ async def test_expose_leads_to_the_workloads_pods(world: World, podium: Podium) 
     assert (await podium("expose", "deploy/web")).out == "service/web exposed\n"
     made = _service(world, podium, "web").spec
     assert (dict(made.selector), made.ports[0].port, made.type) == ({"app": "web"}, 80, "ClusterIP")
-    words = ("expose", "deploy/web", "--port=8088", "--target-port=80", "--type=LoadBalancer", "--name=shop")
+    words = ("expose", "deployment", "web", "--port=8088", "--target-port=80", "--type=LoadBalancer", "--name=shop")
     assert (await podium(*words)).out == "service/shop exposed\n"
     shop = _service(world, podium, "shop").spec
     assert (shop.ports[0].port, shop.ports[0].target_port.int_value, shop.type) == (8088, 80, "LoadBalancer")
@@ -88,7 +88,7 @@ spec: {podSelector: {matchLabels: {app: web}}}
 
 async def test_explain_network(world: World, podium: Podium) -> None:
     one, two = (pod.metadata.name for pod in await world.run_web(podium))
-    await podium("expose", "deploy/web", "--port=8088", "--target-port=80")
+    await podium("expose", "deployment", "web", "--port=8088", "--target-port=80")
     said = (await podium("explain", "network", one, two)).out
     assert f"to pod {podium.namespace}/{two} at 80/TCP passes" in said
     await podium("apply", "-f", "-", stdin=DENY)

@@ -10,8 +10,8 @@ import click
 from podium.cli.commands.create_service import MadePort, service_of
 from podium.cli.complete import targets
 from podium.cli.output.printer import Style, name_of, print_objects
+from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command
-from podium.cli.workloads import one_target
 from podium.errors import BadRequest
 from podium.objects.kinds import kind_of
 from podium.v1.core_pb2 import Pod, PodSpec
@@ -27,7 +27,7 @@ Examples:
   podium expose pod/db-0 --port=5432
 """
 )
-@click.argument("what", metavar="KIND/NAME", shell_complete=targets)
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the service; the containers' own by default.")
 @click.option("--target-port", default="", metavar="PORT|NAME", help="Port of the pods, if another one.")
 @click.option("--protocol", type=click.Choice(["TCP", "UDP"]), default="TCP", show_default=True)
@@ -40,11 +40,13 @@ Examples:
 @click.option("-o", "--output", default="", metavar="FORMAT", help="Print the result so.")
 @command
 async def expose(
-    session: Session, what: str, port: int | None, target_port: str, protocol: str, type_: str | None, cluster_ip: str,
-    name: str, dry_run: bool, output: str,
+    session: Session, what: tuple[str, ...], port: int | None, target_port: str, protocol: str, type_: str | None,
+    cluster_ip: str, name: str, dry_run: bool, output: str,
 ) -> None:  # fmt: skip
     """Make a service that leads to a workload's pods."""
-    target = one_target(what)
+    target = parse_targets(what)[0]
+    if len(target.names) != 1:
+        raise BadRequest("name one object: KIND/NAME")
     found: Any = await session.client.get(target.kind.message, target.names[0])
     chosen = [MadePort(port, target_port, protocol)] if port else ports_of(found, target_port)
     made = service_of(
