@@ -25,6 +25,7 @@ from nodelet.metrics.address import node_ip
 from nodelet.metrics.exporter import shown
 from nodelet.metrics.host import LinuxHost, ManagedPods
 from nodelet.metrics.status import About
+from nodelet.network.health_ports import HealthPorts
 from nodelet.network.pod_network import LinuxPodNetwork
 from nodelet.node import Node, Parts, Wishes
 from nodelet.pods.evict import Evictor
@@ -139,6 +140,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 limits = SizeLimits(manager=node.pods, measure=volumes.used, clock=clock)
                 parts = _parts(node, host, keeper, limits, _renewer(settings, identity, dialer, state, clock), clock)
                 parts["names"] = _names(network, clock).run
+                parts["health ports"] = HealthPorts(services=network.cluster, node=settings.name, clock=clock).run
                 with shown(host):
                     yield RealNode(node=node, host=host, parts=parts)
             finally:

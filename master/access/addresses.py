@@ -20,8 +20,15 @@ from master.cache.cache import WatchCache
 from podium.errors import Unavailable, Violation
 from podium.objects.kinds import Key, key_of
 from podium.objects.refusal import refusal
-from podium.objects.service import cluster_addresses, wants_address, wants_node_ports
-from podium.v1.networking_pb2 import Service, ServicePort
+from podium.objects.service import (
+    TCP,
+    cluster_addresses,
+    node_sockets,
+    wants_address,
+    wants_health_port,
+    wants_node_ports,
+)
+from podium.v1.networking_pb2 import Service
 
 UNSEEN = datetime.timedelta(seconds=120)
 """A service that was given something and is not there after this long was not written."""
@@ -83,19 +90,26 @@ class ServiceAddresses:
         if old is not None:
             _keep(service, old)
         self._complete_address(service, cache, now)
-        if not wants_node_ports(service.spec):
-            for port in service.spec.ports:
+        spec = service.spec
+        if not wants_health_port(spec):
+            if old is not None and spec.health_check_node_port == old.spec.health_check_node_port:
+                spec.health_check_node_port = 0  # or else validation names it
+        else:
+            path = "spec.healthCheckNodePort"
+            spec.health_check_node_port = self._port(service, (spec.health_check_node_port, TCP), path, cache, now)
+        for index, port in enumerate(spec.ports):
+            if not wants_node_ports(spec):
                 port.node_port = 0
-            return
-        for index, port in enumerate(service.spec.ports):
-            self._complete_port(service, port, f"spec.ports[{index}].nodePort", cache, now)
+                continue
+            wanted = (port.node_port, port.protocol or TCP)
+            port.node_port = self._port(service, wanted, f"spec.ports[{index}].nodePort", cache, now)
 
     def _load(self, cache: WatchCache, now: datetime.datetime) -> None:
         for item in cache.tables["Service"].scan():
             service: Service = item.message
             for address in cluster_addresses(service.spec):
                 self._addresses.of[int(ipaddress.IPv4Address(address))] = (item.key, now)
-            for socket in _node_ports(service):
+            for socket in node_sockets(service.spec):
                 self._ports.of[socket] = (item.key, now)
         self._loaded = True
 
@@ -142,34 +156,35 @@ class ServiceAddresses:
 
     # ------------------------------------------------------------ node ports
 
-    def _complete_port(
-        self, service: Service, port: ServicePort, path: str, cache: WatchCache, now: datetime.datetime
-    ) -> None:
-        key, protocol = key_of(service), port.protocol or "TCP"
+    def _port(
+        self, service: Service, wanted: tuple[int, str], path: str, cache: WatchCache, now: datetime.datetime
+    ) -> int:
+        """The port of the nodes that is wanted, or (0) a free one; it is the service's from now on."""
+        key, (number, protocol) = key_of(service), wanted
 
-        def still(other: Key) -> bool | None:
-            found = _service(cache, other)
-            return None if found is None else socket in _node_ports(found)
+        def holder(socket: tuple[int, str]) -> Key | None:
+            def still(other: Key) -> bool | None:
+                found = _service(cache, other)
+                return None if found is None else socket in node_sockets(found.spec)
+
+            return self._ports.holder(socket, still, now)
 
         first, last = self._ranges.node_ports
-        if port.node_port:
-            socket = (port.node_port, protocol)
+        if number:
             subject = f'Service "{key.name}"'
-            if not first <= port.node_port <= last:
-                raise refusal(subject, [Violation(path, f"must be between {first} and {last}, not {port.node_port}")])
-            holder = self._ports.holder(socket, still, now)
-            if holder not in (None, key):
-                raise refusal(subject, [Violation(path, f"is taken by service {holder.namespace}/{holder.name}")])
+            if not first <= number <= last:
+                raise refusal(subject, [Violation(path, f"must be between {first} and {last}, not {number}")])
+            if (other := holder(wanted)) not in (None, key):
+                raise refusal(subject, [Violation(path, f"is taken by service {other.namespace}/{other.name}")])
         else:
-            own = {other.node_port for other in service.spec.ports}
+            own = {port for port, _ in node_sockets(service.spec)}
             for number in _draws(first, last):
-                socket = (number, protocol)
-                if number not in own and self._ports.holder(socket, still, now) is None:
+                if number not in own and holder((number, protocol)) is None:
                     break
             else:
                 raise Unavailable(f"no node port is free between {first} and {last}")
-            port.node_port = number
-        self._ports.of[socket] = (key, now)
+        self._ports.of[number, protocol] = (key, now)
+        return number
 
 
 def _draws(first: int, last: int) -> Iterable[int]:
@@ -192,16 +207,14 @@ def _service(cache: WatchCache, key: Key) -> Service | None:
     return found
 
 
-def _node_ports(service: Service) -> set[tuple[int, str]]:
-    return {(port.node_port, port.protocol or "TCP") for port in service.spec.ports if port.node_port}
-
-
 def _keep(new: Service, old: Service) -> None:
     """What its author left out stays as it is, where it is still wanted."""
     if not new.spec.cluster_ip and wants_address(new.spec) and wants_address(old.spec):
         new.spec.cluster_ip = old.spec.cluster_ip
     before = {(port.port, port.protocol or "TCP"): port.node_port for port in old.spec.ports}
     taken = {port.node_port for port in new.spec.ports}
+    if not new.spec.health_check_node_port and wants_health_port(new.spec):
+        new.spec.health_check_node_port = old.spec.health_check_node_port
     for port in new.spec.ports:
         kept = before.get((port.port, port.protocol or "TCP"), 0)
         if not port.node_port and kept not in taken:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from podium.objects.conditions import is_true
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
-from podium.objects.service import LOAD_BALANCER, LOCAL, TCP, UDP, wants_node_ports
+from podium.objects.service import LOAD_BALANCER, LOCAL, TCP, UDP, node_sockets, wants_node_ports
 from podium.v1.core_pb2 import Node
 from podium.v1.networking_pb2 import EndpointSlice, Service
 
@@ -57,9 +57,9 @@ def plan_balancers(
         if not refusal:
             for socket in wanted:
                 holders.setdefault(socket, key)
-        for port in service.spec.ports:
-            if port.node_port and wants_node_ports(service.spec):
-                holders.setdefault((port.node_port, port.protocol or TCP), key)
+        if wants_node_ports(service.spec):
+            for socket in sorted(node_sockets(service.spec)):
+                holders.setdefault(socket, key)
     return plan
 
 

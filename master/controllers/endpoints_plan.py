@@ -98,8 +98,9 @@ def _slice(service: Service, ports: _Ports, place: int, pods: Sequence[Pod]) -> 
     if is_headless(service.spec):
         made.metadata.labels["service.kubernetes.io/headless"] = ""
     made.metadata.owner_references.append(owner_reference(service))
+    spoken = {port.name: port.app_protocol for port in service.spec.ports}
     for name, protocol, number in ports:
-        made.ports.append(EndpointPort(name=name, protocol=protocol, port=number))
+        made.ports.append(EndpointPort(name=name, protocol=protocol, port=number, app_protocol=spoken[name]))
     for pod in pods:
         made.endpoints.append(_endpoint(service, pod))
     return made

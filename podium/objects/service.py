@@ -31,6 +31,17 @@ def wants_node_ports(spec: ServiceSpec) -> bool:
     return spec.type in (NODE_PORT, LOAD_BALANCER)
 
 
+def wants_health_port(spec: ServiceSpec) -> bool:
+    """Whether every node is to tell, at a port of its own, how many of its endpoints it has."""
+    return spec.type == LOAD_BALANCER and spec.external_traffic_policy == LOCAL
+
+
+def node_sockets(spec: ServiceSpec) -> set[tuple[int, str]]:
+    """The ports of every node that are the service's, and their protocols."""
+    found = {(port.node_port, port.protocol or TCP) for port in spec.ports if port.node_port}
+    return found | {(spec.health_check_node_port, TCP)} if spec.health_check_node_port else found
+
+
 def is_headless(spec: ServiceSpec) -> bool:
     """Whether its name leads to its pods' own addresses."""
     return spec.cluster_ip == HEADLESS and spec.type != EXTERNAL_NAME

@@ -27,7 +27,7 @@ from podium.v1 import core_pb2 as podium_dot_v1_dot_core__pb2
 from podium.v1 import options_pb2 as podium_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apodium/v1/networking.proto\x12\tpodium.v1\x1a\x14podium/v1/meta.proto\x1a\x14podium/v1/core.proto\x1a\x17podium/v1/options.proto\"\x82\x01\n\x07Service\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.podium.v1.ServiceSpec\x12(\n\x06status\x18\x03 \x01(\x0b\x32\x18.podium.v1.ServiceStatus\"\x99\x05\n\x0bServiceSpec\x12>\n\x04type\x18\x01 \x01(\tB0\xc2\xbb\x18,ClusterIP,NodePort,LoadBalancer,ExternalName\x12\x36\n\x08selector\x18\x02 \x03(\x0b\x32$.podium.v1.ServiceSpec.SelectorEntry\x12\x38\n\x05ports\x18\x03 \x03(\x0b\x32\x16.podium.v1.ServicePortB\x11\xb2\xbb\x18\rport,protocol\x12\x1d\n\ncluster_ip\x18\x04 \x01(\tR\tclusterIP\x12\x1f\n\x0b\x63luster_ips\x18\x05 \x03(\tR\nclusterIPs\x12!\n\x0c\x65xternal_ips\x18\x06 \x03(\tR\x0b\x65xternalIPs\x12+\n\x10session_affinity\x18\x07 \x01(\tB\x11\xc2\xbb\x18\rNone,ClientIP\x12\x15\n\rexternal_name\x18\x08 \x01(\t\x12\x32\n\x17\x65xternal_traffic_policy\x18\t \x01(\tB\x11\xc2\xbb\x18\rCluster,Local\x12\x32\n\x17internal_traffic_policy\x18\n \x01(\tB\x11\xc2\xbb\x18\rCluster,Local\x12#\n\x1bpublish_not_ready_addresses\x18\x0b \x01(\x08\x12\x30\n\x14traffic_distribution\x18\x0c \x01(\tB\x12\xc2\xbb\x18\x0ePreferSameNode\x12\x41\n\x17session_affinity_config\x18\r \x01(\x0b\x32 .podium.v1.SessionAffinityConfig\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\x15SessionAffinityConfig\x12\x36\n\tclient_ip\x18\x01 \x01(\x0b\x32\x19.podium.v1.ClientIPConfigR\x08\x63lientIP\"B\n\x0e\x43lientIPConfig\x12\x1c\n\x0ftimeout_seconds\x18\x01 \x01(\x05H\x00\x88\x01\x01\x42\x12\n\x10_timeout_seconds\"\x8e\x01\n\x0bServicePort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x08protocol\x18\x02 \x01(\tB\x0b\xc2\xbb\x18\x07TCP,UDP\x12\x12\n\x04port\x18\x03 \x01(\x05\x42\x04\xc8\xbb\x18\x01\x12+\n\x0btarget_port\x18\x04 \x01(\x0b\x32\x16.podium.v1.IntOrString\x12\x11\n\tnode_port\x18\x05 \x01(\x05\"E\n\rServiceStatus\x12\x34\n\rload_balancer\x18\x01 \x01(\x0b\x32\x1d.podium.v1.LoadBalancerStatus\"E\n\x12LoadBalancerStatus\x12/\n\x07ingress\x18\x01 \x03(\x0b\x32\x1e.podium.v1.LoadBalancerIngress\"!\n\x13LoadBalancerIngress\x12\n\n\x02ip\x18\x01 \x01(\t\"\xac\x01\n\rEndpointSlice\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\"\n\x0c\x61\x64\x64ress_type\x18\x02 \x01(\tB\x0c\xc2\xbb\x18\x04IPv4\xc8\xbb\x18\x01\x12&\n\tendpoints\x18\x03 \x03(\x0b\x32\x13.podium.v1.Endpoint\x12&\n\x05ports\x18\x04 \x03(\x0b\x32\x17.podium.v1.EndpointPort\"\xab\x01\n\x08\x45ndpoint\x12\x17\n\taddresses\x18\x01 \x03(\tB\x04\xc8\xbb\x18\x01\x12\x31\n\nconditions\x18\x02 \x01(\x0b\x32\x1d.podium.v1.EndpointConditions\x12\x10\n\x08hostname\x18\x03 \x01(\t\x12\x11\n\tnode_name\x18\x04 \x01(\t\x12.\n\ntarget_ref\x18\x05 \x01(\x0b\x32\x1a.podium.v1.ObjectReference\"~\n\x12\x45ndpointConditions\x12\x12\n\x05ready\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x14\n\x07serving\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x18\n\x0bterminating\x18\x03 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06_readyB\n\n\x08_servingB\x0e\n\x0c_terminating\"W\n\x0c\x45ndpointPort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x08protocol\x18\x02 \x01(\tB\x0b\xc2\xbb\x18\x07TCP,UDP\x12\x11\n\x04port\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x07\n\x05_port\"d\n\rNetworkPolicy\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.podium.v1.NetworkPolicySpec\"\xc3\x01\n\x11NetworkPolicySpec\x12.\n\x0cpod_selector\x18\x01 \x01(\x0b\x32\x18.podium.v1.LabelSelector\x12\x34\n\x07ingress\x18\x02 \x03(\x0b\x32#.podium.v1.NetworkPolicyIngressRule\x12\x32\n\x06\x65gress\x18\x03 \x03(\x0b\x32\".podium.v1.NetworkPolicyEgressRule\x12\x14\n\x0cpolicy_types\x18\x04 \x03(\t\"\x7f\n\x18NetworkPolicyIngressRule\x12+\n\x05ports\x18\x01 \x03(\x0b\x32\x1c.podium.v1.NetworkPolicyPort\x12\x36\n\nfrom_peers\x18\x02 \x03(\x0b\x32\x1c.podium.v1.NetworkPolicyPeerR\x04\x66rom\"p\n\x17NetworkPolicyEgressRule\x12+\n\x05ports\x18\x01 \x03(\x0b\x32\x1c.podium.v1.NetworkPolicyPort\x12(\n\x02to\x18\x02 \x03(\x0b\x32\x1c.podium.v1.NetworkPolicyPeer\"\x9f\x01\n\x11NetworkPolicyPeer\x12.\n\x0cpod_selector\x18\x01 \x01(\x0b\x32\x18.podium.v1.LabelSelector\x12\x34\n\x12namespace_selector\x18\x02 \x01(\x0b\x32\x18.podium.v1.LabelSelector\x12$\n\x08ip_block\x18\x03 \x01(\x0b\x32\x12.podium.v1.IPBlock\"7\n\x07IPBlock\x12\x12\n\x04\x63idr\x18\x01 \x01(\tB\x04\xc8\xbb\x18\x01\x12\x18\n\x08\x65xcluded\x18\x02 \x03(\tR\x06\x65xcept\"|\n\x11NetworkPolicyPort\x12\x1d\n\x08protocol\x18\x01 \x01(\tB\x0b\xc2\xbb\x18\x07TCP,UDP\x12$\n\x04port\x18\x02 \x01(\x0b\x32\x16.podium.v1.IntOrString\x12\x15\n\x08\x65nd_port\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_end_portb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apodium/v1/networking.proto\x12\tpodium.v1\x1a\x14podium/v1/meta.proto\x1a\x14podium/v1/core.proto\x1a\x17podium/v1/options.proto\"\x82\x01\n\x07Service\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.podium.v1.ServiceSpec\x12(\n\x06status\x18\x03 \x01(\x0b\x32\x18.podium.v1.ServiceStatus\"\xb9\x05\n\x0bServiceSpec\x12>\n\x04type\x18\x01 \x01(\tB0\xc2\xbb\x18,ClusterIP,NodePort,LoadBalancer,ExternalName\x12\x36\n\x08selector\x18\x02 \x03(\x0b\x32$.podium.v1.ServiceSpec.SelectorEntry\x12\x38\n\x05ports\x18\x03 \x03(\x0b\x32\x16.podium.v1.ServicePortB\x11\xb2\xbb\x18\rport,protocol\x12\x1d\n\ncluster_ip\x18\x04 \x01(\tR\tclusterIP\x12\x1f\n\x0b\x63luster_ips\x18\x05 \x03(\tR\nclusterIPs\x12!\n\x0c\x65xternal_ips\x18\x06 \x03(\tR\x0b\x65xternalIPs\x12+\n\x10session_affinity\x18\x07 \x01(\tB\x11\xc2\xbb\x18\rNone,ClientIP\x12\x15\n\rexternal_name\x18\x08 \x01(\t\x12\x32\n\x17\x65xternal_traffic_policy\x18\t \x01(\tB\x11\xc2\xbb\x18\rCluster,Local\x12\x32\n\x17internal_traffic_policy\x18\n \x01(\tB\x11\xc2\xbb\x18\rCluster,Local\x12#\n\x1bpublish_not_ready_addresses\x18\x0b \x01(\x08\x12\x30\n\x14traffic_distribution\x18\x0c \x01(\tB\x12\xc2\xbb\x18\x0ePreferSameNode\x12\x41\n\x17session_affinity_config\x18\r \x01(\x0b\x32 .podium.v1.SessionAffinityConfig\x12\x1e\n\x16health_check_node_port\x18\x0e \x01(\x05\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\x15SessionAffinityConfig\x12\x36\n\tclient_ip\x18\x01 \x01(\x0b\x32\x19.podium.v1.ClientIPConfigR\x08\x63lientIP\"B\n\x0e\x43lientIPConfig\x12\x1c\n\x0ftimeout_seconds\x18\x01 \x01(\x05H\x00\x88\x01\x01\x42\x12\n\x10_timeout_seconds\"\xa4\x01\n\x0bServicePort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x08protocol\x18\x02 \x01(\tB\x0b\xc2\xbb\x18\x07TCP,UDP\x12\x12\n\x04port\x18\x03 \x01(\x05\x42\x04\xc8\xbb\x18\x01\x12+\n\x0btarget_port\x18\x04 \x01(\x0b\x32\x16.podium.v1.IntOrString\x12\x11\n\tnode_port\x18\x05 \x01(\x05\x12\x14\n\x0c\x61pp_protocol\x18\x06 \x01(\t\"E\n\rServiceStatus\x12\x34\n\rload_balancer\x18\x01 \x01(\x0b\x32\x1d.podium.v1.LoadBalancerStatus\"E\n\x12LoadBalancerStatus\x12/\n\x07ingress\x18\x01 \x03(\x0b\x32\x1e.podium.v1.LoadBalancerIngress\"!\n\x13LoadBalancerIngress\x12\n\n\x02ip\x18\x01 \x01(\t\"\xac\x01\n\rEndpointSlice\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12\"\n\x0c\x61\x64\x64ress_type\x18\x02 \x01(\tB\x0c\xc2\xbb\x18\x04IPv4\xc8\xbb\x18\x01\x12&\n\tendpoints\x18\x03 \x03(\x0b\x32\x13.podium.v1.Endpoint\x12&\n\x05ports\x18\x04 \x03(\x0b\x32\x17.podium.v1.EndpointPort\"\xab\x01\n\x08\x45ndpoint\x12\x17\n\taddresses\x18\x01 \x03(\tB\x04\xc8\xbb\x18\x01\x12\x31\n\nconditions\x18\x02 \x01(\x0b\x32\x1d.podium.v1.EndpointConditions\x12\x10\n\x08hostname\x18\x03 \x01(\t\x12\x11\n\tnode_name\x18\x04 \x01(\t\x12.\n\ntarget_ref\x18\x05 \x01(\x0b\x32\x1a.podium.v1.ObjectReference\"~\n\x12\x45ndpointConditions\x12\x12\n\x05ready\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x14\n\x07serving\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x18\n\x0bterminating\x18\x03 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06_readyB\n\n\x08_servingB\x0e\n\x0c_terminating\"m\n\x0c\x45ndpointPort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x08protocol\x18\x02 \x01(\tB\x0b\xc2\xbb\x18\x07TCP,UDP\x12\x11\n\x04port\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0c\x61pp_protocol\x18\x04 \x01(\tB\x07\n\x05_port\"d\n\rNetworkPolicy\x12\'\n\x08metadata\x18\x01 \x01(\x0b\x32\x15.podium.v1.ObjectMeta\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.podium.v1.NetworkPolicySpec\"\xc3\x01\n\x11NetworkPolicySpec\x12.\n\x0cpod_selector\x18\x01 \x01(\x0b\x32\x18.podium.v1.LabelSelector\x12\x34\n\x07ingress\x18\x02 \x03(\x0b\x32#.podium.v1.NetworkPolicyIngressRule\x12\x32\n\x06\x65gress\x18\x03 \x03(\x0b\x32\".podium.v1.NetworkPolicyEgressRule\x12\x14\n\x0cpolicy_types\x18\x04 \x03(\t\"\x7f\n\x18NetworkPolicyIngressRule\x12+\n\x05ports\x18\x01 \x03(\x0b\x32\x1c.podium.v1.NetworkPolicyPort\x12\x36\n\nfrom_peers\x18\x02 \x03(\x0b\x32\x1c.podium.v1.NetworkPolicyPeerR\x04\x66rom\"p\n\x17NetworkPolicyEgressRule\x12+\n\x05ports\x18\x01 \x03(\x0b\x32\x1c.podium.v1.NetworkPolicyPort\x12(\n\x02to\x18\x02 \x03(\x0b\x32\x1c.podium.v1.NetworkPolicyPeer\"\x9f\x01\n\x11NetworkPolicyPeer\x12.\n\x0cpod_selector\x18\x01 \x01(\x0b\x32\x18.podium.v1.LabelSelector\x12\x34\n\x12namespace_selector\x18\x02 \x01(\x0b\x32\x18.podium.v1.LabelSelector\x12$\n\x08ip_block\x18\x03 \x01(\x0b\x32\x12.podium.v1.IPBlock\"7\n\x07IPBlock\x12\x12\n\x04\x63idr\x18\x01 \x01(\tB\x04\xc8\xbb\x18\x01\x12\x18\n\x08\x65xcluded\x18\x02 \x03(\tR\x06\x65xcept\"|\n\x11NetworkPolicyPort\x12\x1d\n\x08protocol\x18\x01 \x01(\tB\x0b\xc2\xbb\x18\x07TCP,UDP\x12$\n\x04port\x18\x02 \x01(\x0b\x32\x16.podium.v1.IntOrString\x12\x15\n\x08\x65nd_port\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_end_portb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,41 +65,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVICE']._serialized_start=111
   _globals['_SERVICE']._serialized_end=241
   _globals['_SERVICESPEC']._serialized_start=244
-  _globals['_SERVICESPEC']._serialized_end=909
-  _globals['_SERVICESPEC_SELECTORENTRY']._serialized_start=862
-  _globals['_SERVICESPEC_SELECTORENTRY']._serialized_end=909
-  _globals['_SESSIONAFFINITYCONFIG']._serialized_start=911
-  _globals['_SESSIONAFFINITYCONFIG']._serialized_end=990
-  _globals['_CLIENTIPCONFIG']._serialized_start=992
-  _globals['_CLIENTIPCONFIG']._serialized_end=1058
-  _globals['_SERVICEPORT']._serialized_start=1061
-  _globals['_SERVICEPORT']._serialized_end=1203
-  _globals['_SERVICESTATUS']._serialized_start=1205
-  _globals['_SERVICESTATUS']._serialized_end=1274
-  _globals['_LOADBALANCERSTATUS']._serialized_start=1276
-  _globals['_LOADBALANCERSTATUS']._serialized_end=1345
-  _globals['_LOADBALANCERINGRESS']._serialized_start=1347
-  _globals['_LOADBALANCERINGRESS']._serialized_end=1380
-  _globals['_ENDPOINTSLICE']._serialized_start=1383
-  _globals['_ENDPOINTSLICE']._serialized_end=1555
-  _globals['_ENDPOINT']._serialized_start=1558
-  _globals['_ENDPOINT']._serialized_end=1729
-  _globals['_ENDPOINTCONDITIONS']._serialized_start=1731
-  _globals['_ENDPOINTCONDITIONS']._serialized_end=1857
-  _globals['_ENDPOINTPORT']._serialized_start=1859
-  _globals['_ENDPOINTPORT']._serialized_end=1946
-  _globals['_NETWORKPOLICY']._serialized_start=1948
-  _globals['_NETWORKPOLICY']._serialized_end=2048
-  _globals['_NETWORKPOLICYSPEC']._serialized_start=2051
-  _globals['_NETWORKPOLICYSPEC']._serialized_end=2246
-  _globals['_NETWORKPOLICYINGRESSRULE']._serialized_start=2248
-  _globals['_NETWORKPOLICYINGRESSRULE']._serialized_end=2375
-  _globals['_NETWORKPOLICYEGRESSRULE']._serialized_start=2377
-  _globals['_NETWORKPOLICYEGRESSRULE']._serialized_end=2489
-  _globals['_NETWORKPOLICYPEER']._serialized_start=2492
-  _globals['_NETWORKPOLICYPEER']._serialized_end=2651
-  _globals['_IPBLOCK']._serialized_start=2653
-  _globals['_IPBLOCK']._serialized_end=2708
-  _globals['_NETWORKPOLICYPORT']._serialized_start=2710
-  _globals['_NETWORKPOLICYPORT']._serialized_end=2834
+  _globals['_SERVICESPEC']._serialized_end=941
+  _globals['_SERVICESPEC_SELECTORENTRY']._serialized_start=894
+  _globals['_SERVICESPEC_SELECTORENTRY']._serialized_end=941
+  _globals['_SESSIONAFFINITYCONFIG']._serialized_start=943
+  _globals['_SESSIONAFFINITYCONFIG']._serialized_end=1022
+  _globals['_CLIENTIPCONFIG']._serialized_start=1024
+  _globals['_CLIENTIPCONFIG']._serialized_end=1090
+  _globals['_SERVICEPORT']._serialized_start=1093
+  _globals['_SERVICEPORT']._serialized_end=1257
+  _globals['_SERVICESTATUS']._serialized_start=1259
+  _globals['_SERVICESTATUS']._serialized_end=1328
+  _globals['_LOADBALANCERSTATUS']._serialized_start=1330
+  _globals['_LOADBALANCERSTATUS']._serialized_end=1399
+  _globals['_LOADBALANCERINGRESS']._serialized_start=1401
+  _globals['_LOADBALANCERINGRESS']._serialized_end=1434
+  _globals['_ENDPOINTSLICE']._serialized_start=1437
+  _globals['_ENDPOINTSLICE']._serialized_end=1609
+  _globals['_ENDPOINT']._serialized_start=1612
+  _globals['_ENDPOINT']._serialized_end=1783
+  _globals['_ENDPOINTCONDITIONS']._serialized_start=1785
+  _globals['_ENDPOINTCONDITIONS']._serialized_end=1911
+  _globals['_ENDPOINTPORT']._serialized_start=1913
+  _globals['_ENDPOINTPORT']._serialized_end=2022
+  _globals['_NETWORKPOLICY']._serialized_start=2024
+  _globals['_NETWORKPOLICY']._serialized_end=2124
+  _globals['_NETWORKPOLICYSPEC']._serialized_start=2127
+  _globals['_NETWORKPOLICYSPEC']._serialized_end=2322
+  _globals['_NETWORKPOLICYINGRESSRULE']._serialized_start=2324
+  _globals['_NETWORKPOLICYINGRESSRULE']._serialized_end=2451
+  _globals['_NETWORKPOLICYEGRESSRULE']._serialized_start=2453
+  _globals['_NETWORKPOLICYEGRESSRULE']._serialized_end=2565
+  _globals['_NETWORKPOLICYPEER']._serialized_start=2568
+  _globals['_NETWORKPOLICYPEER']._serialized_end=2727
+  _globals['_IPBLOCK']._serialized_start=2729
+  _globals['_IPBLOCK']._serialized_end=2784
+  _globals['_NETWORKPOLICYPORT']._serialized_start=2786
+  _globals['_NETWORKPOLICYPORT']._serialized_end=2910
 # @@protoc_insertion_point(module_scope)

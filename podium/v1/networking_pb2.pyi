@@ -89,6 +89,7 @@ class ServiceSpec(_message.Message):
     PUBLISH_NOT_READY_ADDRESSES_FIELD_NUMBER: _builtins.int
     TRAFFIC_DISTRIBUTION_FIELD_NUMBER: _builtins.int
     SESSION_AFFINITY_CONFIG_FIELD_NUMBER: _builtins.int
+    HEALTH_CHECK_NODE_PORT_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     cluster_ip: _builtins.str
     """Given by the master; `None` makes the service headless: its name leads to its pods' own addresses."""
@@ -103,6 +104,10 @@ class ServiceSpec(_message.Message):
     """Pods count before they are ready."""
     traffic_distribution: _builtins.str
     """`PreferSameNode`: an endpoint on the client's own node, when there is one."""
+    health_check_node_port: _builtins.int
+    """With type LoadBalancer and externalTrafficPolicy Local: at this port of its own address each node says (over HTTP)
+    how many endpoints of the service it has; 503 when it has none. Given by the master.
+    """
     @_builtins.property
     def selector(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Pods with these labels answer. Empty: somebody else writes the EndpointSlices."""
@@ -133,10 +138,11 @@ class ServiceSpec(_message.Message):
         publish_not_ready_addresses: _builtins.bool = ...,
         traffic_distribution: _builtins.str = ...,
         session_affinity_config: Global___SessionAffinityConfig | None = ...,
+        health_check_node_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["session_affinity_config", b"session_affinity_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_ip", b"cluster_ip", "cluster_ips", b"cluster_ips", "external_ips", b"external_ips", "external_name", b"external_name", "external_traffic_policy", b"external_traffic_policy", "internal_traffic_policy", b"internal_traffic_policy", "ports", b"ports", "publish_not_ready_addresses", b"publish_not_ready_addresses", "selector", b"selector", "session_affinity", b"session_affinity", "session_affinity_config", b"session_affinity_config", "traffic_distribution", b"traffic_distribution", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_ip", b"cluster_ip", "cluster_ips", b"cluster_ips", "external_ips", b"external_ips", "external_name", b"external_name", "external_traffic_policy", b"external_traffic_policy", "health_check_node_port", b"health_check_node_port", "internal_traffic_policy", b"internal_traffic_policy", "ports", b"ports", "publish_not_ready_addresses", b"publish_not_ready_addresses", "selector", b"selector", "session_affinity", b"session_affinity", "session_affinity_config", b"session_affinity_config", "traffic_distribution", b"traffic_distribution", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -193,10 +199,13 @@ class ServicePort(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     TARGET_PORT_FIELD_NUMBER: _builtins.int
     NODE_PORT_FIELD_NUMBER: _builtins.int
+    APP_PROTOCOL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     protocol: _builtins.str
     port: _builtins.int
     node_port: _builtins.int
+    app_protocol: _builtins.str
+    """What is spoken (`http`, `kubernetes.io/h2c`, `example.com/mine`): a hint for who reads it, copied to EndpointSlices."""
     @_builtins.property
     def target_port(self) -> _meta_pb2.IntOrString:
         """A number, or the name of a port of the pod's containers; the same as `port` by default."""
@@ -209,10 +218,11 @@ class ServicePort(_message.Message):
         port: _builtins.int = ...,
         target_port: _meta_pb2.IntOrString | None = ...,
         node_port: _builtins.int = ...,
+        app_protocol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["target_port", b"target_port"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "node_port", b"node_port", "port", b"port", "protocol", b"protocol", "target_port", b"target_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_protocol", b"app_protocol", "name", b"name", "node_port", b"node_port", "port", b"port", "protocol", b"protocol", "target_port", b"target_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -393,19 +403,22 @@ class EndpointPort(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
+    APP_PROTOCOL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     protocol: _builtins.str
     port: _builtins.int
+    app_protocol: _builtins.str
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         protocol: _builtins.str = ...,
         port: _builtins.int | None = ...,
+        app_protocol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_port", b"_port", "port", b"port"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_port", b"_port", "name", b"name", "port", b"port", "protocol", b"protocol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_port", b"_port", "app_protocol", b"app_protocol", "name", b"name", "port", b"port", "protocol", b"protocol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
     _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from master.admission.validation import meta, names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax, each_by_syntax
 from podium.errors import Violation
-from podium.objects.service import EXTERNAL_NAME, HEADLESS, wants_node_ports
+from podium.objects.service import EXTERNAL_NAME, HEADLESS, TCP, wants_health_port, wants_node_ports
 from podium.v1.meta_pb2 import IntOrString
 from podium.v1.networking_pb2 import (
     ClientIPConfig,
@@ -48,6 +48,9 @@ def _service_spec(spec: ServiceSpec, path: str, findings: Findings) -> None:
     if spec.external_traffic_policy and not (wants_node_ports(spec) or spec.external_ips):
         what = "must only be set with type NodePort or LoadBalancer, or with externalIPs"
         findings.append(Violation(f"{path}.externalTrafficPolicy", what))
+    if spec.health_check_node_port and not wants_health_port(spec):
+        what = "must only be set with type LoadBalancer and externalTrafficPolicy Local"
+        findings.append(Violation(f"{path}.healthCheckNodePort", what))
     _ports(spec, path, findings)
 
 
@@ -59,7 +62,8 @@ def _external_name(spec: ServiceSpec, path: str, findings: Findings) -> None:
 
 
 def _ports(spec: ServiceSpec, path: str, findings: Findings) -> None:
-    sockets, named, nodes = set[tuple[int, str]](), set[str](), set[tuple[int, str]]()
+    sockets, named = set[tuple[int, str]](), set[str]()
+    nodes = {(spec.health_check_node_port, TCP)}
     for index, port in enumerate(spec.ports):
         where = f"{path}.ports[{index}]"
         if not port.name and len(spec.ports) > 1:
@@ -95,6 +99,9 @@ def update_service(new: Service, old: Service, findings: Findings) -> None:
     before, after = old.spec.cluster_ip, new.spec.cluster_ip
     if before and after != before and EXTERNAL_NAME not in (new.spec.type, old.spec.type):
         findings.append(Violation(".spec.clusterIP", f'is immutable: must be "{before}"', "create another service"))
+    health = old.spec.health_check_node_port
+    if health and wants_health_port(new.spec) and new.spec.health_check_node_port != health:
+        findings.append(Violation(".spec.healthCheckNodePort", f"is immutable: must be {health}"))
 
 
 # ---------------------------------------------------------------- EndpointSlice
@@ -196,6 +203,9 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (ServiceSpec, "external_ips"): each_by_syntax(names.ipv4_address),
     (ServicePort, "port"): _PORT,
     (ServicePort, "node_port"): _PORT,
+    (ServicePort, "app_protocol"): by_syntax(names.qualified_name),
+    (EndpointPort, "app_protocol"): by_syntax(names.qualified_name),
+    (ServiceSpec, "health_check_node_port"): _PORT,
     (ServicePort, "name"): by_syntax(names.dns_label),
     (EndpointPort, "port"): _PORT,
     (Endpoint, "hostname"): by_syntax(names.dns_label),

@@ -11,12 +11,14 @@ from podium.objects.service import EXTERNAL_NAME, HEADLESS, LOCAL, wants_address
 from podium.v1.meta_pb2 import IntOrString, LabelSelector
 from podium.v1.networking_pb2 import (
     Endpoint,
+    EndpointPort,
     EndpointSlice,
     NetworkPolicy,
     NetworkPolicyPeer,
     NetworkPolicyPort,
     Service,
     ServicePort,
+    ServiceSpec,
 )
 
 
@@ -35,9 +37,10 @@ def service(page: Page, obj: Service, now: datetime.datetime) -> None:
         page.field("Load Balancer", ", ".join(i.ip for i in obj.status.load_balancer.ingress) or "<pending>")
     if spec.ports:
         with page.section("Ports"):
-            page.table(["NAME", "PORT", "TARGET", "NODE PORT"], [_port(port) for port in spec.ports])
-    page.field("Session Affinity", spec.session_affinity if spec.session_affinity != "None" else "")
+            page.table(["NAME", "PORT", "TARGET", "NODE PORT", "SPOKEN"], [_port(port) for port in spec.ports])
+    page.field("Session Affinity", _affinity(spec))
     page.field("External Traffic", "only to the asked node's pods" if spec.external_traffic_policy == LOCAL else "")
+    page.field("Health Check Node Port", str(spec.health_check_node_port or ""))
     page.field("Internal Traffic", "only to the client's node's pods" if spec.internal_traffic_policy == LOCAL else "")
     page.field("Distribution", spec.traffic_distribution)
     page.field("Not Ready Pods", "answer too" if spec.publish_not_ready_addresses else "")
@@ -47,7 +50,7 @@ def endpoint_slice(page: Page, obj: EndpointSlice, now: datetime.datetime) -> No
     """Each endpoint, with whether it is asked."""
     header(page, obj)
     page.field("Address Type", obj.address_type)
-    page.field("Ports", "\n".join(f"{p.name or '<unnamed>'} {p.port}/{p.protocol or 'TCP'}" for p in obj.ports))
+    page.field("Ports", "\n".join(_slice_port(port) for port in obj.ports))
     with page.section("Endpoints"):
         rows = [
             [", ".join(e.addresses), _state(e), e.node_name or "-", e.target_ref.name or "-"] for e in obj.endpoints
@@ -70,7 +73,20 @@ def network_policy(page: Page, obj: NetworkPolicy, now: datetime.datetime) -> No
 
 def _port(port: ServicePort) -> list[str]:
     target = _value(port.target_port) or str(port.port)
-    return [port.name or "<unnamed>", f"{port.port}/{port.protocol or 'TCP'}", target, str(port.node_port or "-")]
+    number = f"{port.port}/{port.protocol or 'TCP'}"
+    return [port.name or "<unnamed>", number, target, str(port.node_port or "-"), port.app_protocol or "-"]
+
+
+def _slice_port(port: EndpointPort) -> str:
+    spoken = f", speaks {port.app_protocol}" if port.app_protocol else ""
+    return f"{port.name or '<unnamed>'} {port.port}/{port.protocol or 'TCP'}{spoken}"
+
+
+def _affinity(spec: ServiceSpec) -> str:
+    if spec.session_affinity == "None":
+        return ""
+    seconds = spec.session_affinity_config.client_ip.timeout_seconds
+    return f"{spec.session_affinity}, remembered for {seconds}s" if seconds else spec.session_affinity
 
 
 def _state(endpoint: Endpoint) -> str:

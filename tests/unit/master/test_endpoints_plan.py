@@ -74,6 +74,15 @@ def test_a_named_target_is_looked_up_in_each_pod() -> None:
     assert not list(slices_of(_service(target=IntOrString(str_value="admin")), [_pod("a")])), "no such port in the pod"
 
 
+def test_what_is_spoken_is_copied_and_names_no_other_slice() -> None:
+    service = _service()
+    before = _only(service, _pod("a"))
+    service.spec.ports[0].app_protocol = "http"
+    after = _only(service, _pod("a"))
+    assert [port.app_protocol for port in after.ports] == ["http"]
+    assert after.metadata.name == before.metadata.name
+
+
 def test_a_stateful_pod_has_its_name() -> None:
     pod = _pod("db-0")
     pod.spec.hostname, pod.spec.subdomain = "db-0", "web"

@@ -143,3 +143,26 @@ def test_no_two_stored_services_share_an_address_or_a_port(steps: list[tuple[str
         ports = [p.node_port for s in stored.values() for p in s.spec.ports if p.node_port]
         assert len(set(addresses)) == len(addresses)
         assert len(set(ports)) == len(ports)
+
+
+def test_a_balanced_service_that_keeps_local_is_given_a_port_for_its_health_and_loses_it_again() -> None:
+    cluster = Cluster(SMALL)
+
+    def wanted(name: str) -> Service:
+        return _service(name, type="LoadBalancer", external_traffic_policy="Local")
+
+    first = cluster.store(cluster.complete(wanted("a")))
+    health = first.spec.health_check_node_port
+    assert 30000 <= health <= 30002
+    assert health != first.spec.ports[0].node_port
+    assert cluster.complete(wanted("a"), first).spec.health_check_node_port == health
+    other = wanted("b")
+    other.spec.health_check_node_port = health
+    with pytest.raises(Invalid, match=r"healthCheckNodePort.*is taken by service default/a"):
+        cluster.complete(other)
+    with pytest.raises(Unavailable, match="no node port is free"):
+        cluster.complete(wanted("b"))
+    plain = Service()
+    plain.CopyFrom(first)
+    plain.spec.external_traffic_policy = "Cluster"
+    assert cluster.complete(plain, first).spec.health_check_node_port == 0

@@ -128,6 +128,22 @@ def test_bad_slices(obj: Any, field: str, words: str) -> None:
     assert words in refusals(obj)[field]
 
 
+def test_who_balances_outside_is_told_of_local_endpoints_only() -> None:
+    local = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+    assert not refusals(service(**local, healthCheckNodePort=30001))
+    said = refusals(service(type="LoadBalancer", healthCheckNodePort=30001))
+    assert "externalTrafficPolicy Local" in said["spec.healthCheckNodePort"]
+    changed = refusals(service(**local, healthCheckNodePort=30002), service(**local, healthCheckNodePort=30001))
+    assert "is immutable: must be 30001" in changed["spec.healthCheckNodePort"]
+    twice = refusals(service({"port": 80, "nodePort": 30001}, **local, healthCheckNodePort=30001))
+    assert "must be once" in twice["spec.ports[0].nodePort"]
+
+
+def test_what_is_spoken_is_a_name() -> None:
+    assert not refusals(service({"port": 80, "appProtocol": "kubernetes.io/h2c"}))
+    assert "spec.ports[0].appProtocol" in refusals(service({"port": 80, "appProtocol": "a b"}))
+
+
 @pytest.mark.parametrize("seconds", [0, 86401])
 def test_clients_are_remembered_for_a_second_to_a_day(seconds: int) -> None:
     config = {"clientIP": {"timeoutSeconds": seconds}}

@@ -18,11 +18,14 @@ def _said(kind: str, api_version: str, **body: Any) -> str:
 
 
 def test_a_service_says_where_it_is_reached_and_who_answers() -> None:
-    ports = [{"name": "http", "port": 80, "targetPort": "web", "nodePort": 30080}, {"port": 53, "protocol": "UDP"}]
+    ports = [
+        {"name": "http", "port": 80, "targetPort": "web", "nodePort": 30080, "appProtocol": "http"},
+        {"port": 53, "protocol": "UDP"},
+    ]
     spec = {"type": "LoadBalancer", "selector": {"app": "web"}, "clusterIP": "10.63.0.9", "ports": ports}
     said = _said("Service", "v1", spec=spec, status={"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}})
-    for line in ("Selector: app=web", "Address: 10.63.0.9", "Load Balancer: 192.0.2.1", "http 80/TCP web 30080",
-                 "<unnamed> 53/UDP 53 -"):  # fmt: skip
+    for line in ("Selector: app=web", "Address: 10.63.0.9", "Load Balancer: 192.0.2.1", "http 80/TCP web 30080 http",
+                 "<unnamed> 53/UDP 53 - -"):  # fmt: skip
         assert line in said
     assert "Load Balancer: <pending>" in _said("Service", "v1", spec=spec)
 
@@ -45,9 +48,9 @@ def test_a_slice_says_who_is_asked() -> None:
         {"addresses": [a], "conditions": c, "nodeName": "n1", "targetRef": {"kind": "Pod", "name": f"p{a[-1]}"}}
         for a, c in conditions.items()
     ]
-    ports = [{"name": "http", "port": 8080}]
+    ports = [{"name": "http", "port": 8080, "appProtocol": "kubernetes.io/h2c"}]
     said = _said("EndpointSlice", "discovery.k8s.io/v1", addressType="IPv4", endpoints=endpoints, ports=ports)
-    for line in ("Ports: http 8080/TCP", "10.64.1.1 ready n1 p1", "10.64.1.2 not ready n1 p2",
+    for line in ("Ports: http 8080/TCP, speaks kubernetes.io/h2c", "10.64.1.1 ready n1 p1", "10.64.1.2 not ready n1 p2",
                  "10.64.1.3 ending, answers n1 p3"):  # fmt: skip
         assert line in said
 
