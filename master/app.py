@@ -41,6 +41,9 @@ from master.auth.token_file import JoinTokenFile, TokenCleaner
 from master.auth.tokens import TokenBook
 from master.autoscaler.controller import HorizontalController
 from master.autoscaler.facts import Tuning
+from master.autoscaler.nodepool_facts import PoolTuning
+from master.autoscaler.nodepools import NodePoolController
+from master.autoscaler.provision import Provisioner
 from master.bootstrap import ensure_admin_config, ensure_namespaces, ensure_priority_classes, ensure_storage_class
 from master.cache.cache import WatchCache
 from master.controllers.fleet import FleetSettings
@@ -91,6 +94,7 @@ class Ground:
     authorizer: Authorizer
     tokens: TokenBook
     prometheus: Prometheus
+    provisioner: Provisioner
     endpoints: tuple[str, ...]
 
 
@@ -156,13 +160,15 @@ async def serve(settings: MasterSettings, *, clock: Clock, stopping: asyncio.Eve
 
 
 @asynccontextmanager
-async def running(settings: MasterSettings, *, clock: Clock) -> AsyncIterator[Master]:
-    """A master, started on entering and stopped on leaving."""
+async def running(
+    settings: MasterSettings, *, clock: Clock, provisioner: Provisioner | None = None
+) -> AsyncIterator[Master]:
+    """A master, started on entering and stopped on leaving. `provisioner` makes nodes of hosts; default: Ansible."""
     readiness = _Readiness()
     make_private_directory(settings.data_dir)
     with exclusive(settings.data_dir):
         ca, serving = await asyncio.to_thread(_identity, settings, clock)
-        async with _servers(settings, clock, serving) as (api, join), _ground(settings, clock, ca, api) as ground:
+        async with _servers(settings, clock, serving) as (api, join), _ground(settings, clock, ca, api, provisioner) as ground:
             await ensure_namespaces(ground.reader, ground.writer)
             await ensure_priority_classes(ground.reader, ground.writer)
             await ensure_storage_class(ground.reader, ground.writer)
@@ -242,7 +248,11 @@ async def _sealed_store(settings: MasterSettings, clock: Clock) -> SealedStore:
 
 @asynccontextmanager
 async def _ground(
-    settings: MasterSettings, clock: Clock, ca: CertificateAuthority, api: ApiServer
+    settings: MasterSettings,
+    clock: Clock,
+    ca: CertificateAuthority,
+    api: ApiServer,
+    provisioner: Provisioner | None,
 ) -> AsyncIterator[Ground]:
     store = await _sealed_store(settings, clock)
     try:
@@ -262,6 +272,7 @@ async def _ground(
                 authorizer=authorizer,
                 tokens=TokenBook(reader=reader, writer=writer, clock=clock, pin=ca.pin),
                 prometheus=_prometheus(settings, clock),
+                provisioner=provisioner or _ansible(settings, settings.endpoints(api.ports)),
                 endpoints=settings.endpoints(api.ports),
             )
     finally:
@@ -337,12 +348,22 @@ def _parts(master: Master) -> Mapping[str, Callable[[], Awaitable[None]]]:
         queries=RecentQueries(ground.prometheus, clock=clock, seconds=QUERY_SECONDS),
         tuning=_tuning(settings),
     )
+    pools = NodePoolController(
+        reader=ground.reader,
+        writer=ground.writer,
+        events=master.events,
+        clock=clock,
+        simulator=master.scheduler,
+        provisioner=ground.provisioner,
+        tokens=tokens,
+        tuning=PoolTuning(first_backoff=settings.nodepool_backoff),
+    )
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         "events": master.events.run,
         "scheduler events": master.scheduler_events.run,
         "dispatcher": master.dispatcher.run,
         "scheduler": master.scheduler.run,
-        "controllers": lambda: master.runtime.run([*made, autoscaler]),
+        "controllers": lambda: master.runtime.run([*made, autoscaler, pools]),
         "compactor": Compactor(store=ground.store, clock=clock, interval=settings.history).run,
         "cache cooling": lambda: ground.cache.cool(clock),
         "token cleaner": TokenCleaner(tokens=tokens, clock=clock).run,

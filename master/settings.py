@@ -64,6 +64,9 @@ class MasterSettings:
     hpa_readiness_delay: Duration = option(
         30.0, doc="A pod not ready for so long after its start is held for never having been, as to its CPU."
     )
+    nodepool_backoff: Duration = option(
+        30.0, doc="How long a node pool's host rests after it could not be set up; twice as long each further time."
+    )
     stop_grace: Duration = option(1.0, doc="Time that running calls get when the master stops.")
     log_level: Literal["debug", "info", "warning", "error"] = option("info", doc="Least level that is logged.")
     log_format: Literal["logfmt", "json"] = option("logfmt", doc="Form of log lines.")

@@ -15,13 +15,13 @@ not a PodiumError is a bug and ends `run`, to be started anew by its owner with 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
 
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Write, Writer, component
-from master.scheduler import metrics, writes
+from master.scheduler import metrics, whatif, writes
 from master.scheduler.allowance import Allowance
 from master.scheduler.binder import VolumeBinder
 from master.scheduler.budgets import BudgetViolators
@@ -83,6 +83,20 @@ class Scheduler:
         if pod is None:
             raise NotFound(f'pods "{name}" not found in namespace "{namespace}"')
         return explain_pod(self._engine, pod, nodes)
+
+    def waiting(self) -> int:
+        """How many pods no node takes."""
+        return whatif.waiting(self._engine) if self._synced else 0
+
+    def pack(
+        self, nodes: Sequence[tuple[str, Node]], most: Mapping[str, int], daemons: Sequence[Pod]
+    ) -> whatif.Packing:
+        """Which of these nodes, which are not there, would get how many of them (`master.scheduler.whatif.pack`)."""
+        return whatif.pack(self._engine, nodes, most, daemons)
+
+    def confined(self, node: str, pods: Sequence[Pod]) -> list[str]:
+        """Which of a node's pods could not go elsewhere (`master.scheduler.whatif.confined`)."""
+        return whatif.confined(self._engine, node, pods)
 
     async def run(self) -> None:
         """Schedule until cancelled, from a fresh view of the cluster."""

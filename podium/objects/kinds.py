@@ -20,6 +20,7 @@ from podium.v1 import (
     core_pb2,
     ingress_pb2,
     networking_pb2,
+    nodepool_pb2,
     policy_pb2,
     storage_pb2,
 )
@@ -158,6 +159,8 @@ KINDS: tuple[Kind, ...] = (
          message=policy_pb2.PodDisruptionBudget, subresources=_STATUS),
     Kind(name="ResourceQuota", api_version="v1", plural="resourcequotas", short_names=("quota",),
          message=policy_pb2.ResourceQuota, subresources=_STATUS, has_generation=False),
+    Kind(name="NodePool", api_version="podium.dev/v1", plural="nodepools", short_names=("pool",),
+         message=nodepool_pb2.NodePool, namespaced=False, subresources=_STATUS),
 )  # fmt: skip
 
 BY_NAME: dict[str, Kind] = {k.name: k for k in KINDS}

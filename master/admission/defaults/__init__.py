@@ -11,9 +11,18 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from master.admission.defaults import apps, autoscaling, batch, core, networking, pods, policy, storage
+from master.admission.defaults import apps, autoscaling, batch, core, networking, nodepool, pods, policy, storage
 from podium.objects.kinds import BY_MESSAGE
-from podium.v1 import apps_pb2, autoscaling_pb2, batch_pb2, core_pb2, networking_pb2, policy_pb2, storage_pb2
+from podium.v1 import (
+    apps_pb2,
+    autoscaling_pb2,
+    batch_pb2,
+    core_pb2,
+    networking_pb2,
+    nodepool_pb2,
+    policy_pb2,
+    storage_pb2,
+)
 
 DEFAULT_NAMESPACE = "default"
 
@@ -40,6 +49,7 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     networking_pb2.NetworkPolicy: networking.network_policy,
     apps_pb2.DaemonSet: apps.daemon_set,
     apps_pb2.StatefulSet: apps.stateful_set,
+    nodepool_pb2.NodePool: nodepool.node_pool,
 }
 
 

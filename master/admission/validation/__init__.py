@@ -26,6 +26,7 @@ from master.admission.validation import (
     ingress,
     meta,
     networking,
+    nodepool,
     placement,
     pods,
     policy,
@@ -80,6 +81,7 @@ _RULES = (
     strategies,
     networking,
     ingress,
+    nodepool,
 )
 
 _walk = Walk(
