@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -39,6 +39,7 @@ from master.auth.limiter import FailureLimiter
 from master.auth.serving import ServingCertificate
 from master.auth.token_file import JoinTokenFile, TokenCleaner
 from master.auth.tokens import TokenBook
+from master.autoscaler.ansible import AnsibleProvisioner, AnsibleSettings
 from master.autoscaler.controller import HorizontalController
 from master.autoscaler.facts import Tuning
 from master.autoscaler.nodepool_facts import PoolTuning
@@ -72,6 +73,7 @@ from podium.v1 import (
 
 PKI_FOLDER = "pki"
 ADMIN_CONFIG = "admin.yaml"
+NODEPOOLS_FOLDER = "nodepools"
 QUERY_SECONDS = 5.0
 """An autoscaler asks Prometheus the same no more often; scrapes are seldom closer."""
 JOIN_REQUEST_BYTES = 64 * 1024
@@ -168,7 +170,10 @@ async def running(
     make_private_directory(settings.data_dir)
     with exclusive(settings.data_dir):
         ca, serving = await asyncio.to_thread(_identity, settings, clock)
-        async with _servers(settings, clock, serving) as (api, join), _ground(settings, clock, ca, api, provisioner) as ground:
+        async with (
+            _servers(settings, clock, serving) as (api, join),
+            _ground(settings, clock, ca, api, provisioner) as ground,
+        ):
             await ensure_namespaces(ground.reader, ground.writer)
             await ensure_priority_classes(ground.reader, ground.writer)
             await ensure_storage_class(ground.reader, ground.writer)
@@ -272,11 +277,25 @@ async def _ground(
                 authorizer=authorizer,
                 tokens=TokenBook(reader=reader, writer=writer, clock=clock, pin=ca.pin),
                 prometheus=_prometheus(settings, clock),
-                provisioner=provisioner or _ansible(settings, settings.endpoints(api.ports)),
+                provisioner=provisioner or _ansible(settings, clock, settings.endpoints(api.ports)),
                 endpoints=settings.endpoints(api.ports),
             )
     finally:
         await store.close()
+
+
+def _ansible(settings: MasterSettings, clock: Clock, endpoints: Sequence[str]) -> AnsibleProvisioner:
+    """Ansible itself is not loaded here, nor ever in this process."""
+    return AnsibleProvisioner(
+        AnsibleSettings(
+            playbooks=settings.nodepool_playbooks,
+            variables=settings.nodepool_variables,
+            hooks=settings.nodepool_hooks,
+            work=settings.data_dir / NODEPOOLS_FOLDER,
+            masters=endpoints,
+        ),
+        clock,
+    )
 
 
 def _prometheus(settings: MasterSettings, clock: Clock) -> Prometheus:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nodelet.network.protocol import NetworkFault
@@ -31,7 +31,7 @@ from podium.objects.meta import timestamp
 from podium.objects.quantity import value
 from podium.telemetry.log import get_logger
 from podium.v1.cluster_service_pb2 import PodUsage
-from podium.v1.core_pb2 import NodeStatus
+from podium.v1.core_pb2 import NodeStatus, Taint
 from podium.v1.node_session_pb2 import NetworkRecord, NetworkUpdate, UsageReport
 
 log = get_logger(__name__)
@@ -193,6 +193,8 @@ def hollow_node(
     volumes: PodVolumes | None = None,
     runtime: HollowRuntime | None = None,
     store: AssignmentStore | None = None,
+    labels: Mapping[str, str] | None = None,
+    taints: Sequence[Taint] = (),
 ) -> tuple[Node, HollowRuntime, GrpcDialer]:
     """One hollow node, not running yet, with its runtime (for faults) and its dialer (to close).
 
@@ -211,7 +213,8 @@ def hollow_node(
         pods=PodSettings(relist_seconds=RELIST_SECONDS),
     )
     dialer = GrpcDialer(identity, endpoints)
-    node = Node(parts=parts, dialer=dialer, wishes=Wishes(machine_id=f"hollow-{name}"), clock=clock, times=times)
+    wishes = Wishes(machine_id=f"hollow-{name}", labels=labels or {}, taints=taints)
+    node = Node(parts=parts, dialer=dialer, wishes=wishes, clock=clock, times=times)
     return node, runtime, dialer
 
 

@@ -93,6 +93,7 @@ class PoolTuning:
         unready_seconds: A ready node that is not for so long is held for failed.
         drain_seconds: A host that can't be drained within this is kept.
         release_attempts: After so many failures to let a host go, its Node object is deleted all the same.
+        settle_seconds: A host that became a ready node is not idle before: the scheduler has yet to see it.
         at_once: So many hosts of a pool are set up at the same time.
     """
 
@@ -101,6 +102,7 @@ class PoolTuning:
     join_seconds: float = 120.0
     unready_seconds: float = 60.0
     drain_seconds: float = 600.0
+    settle_seconds: float = 5.0
     release_attempts: int = 3
     at_once: int = 8
 

@@ -287,6 +287,8 @@ def _note_idle(plan: PoolPlan, around: Surroundings) -> None:
         status.message = what_keeps(host.node, host.pods, spec.utilization_percent, around.budgets)
         if status.message:
             status.ClearField("idle_since")
+        elif seconds_since(status.since, around.now) < around.tuning.settle_seconds:
+            continue
         elif not status.HasField("idle_since"):
             status.idle_since.CopyFrom(timestamp(around.now))
 

@@ -136,7 +136,9 @@ class NodePoolController:
         self._held = {key: why for key, why in self._held.items() if key in known}
         if not pools:
             return Done("there are no node pools")
-        plans = plan_pools([view_of(self._reader, pool, self._plays, self._held) for pool in pools], self._surroundings())
+        plans = plan_pools(
+            [view_of(self._reader, pool, self._plays, self._held) for pool in pools], self._surroundings()
+        )
         for plan in plans:
             await self._carry_out(plan)
         return After(EVERY_SECONDS, "; ".join(f"{p.view.pool.metadata.name} {p.decision}" for p in plans))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import grpc
 
 from master import app
 from master.access.protocol import Reader, Writer, component
+from master.autoscaler.provision import Provisioner
 from master.bootstrap import ADMIN
 from master.settings import MasterSettings
 from nodelet.hollow import HollowSize, hollow_node
@@ -27,6 +28,7 @@ from nodelet.runtime.hollow import HollowRuntime, HollowSettings
 from nodelet.session.dial import GrpcDialer
 from nodelet.session.join import join, parse_token
 from nodelet.session.session import AssignmentStore, SessionTimes
+from nodelet.settings import parse_taint
 from nodelet.state.identity import Identity
 from nodelet.volumes.protocol import PodVolumes
 from podium import tls
@@ -67,6 +69,7 @@ class HollowCluster:
     scope: TaskScope
     clock: SystemClock
     master: app.Master
+    provisioner: Provisioner | None = None
     members: dict[str, HollowMember] = field(default_factory=dict)
     _master_stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -98,11 +101,14 @@ class HollowCluster:
         behaviours: HollowSettings | None = None,
         volumes: PodVolumes | None = None,
         store: AssignmentStore | None = None,
+        token: str = "",
+        labels: Mapping[str, str] | None = None,
+        taints: Sequence[str] = (),
     ) -> HollowMember:
         """Join a hollow node and start it; volumes are hollow, too, unless given; without a store it keeps nothing."""
-        token = await self.master.ground.tokens.create(by=component("test"))
+        token = token or (await self.master.ground.tokens.create(by=component("test"))).text
         endpoint = f"127.0.0.1:{self.master.join.ports[0]}"
-        identity = await join([endpoint], parse_token(token.text), node_name=name, machine_id=f"hollow-{name}")
+        identity = await join([endpoint], parse_token(token), node_name=name, machine_id=f"hollow-{name}")
         node, runtime, dialer = hollow_node(
             identity,
             self.master.endpoints,
@@ -112,6 +118,8 @@ class HollowCluster:
             times=SessionTimes(status=1.0, usage=1.0),
             volumes=volumes,
             store=store,
+            labels=labels,
+            taints=[parse_taint(text) for text in taints],
         )
         task = self.scope.start(node.run(), name=f"node {name}")
         member = self.members[name] = HollowMember(name, node, runtime, dialer, task, identity)
@@ -154,7 +162,8 @@ class HollowCluster:
 
     async def start_master(self) -> None:
         """Start it again on the same folder and ports."""
-        self.master = await self._master_stack.enter_async_context(app.running(self.settings, clock=self.clock))
+        running = app.running(self.settings, clock=self.clock, provisioner=self.provisioner)
+        self.master = await self._master_stack.enter_async_context(running)
 
 
 def master_settings(directory: Path, *, api_port: int = 0, join_port: int = 0) -> MasterSettings:
@@ -170,17 +179,22 @@ def master_settings(directory: Path, *, api_port: int = 0, join_port: int = 0) -
 
 @asynccontextmanager
 async def hollow_cluster(
-    directory: Path, *, nodes: int | Sequence[str] = 0, size: HollowSize | None = None, **changes: Any
+    directory: Path,
+    *,
+    nodes: int | Sequence[str] = 0,
+    size: HollowSize | None = None,
+    provisioner: Provisioner | None = None,
+    **changes: Any,
 ) -> AsyncIterator[HollowCluster]:
     """A running cluster with as many ready nodes (`node1`, `node2`, … or as named); `changes` are of its settings."""
     clock, stack = SystemClock(), AsyncExitStack()
     names = [f"node{i + 1}" for i in range(nodes)] if isinstance(nodes, int) else nodes
     async with stack, TaskScope(on_error=_fail) as scope:
         settings = dataclasses.replace(master_settings(directory / "master"), **changes)
-        master = await stack.enter_async_context(app.running(settings, clock=clock))
+        master = await stack.enter_async_context(app.running(settings, clock=clock, provisioner=provisioner))
         fixed = master_settings(directory / "master", api_port=master.api.ports[0], join_port=master.join.ports[0])
         settings = dataclasses.replace(fixed, **changes)
-        cluster = HollowCluster(directory, settings, scope, clock, master, _master_stack=stack)
+        cluster = HollowCluster(directory, settings, scope, clock, master, provisioner, _master_stack=stack)
         for name in names:
             await cluster.add_node(name, size=size)
         await until(lambda: set(names) <= set(cluster.ready_nodes()), what="the nodes did not become ready")

@@ -1,4 +1,4 @@
-"""`podium explain`: why a pod waits, why an autoscaler wants so many; and what the fields of a kind are."""
+"""`podium explain`: why a pod waits, an autoscaler wants so many, a node pool grew; what the fields of a kind are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from podium.errors import BadRequest, NotFound
 from podium.objects.kinds import named
 from podium.objects.traffic import Socket
 from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler
+from podium.v1.nodepool_pb2 import NodePool
 
 _PODS = ("pod", "pods", "po")
+_POOLS = ("nodepool", "nodepools", "pool")
 _AUTOSCALERS = ("hpa", "horizontalpodautoscaler", "horizontalpodautoscalers")
 
 
@@ -23,13 +25,17 @@ Examples:
   podium explain pod web-7c9f8-x2k4q      why it is where it is, or nowhere
   podium explain pod web-7c9f8-x2k4q --nodes
   podium explain hpa web                  why its target has so many replicas
+  podium explain nodepool batch           why it did or did not grow
   podium explain network web-1 svc/db     whether a pod reaches a service's pods, and by which rule
   podium explain network web-1 db-0 --port=5432 --to-namespace=shop
   podium explain deployment.spec.strategy what a field means
 """
 )
 @click.argument(
-    "what", nargs=-1, required=True, metavar="pod NAME | hpa NAME | network POD POD|svc/NAME | KIND[.FIELD...]"
+    "what",
+    nargs=-1,
+    required=True,
+    metavar="pod NAME | hpa NAME | nodepool NAME | network POD POD|svc/NAME | KIND[.FIELD...]",
 )
 @click.option("--nodes", is_flag=True, help="Node by node.")
 @click.option("--port", type=click.IntRange(1, 65535), help="With network: the port that is asked.")
@@ -39,7 +45,7 @@ Examples:
 async def explain(
     session: Session, what: tuple[str, ...], nodes: bool, port: int | None, protocol: str, to_namespace: str
 ) -> None:
-    """Say why a pod is pending, why an autoscaler wants so many, whether pods connect, or what a field means."""
+    """Say why a pod is pending, an autoscaler wants so many, a node pool did not grow; or what a field means."""
     if what[0] == "network" and len(what) == 3:
         from podium.cli.output.traffic import explain_network
 
@@ -56,11 +62,20 @@ async def explain(
         await _explain_pod(session, words[1], nodes)
     elif len(words) == 2 and words[0] in _AUTOSCALERS:
         await _explain_autoscaler(session, words[1])
+    elif len(words) == 2 and words[0] in _POOLS:
+        await _explain_pool(session, words[1])
     else:
         raise BadRequest(
-            "explain a pod (`podium explain pod NAME`), an autoscaler (`podium explain hpa NAME`), traffic "
-            "(`podium explain network POD POD`) or a field (`podium explain pod.spec.containers`)"
+            "explain a pod (`podium explain pod NAME`), an autoscaler (`podium explain hpa NAME`), a node pool "
+            "(`podium explain nodepool NAME`), traffic (`podium explain network POD POD`) or a field "
+            "(`podium explain pod.spec.containers`)"
         )
+
+
+async def _explain_pool(session: Session, name: str) -> None:
+    from podium.cli.describe.nodepools import explanation
+
+    click.echo(explanation(await session.client.get(NodePool, name), SystemClock().now()))
 
 
 async def _explain_autoscaler(session: Session, name: str) -> None:

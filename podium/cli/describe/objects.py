@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from podium.cli.describe import autoscaling, batch, config, ingress, networking, pods, policy, storage
+from podium.cli.describe import autoscaling, batch, config, ingress, networking, nodepools, pods, policy, storage
 from podium.cli.describe.page import Page, conditions, header
 from podium.cli.describe.strategies import strategy
 from podium.objects.kinds import kind_of
@@ -159,4 +159,5 @@ _DESCRIBERS: dict[str, Describer] = {
     "ResourceQuota": policy.resource_quota,
     "PriorityClass": policy.priority_class,
     "PodDisruptionBudget": policy.disruption_budget,
+    "NodePool": nodepools.node_pool,
 }

@@ -15,6 +15,7 @@ from podium.cli.output.strategies import strategy_word
 from podium.objects import ingress, storage
 from podium.objects.conditions import get_condition
 from podium.objects.kinds import Kind
+from podium.objects.nodepool import at_most
 from podium.objects.owners import controller_of
 from podium.v1.meta_pb2 import LabelSelector
 
@@ -362,6 +363,17 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         _AGE,
     ),
     "LimitRange": (_NAME, Column("TYPES", lambda o, _: ",".join(i.type for i in o.spec.limits)), _AGE),
+    "NodePool": (
+        _NAME,
+        Column("HOSTS", lambda o, _: str(len(o.spec.hosts))),
+        Column("READY", lambda o, _: str(o.status.ready)),
+        Column("COMING", lambda o, _: str(o.status.provisioning)),
+        Column("FAILED", lambda o, _: str(o.status.failed)),
+        Column("MIN", lambda o, _: str(o.spec.min)),
+        Column("MAX", lambda o, _: str(at_most(o))),
+        _AGE,
+        Column("DECISION", lambda o, _: o.status.decision, wide=True),
+    ),
     "Event": (
         Column("LAST SEEN", lambda o, now: age(o.last_timestamp, now)),
         Column("TYPE", lambda o, _: o.type),
