@@ -35,6 +35,8 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "autoscale": ("bench.bench_autoscale",),
     "config": ("bench.bench_config",),
     "storage": ("bench.bench_storage",),
+    "network": ("bench.bench_network",),
+    "endpoints": ("bench.bench_endpoints",),
     "config-host": ("bench.bench_config", "--rig"),
 }
 
