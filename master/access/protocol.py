@@ -65,8 +65,8 @@ class Reader(Protocol):
         """Objects of a kind (in a namespace; matching labels), in order of namespace and name."""
         ...
 
-    def count(self, kind: type[Message]) -> int:
-        """How many objects of a kind there are."""
+    def count(self, kind: type[Message], namespace: str = "") -> int:
+        """How many objects of a kind there are (in a namespace)."""
         ...
 
     def longest_unchanged(self, kind: type[M]) -> Iterator[M]:
@@ -75,6 +75,11 @@ class Reader(Protocol):
 
     def owned_by(self, kind: type[M], uid: str) -> builtins.list[M]:
         """Objects of a kind with an ownerReference to `uid`, controller or not."""
+        ...
+
+    def orphans(self, kind: type[M], namespace: str) -> builtins.list[M]:
+        """Objects of a kind in a namespace that nobody controls. Only of kinds that controllers adopt: Pod, ReplicaSet,
+        ControllerRevision."""
         ...
 
     def pods_on(self, node: str) -> builtins.list[Pod]:

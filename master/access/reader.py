@@ -50,8 +50,8 @@ class CacheReader:
         matches = selector.matches
         return [m for item in items if matches((m := item.message).metadata.labels)]
 
-    def count(self, kind: type[Message]) -> int:
-        return self._cache.tables[kind_of(kind).name].count
+    def count(self, kind: type[Message], namespace: str = "") -> int:
+        return self._cache.tables[kind_of(kind).name].size(namespace)
 
     def longest_unchanged(self, kind: type[M]) -> Iterator[M]:
         items = sorted(self._cache.tables[kind_of(kind).name].scan(), key=attrgetter("revision"))
@@ -59,6 +59,9 @@ class CacheReader:
 
     def owned_by(self, kind: type[M], uid: str) -> builtins.list[M]:
         return [item.message for item in self._cache.tables[kind_of(kind).name].owned_by(uid)]
+
+    def orphans(self, kind: type[M], namespace: str) -> builtins.list[M]:
+        return [item.message for item in self._cache.tables[kind_of(kind).name].orphans(namespace)]
 
     def pods_on(self, node: str) -> builtins.list[Pod]:
         return [item.message for item in self._cache.tables["Pod"].on_node(node)]

@@ -37,6 +37,9 @@ COOLING_SECONDS = 20.0
 """A message that is asked for less often than this is decoded anew."""
 _COOLED_AT_ONCE = 5_000
 
+ADOPTABLE = frozenset({"Pod", "ReplicaSet", "ControllerRevision"})
+"""Kinds whose objects controllers adopt."""
+
 OBJECTS = Gauge("podium_master_objects", "Objects stored.", ["kind"])
 
 Listener = Callable[[Sequence[Event]], None]
@@ -54,7 +57,9 @@ class WatchCache:
         self._store = store
         self._detect_mutation = detect_mutation
         self._revision = 0
-        self._tables = {kind.name: Table(by_node=kind.name == "Pod") for kind in KINDS}
+        self._tables = {
+            kind.name: Table(by_node=kind.name == "Pod", adoptable=kind.name in ADOPTABLE) for kind in KINDS
+        }
         self._histories: dict[str, History] = {}
         self._listeners: dict[str, list[Listener]] = {kind.name: [] for kind in KINDS}
         self._lent: dict[int, tuple[bytes, Any]] = {}

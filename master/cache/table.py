@@ -1,4 +1,4 @@
-"""All objects of one kind, with what they are looked up by: namespace and name, owner, node."""
+"""All objects of one kind, with what they are looked up by: namespace and name, owner or the lack of one, node."""
 
 from __future__ import annotations
 
@@ -47,13 +47,19 @@ class Shelf:
 
 
 class Table:
-    """See the module. `apply` keeps all indexes in step."""
+    """See the module. `put` and `remove` keep all indexes in step.
 
-    def __init__(self, *, by_node: bool) -> None:
+    Args:
+        by_node: Its objects are bound to nodes.
+        adoptable: Controllers adopt those of its objects that nobody controls.
+    """
+
+    def __init__(self, *, by_node: bool = False, adoptable: bool = False) -> None:
         self._shelves: dict[str, Shelf] = {}
         self._owners: dict[str, dict[Key, Item]] = {}
+        self._orphans: dict[str, dict[Key, Item]] = {}
         self._nodes: dict[str, dict[Key, Item]] = {}
-        self._by_node = by_node
+        self._by_node, self._adoptable = by_node, adoptable
         self.count = 0
 
     def get(self, namespace: str, name: str) -> Item | None:
@@ -83,6 +89,10 @@ class Table:
     def owned_by(self, uid: str) -> list[Item]:
         """Objects with an ownerReference to `uid`."""
         return list(self._owners.get(uid, {}).values())
+
+    def orphans(self, namespace: str) -> list[Item]:
+        """Objects of a namespace that nobody controls, if they are of a kind that can be adopted."""
+        return list(self._orphans.get(namespace, {}).values())
 
     def on_node(self, node: str) -> list[Item]:
         """Objects bound to a node."""
@@ -118,8 +128,12 @@ class Table:
 
     def _index(self, item: Item) -> None:
         message = item.message
+        controlled = False
         for reference in message.metadata.owner_references:
             self._owners.setdefault(reference.uid, {})[item.key] = item
+            controlled = controlled or reference.controller
+        if self._adoptable and not controlled:
+            self._orphans.setdefault(item.key.namespace, {})[item.key] = item
         if self._by_node and message.spec.node_name:
             self._nodes.setdefault(message.spec.node_name, {})[item.key] = item
 
@@ -127,6 +141,8 @@ class Table:
         message = item.message
         for reference in message.metadata.owner_references:
             _drop(self._owners, reference.uid, item.key)
+        if self._adoptable:
+            _drop(self._orphans, item.key.namespace, item.key)
         if self._by_node and message.spec.node_name:
             _drop(self._nodes, message.spec.node_name, item.key)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
 from master.controllers.daemon_plan import Destiny, Fate, daemon_pod, daemon_status, plan_daemons
 from master.controllers.history import Histories
-from master.controllers.ownership import Orphans, carry_out, keys_of_owned, plan_claims
+from master.controllers.ownership import carry_out, keys_of_owned, plan_claims
 from master.controllers.patience import Patience
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
@@ -42,7 +42,6 @@ class DaemonSetController:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._pods = PodWrites(writer=writer, events=events, by=_BY)
         self._histories = Histories(DaemonSet, reader=reader, writer=writer, by=_BY)
-        self._orphans = Orphans(Pod)
         self._patience = Patience(clock)
         self.triggers = (
             Trigger(DaemonSet, lambda change: [key_of(change.new)]),
@@ -79,7 +78,7 @@ class DaemonSetController:
 
     async def _claim(self, daemon_set: DaemonSet) -> list[Pod]:
         controlled = self._controlled(daemon_set)
-        orphans = self._orphans.of(daemon_set.metadata.namespace, self._reader)
+        orphans = self._reader.orphans(Pod, daemon_set.metadata.namespace)
         living = (pod for pod in orphans if not is_terminal(pod))
         claims = plan_claims(daemon_set, workload_selector(daemon_set), controlled, living)
         if not claims.adopt and not claims.release:
@@ -119,7 +118,7 @@ class DaemonSetController:
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
         if change.type is ChangeType.MODIFIED and change.old is not None and not matters(change.old, change.new):
             return ()
-        return keys_of_owned(change, DaemonSet, self._orphans, self._reader)
+        return keys_of_owned(change, DaemonSet, self._reader)
 
     def _keys_of_node(self, change: Change[Node]) -> Iterable[Key]:
         old, new = change.old, change.new

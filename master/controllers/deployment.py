@@ -30,7 +30,7 @@ from master.controllers.deployment_config import DeploymentConfig, Settled
 from master.controllers.deployment_plan import plan_deployment, plan_labels
 from master.controllers.deployment_status import deployment_status
 from master.controllers.deployment_story import story
-from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims, selecting
+from master.controllers.ownership import carry_out, controller_key, plan_claims, selecting
 from master.controllers.strategies.sets import RECREATE, Sets
 from master.controllers.strategies.steps import CreateSet, DeploymentPlan, DropSet, EditSet, LabelPod, Step
 from master.reconcile.protocol import After, Done, Outcome, Trigger
@@ -59,7 +59,6 @@ class DeploymentController:
 
     def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
-        self._orphans = Orphans(ReplicaSet)
         self._config = DeploymentConfig(reader=reader, writer=writer, events=events, clock=clock)
         self.triggers = (
             Trigger(Deployment, lambda change: [key_of(change.new)]),
@@ -101,7 +100,7 @@ class DeploymentController:
 
     async def _claim(self, deployment: Deployment) -> list[ReplicaSet]:
         controlled = self._controlled(deployment)
-        orphans = self._orphans.of(deployment.metadata.namespace, self._reader)
+        orphans = self._reader.orphans(ReplicaSet, deployment.metadata.namespace)
         claims = plan_claims(deployment, from_label_selector(deployment.spec.selector), controlled, orphans)
         if not claims.adopt and not claims.release:
             return controlled
@@ -217,7 +216,6 @@ class DeploymentController:
         return status, wait
 
     def _keys_of_set(self, change: Change[ReplicaSet]) -> Iterable[Key]:
-        self._orphans.note(change)
         keys = {controller_key(rs, Deployment) for rs in (change.old, change.new) if rs is not None}
         if change.type is not ChangeType.DELETED and controller_of(change.new) is None:
             keys.update(selecting(self._reader.list(Deployment, change.new.metadata.namespace), change.new))

@@ -17,7 +17,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from master.access.protocol import Change, ChangeType, Delete, Principal, Reader, Writer
-from master.controllers.ownership import Orphans, carry_out, controller_key, plan_claims
+from master.controllers.ownership import carry_out, controller_key, plan_claims
 from podium.codec.revisions import data_of
 from podium.errors import AlreadyExists, Conflict, NotFound, PodiumError
 from podium.objects.history import REVISION_LABEL, equal_to, hash_of, in_order, next_number
@@ -98,7 +98,6 @@ class Histories:
 
     def __init__(self, kind: type[Message], *, reader: Reader, writer: Writer, by: Principal) -> None:
         self._kind, self._reader, self._writer, self._by = kind, reader, writer, by
-        self._orphans = Orphans(ControllerRevision)
 
     def of(self, owner: Any) -> list[ControllerRevision]:
         """The revisions that an owner controls."""
@@ -122,7 +121,6 @@ class Histories:
 
     def keys(self, change: Change[ControllerRevision]) -> Iterator[Key]:
         """The owners that a change of a revision wakes."""
-        self._orphans.note(change)
         for revision in (change.old, change.new):
             if revision is not None and (key := controller_key(revision, self._kind)) is not None:
                 yield key
@@ -132,7 +130,7 @@ class Histories:
                     yield key_of(owner)
 
     async def _claim(self, owner: Any) -> list[ControllerRevision]:
-        orphans = self._orphans.of(owner.metadata.namespace, self._reader)
+        orphans = self._reader.orphans(ControllerRevision, owner.metadata.namespace)
         candidates = (r for r in orphans if _might_be_of(r, owner))
         claims = plan_claims(owner, workload_selector(owner), self.of(owner), candidates)
         if claims.adopt or claims.release:

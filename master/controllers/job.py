@@ -26,7 +26,7 @@ from master.access.protocol import (
 )
 from master.controllers.job_plan import BACKOFF, JobPlan, plan_job
 from master.controllers.job_pods import job_pod
-from master.controllers.ownership import Claims, Orphans, carry_out, plan_claims
+from master.controllers.ownership import Claims, carry_out, plan_claims
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
 from master.reconcile.protocol import After, Done, Outcome, Trigger
@@ -60,10 +60,13 @@ class JobController:
     ) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._pods, self._backoff = PodWrites(writer=writer, events=events, by=_BY), backoff
-        self._orphans = Orphans(Pod)
         self._manual: set[Key] = set()
         self._unclaimed: set[Key] = set()  # Jobs that may have pods to adopt or to let go
-        self.triggers = (Trigger(Job, self._keys_of_job), Trigger(Pod, self._keys_of_pod, controller="Job"))
+        self.triggers = (
+            Trigger(Job, self._keys_of_job),
+            Trigger(Pod, self._keys_of_pod, controller="Job"),
+            Trigger(Pod, self._keys_of_uncounted),
+        )
 
     async def reconcile(self, key: Key) -> Outcome:
         """Take a Job's next step, or let go what nobody counts."""
@@ -104,7 +107,7 @@ class JobController:
 
     async def _claim(self, job: Job) -> None:
         selector = from_label_selector(job.spec.selector)
-        orphans = [o for o in self._orphans.of(job.metadata.namespace, self._reader) if not is_terminal(o)]
+        orphans = [o for o in self._reader.orphans(Pod, job.metadata.namespace) if not is_terminal(o)]
         claims: Claims[Pod] = plan_claims(job, selector, self._controlled(job), orphans)
         if claims.adopt:
             await self._write([Mutate(key_of(pod), _adoption(pod, job)) for pod in claims.adopt])
@@ -172,7 +175,6 @@ class JobController:
         old, new = change.old, change.new
         if change.type is ChangeType.MODIFIED and old is not None and not _matters(old, new):
             return ()
-        self._orphans.note(change)
         keys = {key for pod in (old, new) if pod is not None and (key := _job_key(pod)) is not None}
         if change.type is ChangeType.DELETED:
             return keys
@@ -182,9 +184,14 @@ class JobController:
             adopting = set(self._selecting(new))
             self._unclaimed |= adopting
             keys |= adopting
-        if is_tracked(new) and self._job_of(new) is None:
-            keys.add(key_of(new))
         return keys
+
+    def _keys_of_uncounted(self, change: Change[Pod]) -> Iterable[Key]:
+        """A pod that is kept for a Job to count, and no Job will."""
+        pod = change.new
+        if not pod.metadata.finalizers or not is_tracked(pod) or change.type is ChangeType.DELETED:
+            return ()
+        return (key_of(pod),) if self._job_of(pod) is None else ()
 
     def _selecting(self, pod: Pod) -> Iterator[Key]:
         """Jobs that could adopt a pod: the one that its labels name, and those that select by labels of their own."""

@@ -5,7 +5,7 @@
     controlled by nobody, selected      → adopted: my reference is added, and the object is mine
 
 An object that is being deleted is neither adopted nor released, and an owner that is being deleted adopts nothing.
-`Orphans` remembers what nobody controls, fed by the triggers, so that adoption need not search a whole namespace.
+What nobody controls is asked of the `Reader` (`orphans`), so that adoption need not search a whole namespace.
 """
 
 from __future__ import annotations
@@ -62,45 +62,16 @@ async def carry_out(claims: Claims[M], owner: Any, writer: Writer, by: Principal
             raise result
 
 
-class Orphans:
-    """Objects of one kind that nobody controls, by namespace. A hint: readers look each up again."""
-
-    def __init__(self, kind: type[Message]) -> None:
-        self._kind = kind
-        self._names: dict[str, set[str]] = {}
-
-    def note(self, change: Change[Any]) -> None:
-        """Learn from a change of the kind."""
-        self.keep(change.new, orphaned=change.type is not ChangeType.DELETED and controller_of(change.new) is None)
-
-    def keep(self, obj: Any, *, orphaned: bool) -> None:
-        """Remember that an object is there and nobody controls it, or that this is not so."""
-        meta = obj.metadata
-        if orphaned:
-            self._names.setdefault(meta.namespace, set()).add(meta.name)
-        elif names := self._names.get(meta.namespace):
-            names.discard(meta.name)
-
-    def of(self, namespace: str, reader: Reader) -> Iterator[Any]:
-        """The orphans of a namespace as they are now."""
-        for name in sorted(self._names.get(namespace, ())):
-            obj = reader.get(self._kind, namespace, name)
-            if obj is not None and controller_of(obj) is None:
-                yield obj
-
-
-def keys_of_owned(change: Change[Any], kind: type[Message], orphans: Orphans, reader: Reader) -> set[Key]:
+def keys_of_owned(change: Change[Any], kind: type[Message], reader: Reader) -> set[Key]:
     """The owners of a kind that a change of what such owners have concerns: who controls or controlled it, or may adopt
-    it. `orphans` learns of it. It runs for every change of every pod that nobody controls, once a controller."""
+    it."""
     new, old, name = change.new, change.old, kind_of(kind).name
-    namespace, deleted = new.metadata.namespace, change.type is ChangeType.DELETED
-    reference = controller_of(new)
-    orphans.keep(new, orphaned=reference is None and not deleted)
+    namespace, reference = new.metadata.namespace, controller_of(new)
     keys: set[Key] = set()
     if reference is not None:
         if reference.kind == name:
             keys.add(Key(name, namespace, reference.name))
-    elif not deleted and reader.count(kind):
+    elif change.type is not ChangeType.DELETED:
         keys.update(selecting(reader.list(kind, namespace), new))
     if old is not None and (before := controller_of(old)) is not None and before.kind == name:
         keys.add(Key(name, namespace, before.name))

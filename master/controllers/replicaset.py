@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
-from master.controllers.ownership import Orphans, carry_out, keys_of_owned, plan_claims
+from master.controllers.ownership import carry_out, keys_of_owned, plan_claims
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters, pod_from
 from master.reconcile.protocol import After, Done, Outcome, Trigger
@@ -166,7 +166,6 @@ class ReplicaSetController:
         self._by = component(f"controller:{self.name}")
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._pods = PodWrites(writer=writer, events=events, by=self._by)
-        self._orphans = Orphans(Pod)
         self.triggers = (
             Trigger(kind, lambda change: [key_of(change.new)]),
             Trigger(Pod, self._keys_of_pod, controller=self._kind_name),
@@ -196,7 +195,7 @@ class ReplicaSetController:
     async def _claim(self, replica_set: Replicated) -> list[Pod]:
         selector = workload_selector(replica_set)
         controlled = self._controlled(replica_set)
-        orphans = self._orphans.of(replica_set.metadata.namespace, self._reader)
+        orphans = self._reader.orphans(Pod, replica_set.metadata.namespace)
         claims = plan_claims(replica_set, selector, controlled, (o for o in orphans if not is_terminal(o)))
         if not claims.adopt and not claims.release:
             return controlled
@@ -233,4 +232,4 @@ class ReplicaSetController:
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
         if change.type is ChangeType.MODIFIED and change.old is not None and not matters(change.old, change.new):
             return ()
-        return keys_of_owned(change, self._kind, self._orphans, self._reader)
+        return keys_of_owned(change, self._kind, self._reader)

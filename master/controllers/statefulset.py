@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
 from master.controllers.claim_writes import ClaimWrites
 from master.controllers.history import Histories
-from master.controllers.ownership import Orphans, carry_out, keys_of_owned, plan_claims
+from master.controllers.ownership import carry_out, keys_of_owned, plan_claims
 from master.controllers.patience import Patience
 from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
@@ -55,7 +55,6 @@ class StatefulSetController:
         self._pods = PodWrites(writer=writer, events=events, by=_BY)
         self._claims = ClaimWrites(reader=reader, writer=writer, events=events, by=_BY)
         self._histories = Histories(StatefulSet, reader=reader, writer=writer, by=_BY)
-        self._orphans = Orphans(Pod)
         self._patience = Patience(clock)
         self.triggers = (
             Trigger(StatefulSet, lambda change: [key_of(change.new)]),
@@ -92,7 +91,7 @@ class StatefulSetController:
 
     async def _claim(self, stateful_set: StatefulSet) -> list[Pod]:
         controlled = self._controlled(stateful_set)
-        orphans = self._orphans.of(stateful_set.metadata.namespace, self._reader)
+        orphans = self._reader.orphans(Pod, stateful_set.metadata.namespace)
         members = (p for p in orphans if ordinal_in(stateful_set, p) is not None and not is_terminal(p))
         claims = plan_claims(stateful_set, workload_selector(stateful_set), controlled, members)
         if not claims.adopt and not claims.release:
@@ -165,7 +164,7 @@ class StatefulSetController:
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
         if change.type is ChangeType.MODIFIED and change.old is not None and not _matters(change.old, change.new):
             return ()
-        return keys_of_owned(change, StatefulSet, self._orphans, self._reader)
+        return keys_of_owned(change, StatefulSet, self._reader)
 
     def _keys_of_claim(self, change: Change[PersistentVolumeClaim]) -> Iterable[Key]:
         """A claim that is gone may be missed; one that is bound now may have to grow."""

@@ -35,8 +35,9 @@ class Trigger:
     """Changes of `kind` wake the keys that `keys(change)` names.
 
     Attributes:
-        controller: Only of objects that one of this kind (`ReplicaSet`) controls or controlled, or that nobody does.
-            Every change of a pod concerns one controller of many: which one is found once, and the others not asked.
+        controller: Only of objects that one of this kind (`ReplicaSet`) controls or controlled; and of those that
+            nobody controls where there are some of this kind, which might adopt them. Every change of a pod concerns
+            one controller of many: which one is found once, and the others not asked.
     """
 
     kind: type[Message]

@@ -29,7 +29,7 @@ from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.workqueue import WorkQueue
 from podium.errors import Conflict, PodiumError
-from podium.objects.kinds import Key
+from podium.objects.kinds import BY_NAME, Key
 from podium.objects.owners import controller_of
 from podium.telemetry.log import get_logger
 from podium.v1.policy_pb2 import ResourceQuota
@@ -87,8 +87,8 @@ class ControllerRuntime:
                 group.create_task(self._feed(), name="controllers feed")
 
     async def _feed(self) -> None:
-        routes = _routes(self._loops)
-        routes.setdefault(ResourceQuota, _Route(()))
+        routes = _routes(self._loops, self._reader)
+        routes.setdefault(ResourceQuota, _Route((), self._reader))
         while True:
             try:
                 async with self._reader.subscribe(*routes) as changes:
@@ -168,8 +168,8 @@ _Wake = tuple[Callable[[Change[Any]], Iterable[Key]], WorkQueue[Key]]
 class _Route:
     """Whom changes of one kind are told to."""
 
-    def __init__(self, wakes: Sequence[tuple[Trigger, WorkQueue[Key]]]) -> None:
-        self._all: list[_Wake] = [(trigger.keys, queue) for trigger, queue in wakes]
+    def __init__(self, wakes: Sequence[tuple[Trigger, WorkQueue[Key]]], reader: Reader) -> None:
+        self._reader = reader
         self._anyway: list[_Wake] = [(trigger.keys, queue) for trigger, queue in wakes if not trigger.controller]
         self._by_controller: dict[str, list[_Wake]] = {}
         for trigger, queue in wakes:
@@ -179,26 +179,33 @@ class _Route:
     def wakes(self, change: Change[Any]) -> Iterable[_Wake]:
         """Who is to be asked which keys a change wakes."""
         if not self._by_controller:
-            return self._all
-        now = controller_of(change.new)
-        before = now if change.old is None else controller_of(change.old)
-        if now is None or before is None:
-            return self._all
-        wakes = self._by_controller.get(now.kind, [])
-        if before.kind != now.kind:
-            wakes = [*wakes, *self._by_controller.get(before.kind, [])]
-        return [*self._anyway, *wakes]
+            return self._anyway
+        kinds = self._controllers(change.new)
+        if change.old is not None:
+            kinds |= self._controllers(change.old)
+        wakes = self._anyway
+        for kind in kinds:
+            wakes = wakes + self._by_controller.get(kind, [])
+        return wakes
+
+    def _controllers(self, obj: Any) -> set[str]:
+        """The kinds of those that control an object; of an orphan, of those that might."""
+        reference = controller_of(obj)
+        if reference is not None:
+            return {reference.kind}
+        namespace = obj.metadata.namespace
+        return {kind for kind in self._by_controller if self._reader.count(BY_NAME[kind].message, namespace)}
 
 
 _Routes = dict[type[Message], _Route]
 
 
-def _routes(loops: Sequence[_Loop]) -> _Routes:
+def _routes(loops: Sequence[_Loop], reader: Reader) -> _Routes:
     wakes: dict[type[Message], list[tuple[Trigger, WorkQueue[Key]]]] = {}
     for loop in loops:
         for trigger in loop.controller.triggers:
             wakes.setdefault(trigger.kind, []).append((trigger, loop.queue))
-    return {kind: _Route(found) for kind, found in wakes.items()}
+    return {kind: _Route(found, reader) for kind, found in wakes.items()}
 
 
 async def _deliver(batch: Sequence[Change[Any]], routes: _Routes) -> None:

@@ -24,6 +24,7 @@ from master.access.protocol import (
 from podium.errors import AlreadyExists, Conflict, NotFound, PodiumError
 from podium.objects.kinds import Key, key_of, kind_of
 from podium.objects.meta import new_uid
+from podium.objects.owners import controller_of
 from podium.objects.selectors import Selector
 from podium.v1.core_pb2 import Pod
 from podium.v1.meta_pb2 import DeleteOptions
@@ -68,14 +69,17 @@ class FakeAccess:
         wanted = kind_of(kind).name
         return [o for k, o in sorted(self.objects.items()) if k.kind == wanted and namespace in ("", k.namespace)]
 
-    def count(self, kind: type[Message]) -> int:
-        return len(self.list(kind))
+    def count(self, kind: type[Message], namespace: str = "") -> int:
+        return len(self.list(kind, namespace))
 
     def longest_unchanged(self, kind: type[M]) -> Iterator[M]:
         return iter(sorted(self.list(kind), key=lambda o: int(o.metadata.resource_version)))  # type: ignore[attr-defined]
 
     def owned_by(self, kind: type[M], uid: str) -> builtins.list[M]:
         return [o for o in self.list(kind) if any(ref.uid == uid for ref in o.metadata.owner_references)]  # type: ignore[attr-defined]
+
+    def orphans(self, kind: type[M], namespace: str) -> builtins.list[M]:
+        return [o for o in self.list(kind, namespace) if controller_of(o) is None]
 
     def pods_on(self, node: str) -> builtins.list[Pod]:
         return [p for p in self.list(Pod) if p.spec.node_name == node]

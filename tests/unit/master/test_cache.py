@@ -26,7 +26,7 @@ def pod(name: str = "a", namespace: str = "default", node: str = "", owners: tup
     made = Pod()
     made.metadata.name, made.metadata.namespace, made.spec.node_name = name, namespace, node
     for uid in owners:
-        made.metadata.owner_references.add(uid=uid)
+        made.metadata.owner_references.add(uid=uid, controller=uid == "u1")
     return made
 
 
@@ -60,7 +60,7 @@ _pods = st.builds(
 
 @given(st.lists(st.tuples(st.booleans(), _pods, st.booleans()), max_size=40))
 def test_indexes_agree_with_a_plain_dictionary(changes: list[tuple[bool, Pod, bool]]) -> None:
-    table, model = Table(by_node=True), dict[Key, Pod]()
+    table, model = Table(by_node=True, adoptable=True), dict[Key, Pod]()
     for removing, obj, look in changes:
         key = key_of(obj)
         if removing:
@@ -82,6 +82,8 @@ def _agree(table: Table, model: dict[Key, Pod]) -> None:
         within = sorted(k for k in model if k.namespace == namespace)
         assert [i.key for i in table.scan(namespace)] == within
         assert table.size(namespace) == len(within)
+        orphans = [k for k in within if not any(r.controller for r in model[k].metadata.owner_references)]
+        assert sorted(i.key for i in table.orphans(namespace)) == orphans
     for node in ("n1", "n2"):
         assert {i.key for i in table.on_node(node)} == {k for k, p in model.items() if p.spec.node_name == node}
     for uid in ("u1", "u2"):

@@ -12,6 +12,7 @@ from master.reconcile.runtime import ControllerRuntime
 from podium.aio.backoff import Backoff
 from podium.errors import Conflict, Forbidden
 from podium.objects.kinds import Key, key_of
+from podium.v1.batch_pb2 import Job
 from podium.v1.core_pb2 import Pod, Secret
 from tests.support.access import FakeAccess
 from tests.support.clock import VirtualClock, settle
@@ -94,15 +95,22 @@ async def test_what_a_controller_of_another_kind_has_is_not_asked_about() -> Non
         return found
 
     async with _running(access, VirtualClock(), mine, theirs, anybodys):
+        access.put(controlled("orphan", ""))
+        await settle()
+        assert seen() == [[], [], ["orphan"]], "there is nobody who could adopt it"
+        job = Job()
+        job.metadata.name, job.metadata.namespace = "j", "default"
+        access.put(job)
+        access.put(controlled("orphan", ""))
         access.put(controlled("a", "ReplicaSet"))
         await settle()
-        assert seen() == [["a"], [], ["a"]]
+        assert seen() == [["a"], ["orphan"], ["orphan", "a"]]
         access.put(controlled("a", ""))
         await settle()
         assert seen() == [["a"], ["a"], ["a"]], "let go: whoever may take it, and who had it"
         access.put(controlled("a", "Job"))
         await settle()
-        assert seen() == [["a"], ["a"], ["a"]]
+        assert seen() == [[], ["a"], ["a"]]
         access.put(controlled("a", "Job"))
         await settle()
         assert seen() == [[], ["a"], ["a"]]
