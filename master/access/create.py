@@ -9,12 +9,11 @@ from master.access.claims import choose_class
 from master.access.ingress_classes import choose_ingress_class
 from master.access.planned import Planned, Situation, put
 from master.access.scope import check_namespace
-from master.access.surroundings import surroundings_of
 from master.admission import admit
 from podium.errors import AlreadyExists, BadRequest
 from podium.objects.conditions import FALSE, set_condition
 from podium.objects.kinds import Key, Kind, kind_of
-from podium.objects.meta import generate_name, new_uid, timestamp
+from podium.objects.meta import generate_name, new_uid
 from podium.objects.pod import GATED_MESSAGE, SCHEDULED, SCHEDULING_GATED
 
 NAMESPACE_FINALIZER = "kubernetes"
@@ -48,7 +47,7 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
         choose_ingress_class(obj, situation.cache)
     if kind.name == "Service":
         situation.addresses.complete(obj, None, situation.cache, situation.now)
-    admit(obj, around=surroundings_of(situation.cache, kind, metadata.namespace))
+    admit(obj, around=situation.policies.around(kind, metadata.namespace))
     if kind.name in ROLLED:
         name_author(obj, None, situation.by)
     return put(key, obj, None)
@@ -64,7 +63,7 @@ def _begin(kind: Kind, obj: Any, situation: Situation) -> None:
     """What a new object has whatever its author wrote."""
     metadata = obj.metadata
     metadata.uid = new_uid()
-    metadata.creation_timestamp.CopyFrom(timestamp(situation.now))
+    metadata.creation_timestamp.CopyFrom(situation.stamp)
     metadata.ClearField("deletion_timestamp")
     metadata.ClearField("deletion_grace_period_seconds")
     metadata.generation = 1 if kind.has_generation else 0

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from master.access.addresses import ServiceAddresses
 from master.access.holds import Hold
 from master.access.protocol import Principal
+from master.access.surroundings import Policies
+from master.admission import check_size
 from master.cache.cache import WatchCache
 from master.cache.item import Item
 from master.store.protocol import ABSENT, Op, Put, Remove, Revision
@@ -21,11 +25,13 @@ RELAXED_KINDS = frozenset({"Event", "Lease"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What a decision is made from."""
+    """What a decision is made from. `stamp` is `now` as it is written."""
 
     by: Principal
     now: datetime.datetime
+    stamp: Timestamp
     cache: WatchCache
+    policies: Policies
     addresses: ServiceAddresses
 
 
@@ -70,8 +76,13 @@ class Attempt(NamedTuple):
 
 
 def put(key: Key, message: Any, current: Item | None) -> Planned:
-    """Write `message`, which has no resourceVersion, over `current`; nothing when that is what is stored."""
+    """Write `message`, which has no resourceVersion, over `current`; nothing when that is what is stored.
+
+    Raises:
+        Invalid: It is too large to be stored.
+    """
     value = message.SerializeToString(deterministic=True)
+    check_size(message, value)
     if current is not None and value == current.value:
         return Planned(current.message)
     return Planned(message, Put(key, value, ABSENT if current is None else Revision(current.revision)))

@@ -8,7 +8,6 @@ from master.access.authorship import ROLLED, name_author
 from master.access.claims import check_growth
 from master.access.planned import Planned, Situation, copy_of, put, remove
 from master.access.pod_parts import is_part, with_part
-from master.access.surroundings import surroundings_of
 from master.admission import admit, admit_status, check_bounds
 from master.cache.item import Item
 from podium.codec.apply import track_update
@@ -55,7 +54,7 @@ def plan_update(
         _keep_status(new, old)
     if kind.name == "Service":
         situation.addresses.complete(new, old, situation.cache, situation.now)
-    around = surroundings_of(situation.cache, kind, key.namespace)
+    around = situation.policies.around(kind, key.namespace)
     admit(new, before, around)
     if subresource == RESIZE:
         check_bounds(new, around)

@@ -32,6 +32,7 @@ from master.access.quotas import QuotaLedger
 from master.access.reader import not_found
 from master.access.scope import settle_scope
 from master.access.subresources import plan_bind, rescaled
+from master.access.surroundings import Policies
 from master.access.update import plan_update
 from master.access.writes import ApiWrite, Apply, Evict, Patch, Rescale
 from master.auth.authorizer import Authorizer
@@ -44,6 +45,7 @@ from podium.codec.json import object_from_dict, parse_json
 from podium.codec.patch import apply_patch
 from podium.errors import BadRequest, Conflict, PodiumError
 from podium.objects.kinds import Key, key_of, kind_of
+from podium.objects.meta import timestamp
 from podium.v1.meta_pb2 import DeleteOptions
 
 M = TypeVar("M", bound=Message)
@@ -76,6 +78,7 @@ class StoreWriter:
         self._authorizer = authorizer
         self._clock = clock
         self.quotas = QuotaLedger(cache, clock)
+        self._policies = Policies(cache)
         self._evictions = Evictions(cache)
         self._doubtful: list[Hold] = []
 
@@ -152,7 +155,10 @@ class StoreWriter:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _situation(self, by: Principal) -> Situation:
-        return Situation(by=by, now=self._clock.now(), cache=self._cache, addresses=self._addresses)
+        now = self._clock.now()
+        return Situation(
+            by=by, now=now, stamp=timestamp(now), cache=self._cache, policies=self._policies, addresses=self._addresses
+        )
 
     # ------------------------------------------------------------ one round
 

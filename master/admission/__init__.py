@@ -16,7 +16,10 @@ from podium.objects.refusal import refusal
 from podium.v1.core_pb2 import Pod
 from podium.v1.policy_pb2 import PriorityClass
 
-__all__ = ["admit", "admit_status", "apply_defaults", "check_bounds", "validate", "validate_status"]
+__all__ = ["admit", "admit_status", "apply_defaults", "check_bounds", "check_size", "validate", "validate_status"]
+
+MAX_OBJECT_BYTES = 1536 * 1024
+"""Largest object that is stored, encoded."""
 
 
 def admit(obj: Any, old: Any = None, around: Surroundings = NONE) -> None:
@@ -52,6 +55,17 @@ def check_bounds(obj: Any, around: Surroundings) -> None:
     """
     if around.limit_ranges:
         check_limits(obj, around.limit_ranges)
+
+
+def check_size(obj: Any, encoded: bytes) -> None:
+    """Check what an object takes, once it is encoded: finding out before would be to encode it twice.
+
+    Raises:
+        Invalid: It is too much.
+    """
+    if len(encoded) > MAX_OBJECT_BYTES:
+        said = f"the object must be at most {MAX_OBJECT_BYTES} bytes encoded, not {len(encoded)}"
+        raise refusal(_subject(obj), [Violation("metadata", said)])
 
 
 def _resolved(obj: Any, classes: PriorityClasses | None) -> list[Violation]:

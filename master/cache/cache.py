@@ -196,7 +196,7 @@ class WatchCache:
         value, revision = stored.value, stored.revision
         table = self._tables[stored.key.kind]
         message = self._lent_for(value, revision)
-        if table.get(stored.key.namespace, stored.key.name) is not None:
+        if message is not None and table.get(stored.key.namespace, stored.key.name) is not None:
             message = None  # it was changed in place, and so holds its former parts as well: decoded anew it is smaller
         item = Item(stored.key, value, revision, message)
         old = table.remove(stored.key) if stored.removed else table.put(item)

@@ -19,15 +19,17 @@ class Shelf:
         self._names: list[str] = []
         self._sorted = False
 
-    def put(self, item: Item) -> None:
-        """Add or replace."""
+    def put(self, item: Item) -> Item | None:
+        """Add or replace; returns the one before."""
         name = item.key.name
-        if name not in self.items:
+        old = self.items.get(name)
+        if old is None:
             if self._sorted:
                 insort(self._names, name)
             else:
                 self._names.append(name)
         self.items[name] = item
+        return old
 
     def remove(self, name: str) -> None:
         """Remove what is there."""
@@ -104,8 +106,7 @@ class Table:
         shelf = self._shelves.get(key.namespace)
         if shelf is None:
             shelf = self._shelves[key.namespace] = Shelf()
-        old = shelf.items.get(key.name)
-        shelf.put(item)
+        old = shelf.put(item)
         if old is None:
             self.count += 1
         else:
@@ -134,8 +135,8 @@ class Table:
             controlled = controlled or reference.controller
         if self._adoptable and not controlled:
             self._orphans.setdefault(item.key.namespace, {})[item.key] = item
-        if self._by_node and message.spec.node_name:
-            self._nodes.setdefault(message.spec.node_name, {})[item.key] = item
+        if self._by_node and (node := message.spec.node_name):
+            self._nodes.setdefault(node, {})[item.key] = item
 
     def _unindex(self, item: Item) -> None:
         message = item.message

@@ -63,7 +63,7 @@ class DeploymentController:
         self.triggers = (
             Trigger(Deployment, lambda change: [key_of(change.new)]),
             Trigger(ReplicaSet, self._keys_of_set),
-            Trigger(Pod, self._keys_of_pod),
+            Trigger(Pod, self._keys_of_pod, controller="ReplicaSet"),
             Trigger(ConfigMap, self._config.keys),
             Trigger(Secret, self._config.keys),
         )

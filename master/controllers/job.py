@@ -189,7 +189,7 @@ class JobController:
     def _keys_of_uncounted(self, change: Change[Pod]) -> Iterable[Key]:
         """A pod that is kept for a Job to count, and no Job will."""
         pod = change.new
-        if not pod.metadata.finalizers or not is_tracked(pod) or change.type is ChangeType.DELETED:
+        if not is_tracked(pod) or change.type is ChangeType.DELETED:
             return ()
         return (key_of(pod),) if self._job_of(pod) is None else ()
 

@@ -346,9 +346,18 @@ class NodeLifecycleController:
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
         """Pods matter by themselves only where they may have to leave, or when they come to such a node."""
-        if change.new.spec.node_name in self._touchy and change.type is not ChangeType.DELETED:
-            return (Key("Node", "", change.new.spec.node_name),)
-        return ()
+        name = change.new.spec.node_name
+        if name not in self._touchy or change.type is ChangeType.DELETED:
+            return ()
+        node = self._reader.get(Node, "", name)
+        return (Key("Node", "", name),) if node is None or _is_at_stake(change.new, node) else ()
+
+
+def _is_at_stake(pod: Pod, node: Node) -> bool:
+    """Whether there may be something to do about a pod on such a node. Else it is no reason to look at all of them."""
+    if is_terminating(pod) or is_ready(pod) or _is_marked_lost(pod):
+        return True
+    return leaves_at(pod.spec.tolerations, node.spec.taints) is not None
 
 
 def _make_unknown(node: Node, now: datetime.datetime) -> None:

@@ -64,12 +64,12 @@ class PodGcController:
         return (key_of(change.new),) if change.type is ChangeType.DELETED else ()
 
     def _keys_of_pod(self, change: Change[Pod]) -> Iterable[Key]:
-        pod, key = change.new, key_of(change.new)
+        pod = change.new
         if change.type is ChangeType.DELETED:
-            self._terminal.discard(key)
+            self._terminal.discard(key_of(pod))
             return ()
         if is_terminal(pod):
-            self._terminal.add(key)
+            self._terminal.add(key_of(pod))
             if len(self._terminal) > self._most:
                 return (_TERMINAL,)
         node = pod.spec.node_name

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from master.dispatcher.policies import Pods, PolicyBook
 from master.dispatcher.records import Records
@@ -111,19 +111,14 @@ class NetworkBook:
 
     def pod_changed(self, old: Pod | None, new: Pod, *, deleted: bool) -> Collection[str]:
         """Follow a pod. Returns the nodes that must be told."""
-        before = _place(old) if old is not None else None
-        now = None if deleted else _place(new)
         namespace = new.metadata.namespace
-        told: set[str] = set()
-        if before != now:
-            told |= self._moved(namespace, before, now)
-        old_address, address = _address(old) if old is not None else "", "" if deleted else _address(new)
-        old_uid = old.metadata.uid if old is not None else ""
-        if self._readdressed(namespace, (old_address, old_uid), (address, new.metadata.uid)):
+        before, now = _NOWHERE if old is None else _whereabouts(old), _NOWHERE if deleted else _whereabouts(new)
+        told = self._moved(namespace, before.node, now.node) if before.node != now.node else set()
+        if self._readdressed(namespace, before, now):
             told.update(self._nodes_of.get(namespace, ()))
         return told | self.policies.pod_changed(old, new, deleted=deleted)
 
-    def _moved(self, namespace: str, before: str | None, now: str | None) -> set[str]:
+    def _moved(self, namespace: str, before: str, now: str) -> set[str]:
         """A pod of the namespace left a node, or came to one, which then has to know the namespace."""
         if before:
             for counter, key in ((self._interest[before], namespace), (self._nodes_of[namespace], before)):
@@ -136,16 +131,16 @@ class NetworkBook:
         self._nodes_of.setdefault(namespace, Counter())[now] += 1
         return {node for node in (before, now) if node}
 
-    def _readdressed(self, namespace: str, old: tuple[str, str], new: tuple[str, str]) -> bool:
-        """A pod's address and uid were `old`, and are `new`."""
-        if old == new or not (old[0] or new[0]):
+    def _readdressed(self, namespace: str, before: _Whereabouts, now: _Whereabouts) -> bool:
+        """Whether the namespace's addresses are others since a pod's are."""
+        if not (before.address or now.address) or (before.address, before.uid) == (now.address, now.uid):
             return False
         members = self._members.setdefault(namespace, Records())
         changed = False
-        if old[0] and members.get(old[0]) == old[1]:  # or else another pod has it by now
-            changed = members.drop(old[0])
-        if new[0]:
-            changed |= members.put(*new)
+        if before.address and members.get(before.address) == before.uid:  # or else another pod has it by now
+            changed = members.drop(before.address)
+        if now.address:
+            changed |= members.put(now.address, now.uid)
         return changed
 
     # ------------------------------------------------------------ what to say
@@ -203,13 +198,23 @@ def _tell_addresses(id_: str, addresses: Records[str, str], told: Told, update: 
     update.records.append(NetworkRecord(id=id_, addresses=said))
 
 
-def _place(pod: Pod) -> str:
-    """The node whose rules are about the pod; empty while it has none, and of pods in their host's network."""
-    return "" if pod.spec.host_network or is_terminal(pod) else pod.spec.node_name
+class _Whereabouts(NamedTuple):
+    """The node whose rules are about a pod, and its address there; empty while it has none."""
+
+    node: str
+    address: str
+    uid: str
 
 
-def _address(pod: Pod) -> str:
-    return "" if pod.spec.host_network or is_terminal(pod) else pod.status.pod_ip
+_NOWHERE = _Whereabouts("", "", "")
+"""Of pods that are not there, or over, or in their host's network."""
+
+
+def _whereabouts(pod: Pod) -> _Whereabouts:
+    spec = pod.spec
+    if spec.host_network or is_terminal(pod):
+        return _NOWHERE
+    return _Whereabouts(spec.node_name, pod.status.pod_ip, pod.metadata.uid)
 
 
 def _service_key(namespace: str, name: str) -> Key:

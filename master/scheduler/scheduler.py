@@ -140,7 +140,8 @@ class Scheduler:
         else:
             self._engine.see_storage(obj, gone=gone)
         if isinstance(obj, Pod):
-            self._volumes.moved(storage.claims_of(obj))
+            if obj.spec.volumes:
+                self._volumes.moved(storage.claims_of(obj))
         elif isinstance(obj, PersistentVolumeClaim):
             self._volumes.moved((storage.key_of_claim(obj),))
 

@@ -13,9 +13,8 @@ from typing import Any
 from google.protobuf.message import Message
 
 from podium.objects.kinds import Key, key_of
-from podium.objects.pod import every_container
 from podium.objects.storage import ClaimKey
-from podium.v1.core_pb2 import ConfigMap, Container, Pod, Secret, Volume
+from podium.v1.core_pb2 import ConfigMap, Container, EphemeralContainer, Pod, Secret, Volume
 from podium.v1.node_session_pb2 import Assignments
 from podium.v1.storage_pb2 import PersistentVolume
 
@@ -29,27 +28,31 @@ def references(pod: Pod) -> frozenset[Key]:
     """Every object that a pod uses, whether it is there or not."""
     spec, namespace = pod.spec, pod.metadata.namespace
     keys = [secret_key(namespace, reference.name) for reference in spec.image_pull_secrets]
-    for container in every_container(spec):
-        if container.env or container.env_from:
-            keys += _of_environment(container, namespace)
+    # Plain loops: they run for every pod of the cluster, and most use nothing.
+    for containers in (spec.init_containers, spec.containers, spec.ephemeral_containers):
+        for container in containers:
+            if container.env or container.env_from:
+                keys += _of_environment(container, namespace)
     if spec.volumes:
         keys += volume_references(pod)
     return frozenset(keys) if keys else NONE
 
 
-def _of_environment(container: Container, namespace: str) -> Iterator[Key]:
+def _of_environment(container: Container | EphemeralContainer, namespace: str) -> Iterable[Key]:
+    keys: list[Key] = []
     for source in container.env_from:
         if source.HasField("config_map_ref"):
-            yield config_map_key(namespace, source.config_map_ref.name)
+            keys.append(config_map_key(namespace, source.config_map_ref.name))
         elif source.HasField("secret_ref"):
-            yield secret_key(namespace, source.secret_ref.name)
+            keys.append(secret_key(namespace, source.secret_ref.name))
     for variable in container.env:
         if not variable.HasField("value_from"):
             continue
         if variable.value_from.HasField("config_map_key_ref"):
-            yield config_map_key(namespace, variable.value_from.config_map_key_ref.name)
+            keys.append(config_map_key(namespace, variable.value_from.config_map_key_ref.name))
         elif variable.value_from.HasField("secret_key_ref"):
-            yield secret_key(namespace, variable.value_from.secret_key_ref.name)
+            keys.append(secret_key(namespace, variable.value_from.secret_key_ref.name))
+    return keys
 
 
 def volume_references(pod: Pod) -> frozenset[Key]:

@@ -39,9 +39,6 @@ from podium.errors import Violation
 from podium.objects.kinds import kind_of
 from podium.v1 import apps_pb2, batch_pb2, core_pb2, ingress_pb2, networking_pb2, policy_pb2, storage_pb2
 
-MAX_OBJECT_BYTES = 1536 * 1024
-"""Largest object that is stored, encoded."""
-
 _UPDATES: Mapping[type[Message], Callable[[Any, Any, Findings], None]] = {
     core_pb2.Pod: pods.update,
     core_pb2.Node: core.update_node,
@@ -98,7 +95,7 @@ def validate(obj: Any, old: Any = None) -> list[Violation]:
         obj: Of any kind.
         old: What it replaces, unless it is new.
     """
-    findings = _size(obj)
+    findings: Findings = []
     meta.identity(obj.metadata, kind_of(obj), findings)
     _walk(obj, "", findings)
     if old is not None:
@@ -110,7 +107,7 @@ def validate(obj: Any, old: Any = None) -> list[Violation]:
 
 def validate_status(obj: Any, old: Any) -> list[Violation]:
     """Everything wrong with a change that only touches status."""
-    findings = _size(obj)
+    findings: Findings = []
     if obj.metadata != old.metadata:
         meta.unchanged(obj.metadata, old.metadata, findings)
     _walk(obj.status, ".status", findings)
@@ -122,13 +119,6 @@ def _unchanged(obj: Any, old: Any, findings: Findings) -> None:
     update = _UPDATES.get(type(obj))
     if update is not None:
         update(obj, old, findings)
-
-
-def _size(obj: Message) -> Findings:
-    size = obj.ByteSize()
-    if size <= MAX_OBJECT_BYTES:
-        return []
-    return [Violation(".metadata", f"the object must be at most {MAX_OBJECT_BYTES} bytes encoded, not {size}")]
 
 
 def _finished(findings: Findings) -> list[Violation]:

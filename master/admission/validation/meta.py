@@ -76,7 +76,7 @@ def _owner_reference(reference: OwnerReference, path: str, findings: Findings) -
 
 def identity(metadata: ObjectMeta, kind: Kind, findings: Findings) -> None:
     """The name and namespace are there, and well-formed."""
-    check = names.dns_label if kind.name in _LABEL_NAMED else names.dns_subdomain
+    check = names.dns_label if kind.name in _LABEL_NAMED else names.object_name
     if not metadata.name:
         findings.append(Violation(".metadata.name", "is required", "or generateName"))
     elif problem := check(metadata.name):

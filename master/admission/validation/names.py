@@ -32,7 +32,12 @@ def dns_label(text: str) -> str:
 
 @lru_cache(maxsize=16384)
 def dns_subdomain(text: str) -> str:
-    """A DNS-1123 subdomain, as most objects are named."""
+    """A DNS-1123 subdomain, by which most objects are named in others."""
+    return object_name(text)
+
+
+def object_name(text: str) -> str:
+    """A DNS-1123 subdomain, as most objects are named themselves. Each is checked once: there is nothing to memoise."""
     if len(text) > 253:
         return "must be at most 253 characters"
     return "" if _SUBDOMAIN.fullmatch(text) else _SUBDOMAIN_FORM

@@ -94,7 +94,7 @@ class Walk:
         if rule is not None:
             return _with_name(rule, field.json)
         if field.one_of:
-            return _with_name(_membership(field.one_of), field.json)
+            return _membership(field.one_of, field.json)
         if field.message_type in self._remembered and not field.repeated:
             return _with_name(self._once, field.json)
         if field.form is Form.MESSAGE and not field.is_map:
@@ -126,15 +126,15 @@ def _with_name(rule: FieldRule, name: str) -> _Step:
     return lambda value, path, findings: rule(value, path + suffix, findings)
 
 
-def _membership(allowed: tuple[str, ...]) -> FieldRule:
+def _membership(allowed: tuple[str, ...], name: str) -> _Step:
     listed = ", ".join(allowed)
     known = frozenset(allowed)
 
-    def rule(value: str, path: str, findings: Findings) -> None:
+    def step(value: str, path: str, findings: Findings) -> None:
         if value not in known:
-            findings.append(Violation(path, f'must be one of {listed}, not "{value}"'))
+            findings.append(Violation(f"{path}.{name}", f'must be one of {listed}, not "{value}"'))
 
-    return rule
+    return step
 
 
 def _absent(message: Message, field: Field) -> bool:

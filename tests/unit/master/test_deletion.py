@@ -11,11 +11,13 @@ from master.access.addresses import ServiceAddresses
 from master.access.delete import grace_seconds, plan_delete
 from master.access.planned import Planned, Situation
 from master.access.protocol import component
+from master.access.surroundings import Policies
 from master.cache.cache import WatchCache
 from master.cache.item import Item
 from master.store.memory import MemoryStore
 from master.store.protocol import Put, Remove
 from podium.objects.kinds import key_of
+from podium.objects.meta import timestamp
 from podium.v1.core_pb2 import Namespace, Pod
 from podium.v1.meta_pb2 import DeleteOptions
 
@@ -34,7 +36,11 @@ def pod(node: str = "n1", phase: str = "Running", grace: int | None = None, fina
 
 def deleted(obj: Any, options: DeleteOptions | None = None, after: float = 0) -> Planned:
     now = NOW + datetime.timedelta(seconds=after)
-    situation = Situation(by=component("test"), now=now, cache=WatchCache(MemoryStore()), addresses=ServiceAddresses())
+    cache = WatchCache(MemoryStore())
+    situation = Situation(
+        by=component("test"), now=now, stamp=timestamp(now), cache=cache, policies=Policies(cache),
+        addresses=ServiceAddresses(),
+    )  # fmt: skip
     item = Item(key_of(obj), obj.SerializeToString(deterministic=True), 5)
     return plan_delete(item, options or DeleteOptions(), situation)
 

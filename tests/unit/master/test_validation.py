@@ -10,8 +10,15 @@ from typing import Any
 
 import pytest
 
-from master.admission import admit, admit_status, apply_defaults, validate, validate_status
-from master.admission.validation import MAX_OBJECT_BYTES
+from master.admission import (
+    MAX_OBJECT_BYTES,
+    admit,
+    admit_status,
+    apply_defaults,
+    check_size,
+    validate,
+    validate_status,
+)
 from podium.codec.json import object_from_dict
 from podium.errors import Invalid
 
@@ -90,7 +97,10 @@ def test_cluster_scoped_objects_have_no_namespace_and_namespaces_short_names() -
 
 def test_an_object_has_a_greatest_size() -> None:
     event = _object("Event", involvedObject={"kind": "Pod", "namespace": "default"}, message="x" * MAX_OBJECT_BYTES)
-    assert "must be at most 1572864 bytes" in refusals(event)["metadata"]
+    with pytest.raises(Invalid, match=r"Event .* is invalid: metadata: the object must be at most 1572864 bytes"):
+        check_size(event, event.SerializeToString())
+    event.message = "x"
+    check_size(event, event.SerializeToString())
 
 
 @pytest.mark.parametrize(
