@@ -139,6 +139,10 @@ async def test_refused_creates(api: Api, change: Any, error: type[Exception], sa
 async def test_an_object_of_ten_megabytes_is_refused_by_name(api: Api) -> None:
     huge = pod("a")
     huge.metadata.annotations["x"] = "y" * 10_000_000
+    with pytest.raises(Invalid, match=r'Pod "a" is invalid: metadata.annotations: must be at most 262144 bytes'):
+        await api.create(huge)
+    huge = pod("a")
+    huge.spec.containers[0].env.add(name="X", value="y" * 10_000_000)
     with pytest.raises(Invalid, match=r'Pod "a" is invalid.*must be at most 1572864 bytes'):
         await api.create(huge)
 
