@@ -288,7 +288,6 @@ def _ansible(settings: MasterSettings, clock: Clock, endpoints: Sequence[str]) -
     """Ansible itself is not loaded here, nor ever in this process."""
     return AnsibleProvisioner(
         AnsibleSettings(
-            playbooks=settings.nodepool_playbooks,
             variables=settings.nodepool_variables,
             hooks=settings.nodepool_hooks,
             work=settings.data_dir / NODEPOOLS_FOLDER,

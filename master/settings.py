@@ -64,10 +64,6 @@ class MasterSettings:
     hpa_readiness_delay: Duration = option(
         30.0, doc="A pod not ready for so long after its start is held for never having been, as to its CPU."
     )
-    nodepool_playbooks: Path = option(
-        Path("/opt/podium/ansible/playbooks"),
-        doc="Folder of join.yml and release.yml, with which node pools set hosts up.",
-    )
     nodepool_variables: Path | None = option(
         None, doc="File (YAML) with variables of the playbooks' roles for hosts of node pools, as podium_wheelhouse."
     )

@@ -16,22 +16,22 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from master.autoscaler.ansible_job import (
-    KEY,
+    INVENTORY,
     KNOWN_HOSTS,
     START,
     STOP,
-    Job,
+    VARIABLES,
     hook_environment,
     hook_variables,
     inventory_of,
     join_variables,
+    order_of,
 )
 from master.autoscaler.provision import ProvisionFailed, Target
 from podium.aio.clock import Clock
@@ -39,10 +39,9 @@ from podium.files import make_private_directory
 from podium.telemetry.log import get_logger
 
 _KNOCK_SECONDS = 1.0
-_END_SECONDS = 10.0
+_END_SECONDS = 20.0
 _RELEASE_KNOCKS_SECONDS = 30.0
 _MOST_SAID = 300
-INVENTORY = "inventory/hosts.json"
 
 log = get_logger(__name__)
 
@@ -52,14 +51,12 @@ class AnsibleSettings:
     """Where things are.
 
     Attributes:
-        playbooks: The folder of join.yml and release.yml.
         variables: A file of variables for the roles (YAML or JSON); None: none.
         hooks: The folder of hooks.
         work: A folder for jobs, private to the master.
         masters: Where nodes reach the API.
     """
 
-    playbooks: Path
     variables: Path | None
     hooks: Path
     work: Path
@@ -82,7 +79,7 @@ class AnsibleProvisioner:
             await self._hook(target, START, folder)
             await self._until_ssh_answers(target, target.seconds)
             variables = join_variables(token, self._settings.masters)
-            await self._play(target, folder, self._settings.playbooks / "join.yml", variables)
+            await self._play(target, folder, "join", variables)
 
     async def release(self, target: Target) -> None:
         """Make a bare host of a node, and turn it off.
@@ -92,7 +89,7 @@ class AnsibleProvisioner:
         """
         async with _Folder(self._settings.work, target) as folder:
             await self._until_ssh_answers(target, _RELEASE_KNOCKS_SECONDS)
-            await self._play(target, folder, self._settings.playbooks / "release.yml", {})
+            await self._play(target, folder, "release", {})
             await self._hook(target, STOP, folder)
 
     async def _until_ssh_answers(self, target: Target, seconds: float) -> None:
@@ -104,7 +101,7 @@ class AnsibleProvisioner:
                     try:
                         _, writer = await asyncio.open_connection(target.address, target.port)
                     except OSError as error:
-                        why = error.strerror or str(error)
+                        why = os.strerror(error.errno) if error.errno else str(error)
                     else:
                         writer.close()
                         return
@@ -120,38 +117,14 @@ class AnsibleProvisioner:
         if not await asyncio.to_thread(path.is_file):
             raise ProvisionFailed(f"there is no hook {name} in {self._settings.hooks} on the master's host")
         if path.suffix in (".yml", ".yaml"):
-            await self._play(target, folder, path, hook_variables(target, action))
+            await self._play(target, folder, str(path), hook_variables(target, action))
         else:
             await _run_hook(path, hook_environment(target, action))
 
-    async def _play(self, target: Target, folder: Path, playbook: Path, variables: Mapping[str, Any]) -> None:
-        if not await asyncio.to_thread(playbook.is_file):
-            raise ProvisionFailed(f"there is no playbook {playbook} on the master's host (setting nodepool_playbooks)")
-        control = tempfile.mkdtemp(prefix="podium-ssh-")  # the path of a socket must be short
-        job = Job(
-            directory=folder,
-            playbook=playbook,
-            inventory=inventory_of(target, folder),
-            variables=variables,
-            environment=_environment(folder, control),
-            seconds=target.seconds,
-        )
-        try:
-            await asyncio.to_thread(_lay_out, job, self._settings.variables)
-            failure = await _played(job, self._settings.work / f"{target.name}.lock")
-        finally:
-            await asyncio.to_thread(self._clear_up, folder, control, target.name)
-        if failure:
+    async def _play(self, target: Target, folder: Path, playbook: str, variables: Mapping[str, Any]) -> None:
+        await asyncio.to_thread(_lay_out, target, folder, self._settings.variables)
+        if failure := await _played(order_of(target, folder, playbook, variables)):
             raise ProvisionFailed(failure)
-
-    def _clear_up(self, folder: Path, control: str, host: str) -> None:
-        """Keep what was said, and nothing that is secret."""
-        said = sorted((folder / "artifacts").glob("*/stdout"), key=lambda path: path.stat().st_mtime)
-        if said:
-            shutil.copyfile(said[-1], self._settings.work / f"{host}.log")
-        for name in ("artifacts", "env", "inventory"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        shutil.rmtree(control, ignore_errors=True)
 
 
 class _Folder:
@@ -171,9 +144,7 @@ class _Folder:
         make_private_directory(self._work)
         shutil.rmtree(self._path, ignore_errors=True)
         make_private_directory(self._path)
-        key = self._target.private_key.rstrip(b"\n") + b"\n"
-        for name, content in ((KEY, key), (KNOWN_HOSTS, self._target.known_hosts)):
-            _write_private(self._path / name, content)
+        _write_private(self._path / KNOWN_HOSTS, self._target.known_hosts)
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -181,55 +152,31 @@ def _write_private(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _lay_out(job: Job, variables: Path | None) -> None:
-    """Write what the play reads. Raises ProvisionFailed: the operator's variables can't be read."""
-    for name in ("env", "inventory", "inventory/group_vars"):
-        make_private_directory(job.directory / name)
-    _write_private(job.directory / "env" / "extravars", json.dumps(dict(job.variables)).encode())
-    _write_private(job.directory / INVENTORY, json.dumps(job.inventory).encode())
+def _lay_out(target: Target, folder: Path, variables: Path | None) -> None:
+    """Write the inventory. Raises ProvisionFailed: the operator's variables can't be read."""
+    make_private_directory((folder / VARIABLES).parent)
+    _write_private(folder / INVENTORY, json.dumps(inventory_of(target, folder)).encode())
     if variables is None:
         return
     try:
         content = variables.read_bytes()
     except OSError as error:
         raise ProvisionFailed(f"{variables} (setting nodepool_variables) can't be read: {error.strerror}") from error
-    _write_private(job.directory / "inventory/group_vars/all.yml", content)
+    _write_private(folder / VARIABLES, content)
 
 
-def _environment(folder: Path, control: str) -> dict[str, str]:
-    return {
-        "HOME": str(folder),
-        "ANSIBLE_HOME": str(folder / "home"),
-        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": control,
-        "ANSIBLE_PIPELINING": "True",
-        "ANSIBLE_PYTHON_INTERPRETER": "auto_silent",
-        "ANSIBLE_RETRY_FILES_ENABLED": "False",
-        "ANSIBLE_NOCOLOR": "1",
-    }
-
-
-async def _played(job: Job, lock: Path) -> str:
+async def _played(order: bytes) -> str:
     """Play a job in a process of its own; why it failed. Cancelling ends the process, and whatever it started."""
-    order = {
-        "directory": str(job.directory),
-        "playbook": str(job.playbook),
-        "inventory": str(job.directory / INVENTORY),
-        "environment": dict(job.environment),
-        "seconds": job.seconds,
-        "lock": str(lock),
-    }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "master.autoscaler.play",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"},
     )  # fmt: skip
     assert process.stdin is not None, "it was asked for"
     assert process.stdout is not None, "it was asked for"
     assert process.stderr is not None, "it was asked for"
     try:
-        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.write(order)
         await process.stdin.drain()
         said, complaints = await asyncio.gather(process.stdout.read(), process.stderr.read())
         _ = await process.wait()

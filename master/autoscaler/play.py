@@ -1,94 +1,119 @@
-"""`python -m master.autoscaler.play`: plays one job with ansible-runner, in a process of its own.
+"""`python -m master.autoscaler.play`: plays one job with Ansible, in a process of its own.
 
-The job comes as one line of JSON on stdin, and stdin stays open for as long as the master wants it done: when it ends,
-the master has given up, or is no more, and so the play ends. The answer is one line of JSON on stdout: `failure`, empty
-when it went well. A lock on the host's file keeps a play that was left over from a master that died, and the one that
-the next master begins, from ever running at once.
+The job comes as one line of JSON on standard input, which stays open for as long as the master wants it done: when it
+ends, the master has given up, or is no more, and so the play ends. The answer is one line of JSON: `failure`, empty
+when it went well. A lock on the host's file keeps apart a play that was left over from a master that died and the one
+that the next master begins.
 
-A process of its own, because ansible-runner takes threads, signals and 60 MB that a master does without.
+A process of its own, because Ansible takes threads, signals and tens of megabytes that a master does without.
 """
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import fcntl
 import json
 import os
 import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from master.autoscaler.ansible_job import Failures
+from podium.errors import PodiumError
+from podium.provisioning import Event, Happened, play, playbook
 
-NOT_INSTALLED = "ansible-runner is not installed on the master's host: pip install 'podium[ansible]'"
-_TIMED_OUT = "timeout"
+_LOCK_SECONDS = 0.2
 
 
-def main() -> int:
-    """Play what stdin says; returns the exit code, which is 0 whenever there is an answer."""
-    job = json.loads(sys.stdin.readline())
-    given_up = threading.Event()
-    threading.Thread(target=_wait_for_the_end, args=(given_up,), daemon=True).start()
-    with Path(job["lock"]).open("w") as lock:
-        if not _locked(lock.fileno(), given_up):
-            return 1
-        failure = play(job, given_up)
+async def main() -> int:
+    """Play what standard input says; returns the exit code, which is 0 whenever there is an answer."""
+    order = json.loads(sys.stdin.readline())
+    working = asyncio.create_task(_play(order), name="play")  # noqa: TID251 - a process for this one task
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_at_the_end, args=(loop, working), daemon=True).start()
+    try:
+        failure = await working
+    except asyncio.CancelledError:
+        return 1
     sys.stdout.write(json.dumps({"failure": failure}) + "\n")
     sys.stdout.flush()
     return 0
 
 
-def play(job: dict[str, Any], given_up: threading.Event) -> str:
-    """Play a job until it is done or given up; why it failed."""
-    try:
-        import ansible_runner
-    except ImportError:
-        return NOT_INSTALLED
-    failures = Failures()
-
-    def see(event: dict[str, Any]) -> bool:
-        failures.see(event)
-        return True
-
-    run = ansible_runner.run(
-        private_data_dir=job["directory"],
-        playbook=job["playbook"],
-        inventory=job["inventory"],
-        envvars=job["environment"],
-        event_handler=see,
-        cancel_callback=given_up.is_set,
-        timeout=int(job["seconds"]),
-        quiet=True,
-    )
-    if run.status == "successful":
-        return ""
-    if run.status == _TIMED_OUT:
-        return f"it took longer than {job['seconds']:g} s"
-    return failures.last or f"ansible-playbook ended with {run.status}, exit code {run.rc}: {_last_line(run)}"
-
-
-def _last_line(run: Any) -> str:
-    lines = [line.strip() for line in run.stdout.read().splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
-
-
-def _wait_for_the_end(given_up: threading.Event) -> None:
+def _at_the_end(loop: asyncio.AbstractEventLoop, working: asyncio.Task[str]) -> None:
+    """Wait until nobody wants it done any more."""
     sys.stdin.read()
-    given_up.set()
+    loop.call_soon_threadsafe(working.cancel)
 
 
-def _locked(descriptor: int, given_up: threading.Event) -> bool:
-    """Take the lock of the host; False when that was given up."""
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if given_up.wait(0.2):
-                return False
-        else:
-            return True
+async def _play(order: dict[str, Any]) -> str:
+    """Play a job; why it failed."""
+    async with _locked(Path(order["lock"])):
+        with _Log(Path(order["log"])) as log:
+            try:
+                outcome = await play(
+                    _playbook(order["playbook"]),
+                    Path(order["inventory"]),
+                    tell=log.note,
+                    extra=order["variables"],
+                    key=base64.b64decode(order["key"]),
+                    timeout=order["seconds"],
+                )
+            except PodiumError as error:
+                return error.message
+            log.line(outcome.sentence)
+    return "" if outcome.ok else _without_host(outcome.sentence, [result.host for result in outcome.failed])
+
+
+def _playbook(name: str) -> Path:
+    return Path(name) if os.path.isabs(name) else playbook(name)
+
+
+def _without_host(sentence: str, hosts: list[str]) -> str:
+    """There is one host: whoever reads this knows which."""
+    return sentence.removeprefix(f"{hosts[0]}: ") if hosts else sentence
+
+
+class _Log:
+    """What was done with a host, line by line, with the seconds since it began."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._began = path, asyncio.get_running_loop().time()
+
+    def __enter__(self) -> _Log:
+        self._file = self._path.open("w")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+    def line(self, text: str) -> None:
+        """Add one."""
+        self._file.write(f"{asyncio.get_running_loop().time() - self._began:7.1f} s  {text}\n")
+        self._file.flush()
+
+    def note(self, event: Event) -> None:
+        """Add what is worth it."""
+        if event.what not in (Happened.STARTED, Happened.SKIPPED, Happened.TASK):
+            self.line(f"{event.what.value:<12}{event.task}{f': {event.message}' if event.message else ''}")
+
+
+@asynccontextmanager
+async def _locked(path: Path) -> AsyncIterator[None]:
+    """The lock of a host, waited for."""
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_LOCK_SECONDS)
+        yield
 
 
 if __name__ == "__main__":
     os.umask(0o077)
-    sys.exit(main())
+    sys.exit(asyncio.run(main()))
