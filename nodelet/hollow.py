@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nodelet.network.protocol import NetworkFault
+from nodelet.network.protocol import InForce, NetworkFault
 from nodelet.node import Node, Parts, Wishes
 from nodelet.pods.images import Disk
 from nodelet.pods.manager import PodSettings
@@ -103,13 +103,15 @@ class HollowClusterView:
     def __init__(self) -> None:
         self.records: dict[str, NetworkRecord] = {}
 
-    def take(self, update: NetworkUpdate) -> None:
-        """Note what the master says."""
+    def take(self, update: NetworkUpdate, in_force: InForce | None = None) -> None:
+        """Note what the master says, which holds at once."""
         if update.snapshot:
             self.records = {}
         for id_ in update.removed:
             self.records.pop(id_, None)
         self.records.update((record.id, record) for record in update.records if record.HasField("service"))
+        if in_force is not None:
+            in_force()
 
     async def run(self) -> None:
         """Nothing has to be brought into force."""

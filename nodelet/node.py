@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import podium
-from nodelet.network.protocol import NetworkFault, PodNetwork
+from nodelet.network.protocol import InForce, NetworkFault, PodNetwork
 from nodelet.pods.images import Disk
 from nodelet.pods.manager import PodManager, PodSettings
 from nodelet.pods.spec import NodeFacts
@@ -58,8 +58,8 @@ class Host(Protocol):
 class ClusterView(Protocol):
     """What is known of the cluster's network beyond this node."""
 
-    def take(self, update: NetworkUpdate) -> None:
-        """Note what the master says; it holds soon. Returns at once."""
+    def take(self, update: NetworkUpdate, in_force: InForce | None = None) -> None:
+        """Note what the master says; `in_force` is called once it holds. Returns at once."""
         ...
 
     async def run(self) -> None:
@@ -206,9 +206,9 @@ class Node:
         """What node and pods use."""
         return await self._parts.host.usage()
 
-    def network(self, update: NetworkUpdate) -> None:
+    def network(self, update: NetworkUpdate, in_force: InForce | None) -> None:
         """The master said something of the cluster's network."""
-        self._parts.network.cluster.take(update)
+        self._parts.network.cluster.take(update, in_force)
 
     def welcomed(self, welcome: Welcome) -> None:
         """The master said which slice of the pod range is this node's; said again, it repairs what is broken."""

@@ -97,6 +97,7 @@ class Dispatcher:
             tasks.create_task(forever("dispatcher attention", self.sessions.attention.run))
             tasks.create_task(forever("dispatcher writes", self._writes.run))
             tasks.create_task(forever("dispatcher network", self._network.run))
+            tasks.create_task(forever("dispatcher drains", self._network.drain))
 
     # ------------------------------------------------------------ down
 
@@ -219,7 +220,7 @@ class Dispatcher:
             peers=self._peers.of(session.node),
         )
         session.peers_version, session.peers_known = self._peers.version, self._peers.nodes
-        session.begin(welcome, self._ledger.book(session.node), self._find, self._network.news_for(session.node))
+        session.begin(welcome, self._ledger.book(session.node), self._find, self._network.begin(session))
         log.info("session begun", node=session.node, session=session.id, version=hello.version)
 
     async def _register(self, name: str, hello: Hello) -> str:
@@ -283,6 +284,8 @@ class Dispatcher:
             case "volumes":
                 for state in message.volumes.volumes:
                     self._inbox.volume(node, state)
+            case "network_in_force":
+                self._network.in_force(session, message.network_in_force.sequence)
             case "resync":
                 log.info("node asks for a snapshot", node=node, why=message.resync.reason)
                 session.resync()

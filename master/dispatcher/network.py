@@ -7,7 +7,8 @@
     policies select
 
 A node that has no pod of a namespace is not told of it. A `Told` remembers what one session knows, by version, so a
-message costs what changed.
+message costs what changed. While pods that end are waited for, nodes are asked to say what they have in force; the
+version of what is common to all is what they are asked for by.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from master.dispatcher.drains import NOBODY, DrainBook, Leads, leading_to
 from master.dispatcher.policies import Pods, PolicyBook
 from master.dispatcher.records import Records
 from podium.objects.kinds import Key
 from podium.objects.pod import is_terminal
-from podium.objects.service import SERVICE_LABEL
+from podium.objects.service import SERVICE_LABEL, takes_connections
 from podium.v1.core_pb2 import Namespace, Node, Pod
 from podium.v1.networking_pb2 import EndpointSlice, NetworkPolicy, Service
 from podium.v1.node_session_pb2 import AddressSet, NetworkRecord, NetworkUpdate, Peer, PodRules, ServiceRoute
@@ -31,9 +33,24 @@ _COMMON, _RULES = "common", "rules"
 
 @dataclass(slots=True)
 class Told:
-    """What a node knows: versions by group."""
+    """What a node knows.
+
+    Attributes:
+        versions: By group.
+        asked: The version that it was asked to say it has in force.
+        in_force: The version that it said it has in force.
+    """
 
     versions: dict[str, int] = field(default_factory=dict)
+    asked: int = 0
+    in_force: int = 0
+
+
+class _Slice(NamedTuple):
+    """An EndpointSlice as nodes are told, and the pods that it leads to."""
+
+    told: EndpointSlice
+    leads: Leads
 
 
 class NetworkBook:
@@ -45,12 +62,13 @@ class NetworkBook:
 
     def __init__(self, pods: Pods = lambda namespace: ()) -> None:
         self.policies = PolicyBook(pods, lambda: self._interest)
+        self.drains = DrainBook()
         self._common: Records[str, NetworkRecord] = Records()
         self._members: dict[str, Records[str, str]] = {}
         self._interest: dict[str, Counter[str]] = {}
         self._nodes_of: dict[str, Counter[str]] = {}
         self._services: dict[Key, Service] = {}
-        self._slices: dict[Key, dict[str, EndpointSlice]] = {}
+        self._slices: dict[Key, dict[str, _Slice]] = {}
 
     # ------------------------------------------------------------ what is; each answers whom it concerns
 
@@ -80,22 +98,49 @@ class NetworkBook:
         if deleted:
             slices.pop(metadata.name, None)
         else:
-            slices[metadata.name] = _trimmed(endpoint_slice)
+            slices[metadata.name] = self._take(endpoint_slice, self._services.get(key))
         if not slices:
             del self._slices[key]
-        return self._say_service(key)
+        news = self._say_service(key)
+        if deleted:
+            self.drains.lead(_slice_id(key, metadata.name), NOBODY, self._common.version)
+        return news
+
+    def _take(self, endpoint_slice: EndpointSlice, service: Service | None) -> _Slice:
+        """What a node needs of a slice: who answers, without who wrote it.
+
+        A pod that ends is led to no more once that was decided, though a slice that was written a moment before it was
+        to end says so still.
+        """
+        made = EndpointSlice(address_type=endpoint_slice.address_type, ports=endpoint_slice.ports)
+        publishes = service is not None and service.spec.publish_not_ready_addresses
+        for endpoint in endpoint_slice.endpoints:
+            kept = made.endpoints.add()
+            kept.CopyFrom(endpoint)
+            if self.drains.ends(kept.target_ref.uid) and not kept.conditions.terminating:
+                kept.conditions.serving = takes_connections(kept)
+                kept.conditions.ready, kept.conditions.terminating = publishes and kept.conditions.serving, True
+        leads = leading_to(made)
+        for endpoint in made.endpoints:
+            endpoint.ClearField("target_ref")
+        return _Slice(made, leads)
 
     def _say_service(self, key: Key) -> bool:
         service, id_ = self._services.get(key), f"service/{key.namespace}/{key.name}"
-        if service is None:
-            return self._common.drop(id_)
         slices = self._slices.get(key, {})
-        route = ServiceRoute(
-            namespace=key.namespace, name=key.name, spec=service.spec,
-            slices=[slices[name] for name in sorted(slices)],
-            load_balancer=[ingress.ip for ingress in service.status.load_balancer.ingress],
-        )  # fmt: skip
-        return self._put(NetworkRecord(id=id_, service=route))
+        if service is None:
+            news = self._common.drop(id_)
+        else:
+            route = ServiceRoute(
+                namespace=key.namespace, name=key.name, spec=service.spec,
+                slices=[slices[name].told for name in sorted(slices)],
+                load_balancer=[ingress.ip for ingress in service.status.load_balancer.ingress],
+            )  # fmt: skip
+            news = self._put(NetworkRecord(id=id_, service=route))
+        for name, each in slices.items():
+            leads = each.leads if service is not None else NOBODY
+            self.drains.lead(_slice_id(key, name), leads, self._common.version)
+        return news
 
     def _put(self, record: NetworkRecord) -> bool:
         return self._common.put(record.id, record)
@@ -111,6 +156,7 @@ class NetworkBook:
 
     def pod_changed(self, old: Pod | None, new: Pod, *, deleted: bool) -> Collection[str]:
         """Follow a pod. Returns the nodes that must be told."""
+        self.drains.pod_changed(new, deleted=deleted)
         namespace = new.metadata.namespace
         before, now = _NOWHERE if old is None else _whereabouts(old), _NOWHERE if deleted else _whereabouts(new)
         told = self._moved(namespace, before.node, now.node) if before.node != now.node else set()
@@ -164,7 +210,9 @@ class NetworkBook:
             update.removed.append(id_)
         for id_, addresses in wanted.items():
             _tell_addresses(id_, addresses, told, update)
-        return update if update.snapshot or update.records or update.removed else None
+        if self.drains.wanted > told.asked:
+            told.asked = update.sequence = common.version
+        return update if update.snapshot or update.records or update.removed or update.sequence else None
 
     def _sets_for(self, node: str) -> dict[str, Records[str, str]]:
         """The address sets that a node needs: of its pods' namespaces, and of its pods' policies."""
@@ -221,11 +269,5 @@ def _service_key(namespace: str, name: str) -> Key:
     return Key("Service", namespace, name)
 
 
-def _trimmed(endpoint_slice: EndpointSlice) -> EndpointSlice:
-    """What a node needs of a slice: who answers, without who wrote it."""
-    made = EndpointSlice(address_type=endpoint_slice.address_type, ports=endpoint_slice.ports)
-    for endpoint in endpoint_slice.endpoints:
-        kept = made.endpoints.add()
-        kept.CopyFrom(endpoint)
-        kept.ClearField("target_ref")
-    return made
+def _slice_id(service: Key, name: str) -> str:
+    return f"{service.namespace}/{service.name}/{name}"

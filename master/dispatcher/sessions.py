@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import Gauge
 
@@ -27,6 +27,7 @@ from podium.errors import Conflict
 from podium.objects.fencing import SAMPLE
 from podium.v1.node_session_pb2 import (
     Assignments,
+    Drained,
     Goodbye,
     HeartbeatAck,
     MasterMessage,
@@ -57,6 +58,11 @@ def heartbeat_for(nodes: int, *, base: float, lease: float) -> float:
     return max(base, min(nodes / BEATS_PER_SECOND, lease * MOST_OF_LEASE))
 
 
+def _drained(pods: Mapping[str, bool]) -> Drained:
+    led, unled = ([uid for uid, was_led in pods.items() if was_led is which] for which in (True, False))
+    return Drained(uids=led, unled=unled)
+
+
 class Session:
     """One node's connection, from its welcome to its end."""
 
@@ -80,6 +86,7 @@ class Session:
         self._assignments_due = False
         self._opens: deque[OpenStream] = deque()
         self._acked: set[str] = set()
+        self._drained: dict[str, bool] = {}
         self._beat: int | None = None
         self._pace, self._pace_due = 0.0, False
         self._goodbye = ""
@@ -144,6 +151,12 @@ class Session:
         self._acked.add(uid)
         self._wake.set()
 
+    def drained(self, pods: Mapping[str, bool]) -> None:
+        """No node leads to these pods of the node any more, by uid; the value says whether services ever led to it."""
+        if pods:
+            self._drained.update(pods)
+            self._wake.set()
+
     def open_stream(self, request: OpenStream) -> None:
         """Ask the node to open a stream."""
         self._opens.append(request)
@@ -182,6 +195,9 @@ class Session:
                 yield MasterMessage(network=update)
         if (assignments := self._due_assignments(timers)) is not None:
             yield MasterMessage(assignments=assignments)
+        if self._drained:
+            drained, self._drained = self._drained, {}
+            yield MasterMessage(drained=_drained(drained))
         while self._opens:
             yield MasterMessage(open_stream=self._opens.popleft())
         if self._acked:
@@ -298,6 +314,12 @@ class Sessions:
         session = self._by_node.get(node)
         stamp = session.heard_at if session is not None else self._heard_before.get(node)
         return self.attention.monotonic_of(stamp) if stamp is not None else None
+
+    def silent_for(self, node: str) -> float:
+        """For how many seconds nothing arrived from the node while this master listened, at least."""
+        session = self._by_node.get(node)
+        stamp = session.heard_at if session is not None else self._heard_before.get(node, 0.0)
+        return self.attention.now() - stamp
 
     def connected(self, node: str) -> bool:
         """Whether the node holds a session now."""

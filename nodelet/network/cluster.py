@@ -7,7 +7,6 @@ same. The file may be a moment behind: the next snapshot sets it right.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from nodelet.network import affinity, conntrack, nft, peers
 from nodelet.network.flows import Doubts, Leads
 from nodelet.network.isolation import set_part
 from nodelet.network.packet_table import PacketTable
-from nodelet.network.protocol import NetworkFault
-from nodelet.network.services import answering, service_leads, service_part, sticky_leads
+from nodelet.network.protocol import InForce, NetworkFault
+from nodelet.network.services import service_leads, service_part, sticky_leads
 from nodelet.network.table import NOTHING
 from podium.aio.clock import Clock
 from podium.files import write_atomic
@@ -34,6 +33,9 @@ KEEP_SECONDS = 5.0
 """The file is written at most this often."""
 RETRY_SECONDS = 2.0
 LOOK_SECONDS = 10.0
+UNKNOWN_SECONDS = 5.0
+"""After a start, how long the rules of the last run stay as they are while the master says nothing: the file is older
+than they are."""
 
 SERVICE, RULES = "service/", "rules/"
 
@@ -63,8 +65,8 @@ class ClusterNetwork:
         self._settled = asyncio.Event()
         self._unkept = asyncio.Event()
         self._listeners: list[Callable[[str], None]] = []
-        self._answering: dict[str, frozenset[str]] = {}
-        self._answers: Counter[str] = Counter()
+        self._asked: InForce | None = None
+        self._enforced: InForce | None = None
 
     # ------------------------------------------------------------ what is known
 
@@ -81,17 +83,29 @@ class ClusterNetwork:
         """All services by `namespace/name`."""
         return {id_.removeprefix(SERVICE): r.service for id_, r in self._records.items() if id_.startswith(SERVICE)}
 
-    def answers(self, address: str) -> bool:
-        """Whether an address of this node is among those that answer some service."""
-        return self._answers[address] > 0
-
     def rules(self, uid: str) -> PodRules | None:
         """What policies say of a pod; None: nothing, its namespace's default holds."""
         record = self._records.get(RULES + uid)
         return record.rules if record is not None else None
 
-    def take(self, update: NetworkUpdate) -> None:
-        """Note what the master says."""
+    def take(self, update: NetworkUpdate, in_force: InForce | None = None) -> None:
+        """Note what the master says.
+
+        Args:
+            update: What it says.
+            in_force: Called once that, and all before it, holds; of several who wait the newest.
+        """
+        self._note(update)
+        if in_force is not None:
+            self._asked = in_force
+        if update.snapshot:
+            self._table.go_on()
+
+    def again(self) -> None:
+        """Bring into force once more what is known."""
+        self._wake.set()
+
+    def _note(self, update: NetworkUpdate) -> None:
         if update.snapshot:
             self._routed = None  # a session begins, maybe because the host had no network
             named = {record.id for record in update.records}
@@ -118,7 +132,6 @@ class ClusterNetwork:
     def _say(self, id_: str, record: NetworkRecord | None) -> None:
         if id_.startswith(SERVICE):
             self._table.say(id_, service_part(record.service, self._node) if record is not None else NOTHING)
-            self._note_answering(id_, answering(record.service, self._node) if record is not None else frozenset())
             self._doubts.say(id_, service_leads(record.service) if record is not None else {})
             self._sticky.say(id_, sticky_leads(record.service, self._node) if record is not None else {})
             for listener in self._listeners:
@@ -129,12 +142,6 @@ class ClusterNetwork:
             self._peers.pop(id_, None)
         else:
             self._peers[id_] = peers.Peer(record.peer.pod_cidr, record.peer.address)
-
-    def _note_answering(self, id_: str, addresses: frozenset[str]) -> None:
-        self._answers.subtract(self._answering.pop(id_, ()))
-        self._answers.update(addresses)
-        if addresses:
-            self._answering[id_] = addresses
 
     def say_leads(self, owner: str, leads: Leads) -> None:
         """Note where flows to a pod's host ports lead, as its rules say; those of a pod that is gone are forgotten."""
@@ -167,7 +174,7 @@ class ClusterNetwork:
                 "what was known of the cluster's network cannot be read", path=str(self._file), error=str(error)
             )
             return
-        self.take(update)
+        self._note(update)
 
     async def run(self) -> None:
         """Bring into force what is noted, as it comes, for ever; and keep it on disk."""
@@ -176,29 +183,42 @@ class ClusterNetwork:
             tasks.create_task(self._forget_astray(), name="forget flows that lead to nobody")
             tasks.create_task(self._look_again(), name="look at the cluster network again")
             tasks.create_task(self._keep(), name="keep the cluster network")
+            await self._clock.sleep(UNKNOWN_SECONDS)
+            self._table.go_on()
 
     async def _enforce(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            asked = self._asked
             self._doubts.begin()
             self._sticky.begin()
             try:
-                await self._route()
-                await self._table.tell()
+                await self._bring_into_force()
             except NetworkFault as fault:
                 log.warning("the cluster's network is not in force; trying again", why=str(fault))
                 await self._clock.sleep(RETRY_SECONDS)
                 self._wake.set()
                 continue
-            if self._doubts.settle() | self._sticky.settle():
+            if asked is not None and self._table.stands:
+                self._asked, self._enforced = None if self._asked is asked else self._asked, asked
+            if self._doubts.settle() | self._sticky.settle() | (self._enforced is not None):
                 self._settled.set()
 
+    async def _bring_into_force(self) -> None:
+        """First the ways to other nodes, then the rules that lead there; rules also when there is a way that fails."""
+        try:
+            await self._route()
+        finally:
+            await self._table.tell()
+
     async def _forget_astray(self) -> None:
-        """Let clients meet the new rules that would be led to nobody for ever. Rules do not wait for this."""
+        """Let clients meet the new rules that would be led to nobody for ever. Rules do not wait for this; who asked
+        whether they are in force does, for a client that is remembered is led by what is remembered."""
         while True:
             await self._settled.wait()
             self._settled.clear()
+            enforced, self._enforced = self._enforced, None
             remembered, flows = self._sticky.take(), self._doubts.take()
             try:
                 if remembered:
@@ -209,9 +229,12 @@ class ClusterNetwork:
                     log.warning("clients that are led to nobody cannot be helped; trying again", error=str(error))
                 self._sticky.give_back(remembered)
                 self._doubts.give_back(flows)
+                self._enforced = self._enforced or enforced
                 await self._clock.sleep(RETRY_SECONDS)
                 self._settled.set()
                 continue
+            if enforced is not None:
+                enforced()
             if forgotten:
                 log.info("forgot flows that led to nobody", flows=forgotten)
 

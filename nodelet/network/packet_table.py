@@ -32,10 +32,30 @@ class PacketTable:
         self._frame: nft.Frame | None = None
         self._in_force: nft.Frame | None = None
         self._lock = asyncio.Lock()
+        self._free = asyncio.Event()
+        self._free.set()
 
     def frame_with(self, frame: nft.Frame) -> None:
         """Say which ranges the table is about; until then nothing is brought into force."""
         self._frame = frame
+
+    @property
+    def stands(self) -> bool:
+        """Whether the kernel has a table of ours about the ranges that it should be about."""
+        return self._frame is not None and self._frame == self._in_force
+
+    def leave(self) -> None:
+        """Leave the table as an earlier run left it, which knew better, until `go_on`; who tells waits for that."""
+        self._free.clear()
+
+    @property
+    def left(self) -> bool:
+        """Whether it is left as it is."""
+        return not self._free.is_set()
+
+    def go_on(self) -> None:
+        """Bring into force what is said, from now on."""
+        self._free.set()
 
     def say(self, owner: str, part: Part) -> None:
         """Replace what an owner says."""
@@ -58,6 +78,7 @@ class PacketTable:
         Raises:
             NetworkFault: The kernel refused.
         """
+        await self._free.wait()
         async with self._lock:
             if self._frame is None or (self._frame == self._in_force and not self._table.changed):
                 return

@@ -74,13 +74,23 @@ class LinuxPodNetwork:
     async def resume(self) -> None:
         """Go on with the slice and the services of the last run, before any master is reached.
 
+        Rules that are there still, for it is the nodelet alone that starts again, are newer than what it kept: they
+        stay until the master has said what holds now, or does not answer.
+
         Raises:
             NetworkFault: The kernel refused.
         """
         await self.cluster.load()
-        if self._record is not None:
-            held = self._record
-            await self.configure(held.leases.cidr, held.cluster_cidr, held.service_cidr, held.domain)
+        held = self._record
+        if held is None:
+            return
+        if await nft.is_there():
+            self._table.leave()
+        async with self._lock:
+            await self._use(held.leases.cidr, held.cluster_cidr, held.service_cidr, held.domain)
+            if not self._table.left:
+                await self._table.tell()
+        await self._is_ready()
 
     async def names(self) -> Names:
         """The node itself answers names, at its own address of its slice.
@@ -90,10 +100,6 @@ class LinuxPodNetwork:
         """
         await self._slice()
         return Names((self.gateway,), self._known().domain)
-
-    def answers(self, address: str) -> bool:
-        """Whether new connections to some service may be led to this address of this node."""
-        return self.cluster.answers(address)
 
     async def gateway_after(self, old: str) -> str:
         """The node's own address of its slice, once there is one that is not `old`. May wait for ever."""
@@ -114,17 +120,24 @@ class LinuxPodNetwork:
         except ValueError as error:
             raise NetworkFault(f"the master sent a bad range: {error}") from None
         async with self._lock:
-            await self._adopt(pod_cidr, cluster_cidr, service_cidr, domain)
-            try:
-                await asyncio.to_thread(links.ensure_gateway, self._gateway_link, ipam.gateway_of(pod_cidr))
-            except (OSError, NetlinkError) as error:
-                raise NetworkFault(f"the link {self._gateway_link} cannot be made: {error}") from None
-            self._table.frame_with(nft.Frame(pod_cidr=pod_cidr, cluster_cidr=cluster_cidr, service_cidr=service_cidr))
-            self._say_pods()
+            await self._use(pod_cidr, cluster_cidr, service_cidr, domain)
             await self._table.tell()
+        await self._is_ready()
+
+    async def _use(self, pod_cidr: str, cluster_cidr: str, service_cidr: str, domain: str) -> None:
+        await self._adopt(pod_cidr, cluster_cidr, service_cidr, domain)
+        try:
+            await asyncio.to_thread(links.ensure_gateway, self._gateway_link, ipam.gateway_of(pod_cidr))
+        except (OSError, NetlinkError) as error:
+            raise NetworkFault(f"the link {self._gateway_link} cannot be made: {error}") from None
+        self._table.frame_with(nft.Frame(pod_cidr=pod_cidr, cluster_cidr=cluster_cidr, service_cidr=service_cidr))
+        self._say_pods()
+
+    async def _is_ready(self) -> None:
         await self._pass_firewalls()
         self._ready.set()
         self._regated.set()
+        self.cluster.again()  # what was said meanwhile may be in force now
 
     async def _pass_firewalls(self) -> None:
         if self._record is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from nodelet.runtime.protocol import PodIdentity, PortMapping, Sandbox
+
+InForce = Callable[[], None]
+"""Called once something that was said holds. Returns at once."""
 
 
 class NetworkFault(Exception):
@@ -36,15 +39,6 @@ class Names(NamedTuple):
 
     servers: tuple[str, ...]
     domain: str
-
-
-@runtime_checkable
-class Answering(Protocol):
-    """A network that knows who answers the cluster's services."""
-
-    def answers(self, address: str) -> bool:
-        """Whether new connections to some service may be led to this address of this node."""
-        ...
 
 
 @runtime_checkable

@@ -82,17 +82,6 @@ def targets(slices: Sequence[EndpointSlice], port: ServicePort) -> list[Target]:
     return sorted(ready or ending)
 
 
-def answering(route: ServiceRoute, node: str) -> frozenset[str]:
-    """The addresses on a node that answer a service, those included that are about to end."""
-    return frozenset(
-        address
-        for each in route.slices
-        for endpoint in each.endpoints
-        if endpoint.node_name == node and is_serving(endpoint)
-        for address in endpoint.addresses
-    )
-
-
 def is_serving(endpoint: Endpoint) -> bool:
     """Whether it answers, be it about to end; who does not say does as it is ready."""
     conditions = endpoint.conditions

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from nodelet.network.protocol import Answering, NetworkFault, PodNetwork
+from nodelet.network.protocol import NetworkFault, PodNetwork
 from nodelet.pods.context import EffectTools, Turns
 from nodelet.pods.effects import Effects
 from nodelet.pods.images import Disk, ImageKeeper, Limits
@@ -105,7 +105,6 @@ class PodManager:
             events=events,
             node=node,
             epoch=lambda: self._epoch,
-            answers=network.answers if isinstance(network, Answering) else lambda address: False,
             on_runtime_down=self._runtime_down,
             on_gone=self._worker_gone,
             admit=lambda worker: self.admit(worker),
@@ -116,6 +115,7 @@ class PodManager:
         self._gone: dict[str, PodWorker] = {}
         self._gone_in: dict[str, int] = {}
         self._desired: dict[str, Pod] | None = None
+        self._drained: dict[str, bool] = {}
         self._objects: Objects = {}
         self._unclaimed: dict[str, Listing] | None = None
         self._epoch = 0
@@ -130,10 +130,19 @@ class PodManager:
         first = self._desired is None
         self._desired, self._objects = dict(pods), dict(objects)
         self._gone = {uid: worker for uid, worker in self._gone.items() if uid in pods}
+        self._drained = {uid: was_led for uid, was_led in self._drained.items() if uid in pods}
         if self._unclaimed is not None:
             self._follow(self._desired)
             if first:
                 self._settle()
+
+    def drained(self, pods: Mapping[str, bool]) -> None:
+        """No node leads to these pods any more, by uid; whether services ever led to it. Pods are told that come later,
+        too: the word may be ahead of the pod, and of the first listing."""
+        self._drained.update(pods)
+        for uid, was_led in pods.items():
+            if uid in self._workers:
+                self._workers[uid].drained(was_led=was_led)
 
     def _follow(self, desired: Mapping[str, Pod]) -> None:
         """Bring workers in line with the desired set."""
@@ -164,6 +173,8 @@ class PodManager:
         uid = pod.metadata.uid
         PODS.inc()
         worker = self._workers[uid] = PodWorker(pod, self._objects, self._tools)
+        if uid in self._drained:
+            worker.drained(was_led=self._drained[uid])
         if not self._down.is_set() and self._unclaimed is not None:
             _ = worker.memory.take(self._unclaimed.pop(uid, _NOTHING))
         return worker

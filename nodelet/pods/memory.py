@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -28,8 +29,11 @@ from podium.v1.core_pb2 import ContainerStatus, Pod, PodSpec
 
 _RETRY = Backoff(initial=1.0, maximum=60.0)
 _SAME_START_SECONDS = 5.0
-DRAIN_SECONDS = 1.0
-"""How long a pod that services lead to stays after it must go, at most: all nodes have heard of it by then."""
+DRAIN_SECONDS = 8.0
+"""How long a pod that must go stays as it is when nobody says that no node leads to it any more. Longer than the master
+waits for a node that does not answer (`master.dispatcher.telling`), which is what says so at the latest."""
+ARRIVAL_SECONDS = 0.25
+"""How long what was led to a pod in the last moment may take until the pod's server has it in hands."""
 _LOST = "The container could not be located when the pod was last seen by the runtime"
 
 
@@ -80,7 +84,9 @@ class PodMemory:
         self._began = self.moment(to_datetime(pod.status.start_time) if pod.status.start_time.seconds else clock.now())
         self.active_until: float | None = None
         self.removal_deadline: float | None = None
+        self._grace = math.inf
         self._drained_at: float | None = None
+        self._arrived_at: float | None = None
         self.verdict: Verdict | None = None
         self.refusal: Refusal | None = None
 
@@ -226,21 +232,33 @@ class PodMemory:
         limited = spec.HasField("active_deadline_seconds")
         self.active_until = self._began + spec.active_deadline_seconds if limited else None
 
-    def remove_within(self, grace: float, *, answers: bool) -> None:
-        """The pod must go. The first call sets the deadline, and whether services lead to it; later ones only shorten.
+    def remove_within(self, grace: float, *, drains: bool) -> None:
+        """The pod must go. The first call sets the deadline; later ones only shorten.
 
         Args:
-            grace: Seconds.
-            answers: Whether services lead to the pod. It drains for a part of its grace then.
+            grace: Seconds, which count from when the pod is drained.
+            drains: Whether the pod stays as it is until no node leads to it. With no grace it never does.
         """
         now, known = self._clock.monotonic(), self.removal_deadline
-        drained_at = now + min(DRAIN_SECONDS, grace / 2)
-        if known is None:
-            self.removal_deadline, self._drained_at = now + grace, drained_at if answers else None
-            return
-        self.removal_deadline = min(known, now + grace)
-        if self._drained_at is not None:
-            self._drained_at = min(self._drained_at, drained_at)
+        if known is None and drains:
+            self._drained_at = now + DRAIN_SECONDS if self._arrived_at is None else self._arrived_at
+        if grace <= 0 or self._drained_at is None:
+            self._drained_at = now
+        deadline = max(now, self._drained_at) + grace
+        self.removal_deadline = deadline if known is None else min(known, deadline)
+        self._grace = min(self._grace, grace)
+
+    def drained(self, *, was_led: bool) -> None:
+        """No node leads to the pod any more. That it must go may not be known here yet.
+
+        Args:
+            was_led: Whether services led to it: what they sent in the last moment may still arrive.
+        """
+        if self._arrived_at is None:
+            self._arrived_at = self._clock.monotonic() + (ARRIVAL_SECONDS if was_led else 0.0)
+        if self.removal_deadline is not None and self._drained_at is not None and self._arrived_at < self._drained_at:
+            self._drained_at = self._arrived_at
+            self.removal_deadline = min(self.removal_deadline, self._drained_at + self._grace)
 
     def forget_runtime(self) -> None:
         """The runtime is gone: conclude nothing until it lists again."""

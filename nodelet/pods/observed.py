@@ -119,8 +119,8 @@ class Observed:
         busy: Slots with an action in flight.
         active_until: When the pod has been active for as long as it may.
         removal_deadline: Set when the pod must go; by then it has had its grace.
-        drained_at: Set with `removal_deadline` when services lead to the pod: until then its containers stay, so that
-            no new connection is led to them any more when they end.
+        drained_at: Set with `removal_deadline`. Until then its containers stay as they are, so that no new connection
+            is led to them any more when they end.
         verdict: Set when the pod must fail.
         refusal: Why the pod does not get the resources that it asks for, if it does not.
         terminal: The terminal phase that was reported already; it is never left again.

@@ -7,7 +7,7 @@
     over    ─► stop what runs: main, then sidecars last to first ─► remove the sandbox ─► free address, volumes
                (dead containers stay, for their logs)
     removed ─► the same, then remove every container ─► gone
-               (who answers services stays for a moment first: the nodes must hear that nobody is to be led to it)
+               (it stays as it is first until it is drained: until no node leads new connections to it)
 
 Nothing is remembered here: the same observation gives the same plan, and what is in flight (`observed.busy`) is never
 asked for twice. Images are fetched as early as possible, beside everything else. Once a container is being stopped,
@@ -63,7 +63,7 @@ def plan(blue: Blueprint, seen: Observed, now: float) -> Plan:
         return Plan(because="waiting for the runtime")
     draft = _Draft(blue, seen, now)
     if seen.removal_deadline is not None:
-        because, gone = _remove(draft, seen.removal_deadline), _is_gone(seen)
+        because, gone = _remove(draft, _last_moment(seen, seen.removal_deadline)), _is_gone(seen)
     elif outcome := lives.outcome(blue, seen):
         because, gone = _wind_up(draft, outcome), False
     elif seen.active_until is not None and seen.active_until <= now:
@@ -265,6 +265,11 @@ def _wind_up(draft: _Draft, outcome: str) -> str:
     return f"pod {outcome.lower()}"
 
 
+def _last_moment(seen: Observed, deadline: float) -> float:
+    """By when a pod that must go has ended; the node's own reasons may leave it less time."""
+    return deadline if seen.verdict is None else min(deadline, seen.verdict.deadline)
+
+
 def _remove(draft: _Draft, deadline: float) -> str:
     if _drains(draft, deadline):
         return "waiting until no service leads to it any more"
@@ -277,7 +282,9 @@ def _remove(draft: _Draft, deadline: float) -> str:
 
 def _drains(draft: _Draft, deadline: float) -> bool:
     until, runs = draft.seen.drained_at, [run for run in _all_runs(draft.seen) if run.running]
-    if until is None or not draft.now < until < deadline or not runs or any(run.ending for run in runs):
+    if until is None or not draft.now < until < deadline or draft.seen.verdict is not None:
+        return False
+    if not runs or any(run.ending for run in runs):
         return False
     draft.look_again(until)
     return True

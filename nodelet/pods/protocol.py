@@ -29,3 +29,7 @@ class Assignable(Protocol):
     def assign(self, pods: Mapping[str, Pod], objects: Objects) -> None:
         """Everything that should be here now: pods by uid, and the objects that they use. Returns at once."""
         ...
+
+    def drained(self, pods: Mapping[str, bool]) -> None:
+        """No node leads to these pods any more, by uid; the value says whether services ever led to it."""
+        ...

@@ -64,8 +64,8 @@ _AFTER_BUG_SECONDS = 5.0
 class WorkerTools:
     """What all workers of a nodelet share.
 
-    `epoch()` counts full listings begun; `answers` says whether services lead to an address; `admit` may end a pod at a
-    step; `taken` is what other pods were granted, and `on_room` is told when that has become less.
+    `epoch()` counts full listings begun; `admit` may end a pod at a step; `taken` is what other pods were granted, and
+    `on_room` is told when that has become less.
     """
 
     runtime: Runtime
@@ -76,7 +76,6 @@ class WorkerTools:
     events: EventSink
     node: NodeFacts
     epoch: Callable[[], int]
-    answers: Callable[[str], bool]
     on_runtime_down: Callable[[], None]
     on_gone: Callable[[PodWorker], None]
     admit: Callable[[PodWorker], None] = lambda worker: None
@@ -153,7 +152,7 @@ class PodWorker:
         if pod is not earlier:
             self.memory.limit_activity(pod.spec)
         if is_terminating(pod):
-            self.remove(self._pod.blue.grace)
+            self._remove_within(self._pod.blue.grace, drains=True)
         self.wake()
 
     def room_changed(self) -> None:
@@ -184,11 +183,19 @@ class PodWorker:
         if volumes_differ(earlier, before, pod, after):
             self.memory.volumes_changed()
 
-    def remove(self, grace: float | None = None) -> None:
-        """The pod must go; the grace counts from the first call, and a later call can only shorten it."""
-        seconds = self._pod.blue.grace if grace is None else grace
-        self.memory.remove_within(seconds, answers=self._tools.answers(self.memory.address or self.pod.status.pod_ip))
+    def remove(self) -> None:
+        """The pod must go, for it is not assigned any more."""
+        self._remove_within(self._pod.blue.grace, drains=False)
+
+    def _remove_within(self, grace: float, *, drains: bool) -> None:
+        self.memory.remove_within(grace, drains=drains)
         self.wake()
+
+    def drained(self, *, was_led: bool) -> None:
+        """No node leads to the pod any more, to which services led or did not."""
+        self.memory.drained(was_led=was_led)
+        if self.memory.removal_deadline is not None:
+            self.wake()
 
     def fail(self, reason: str, message: str, grace: float) -> None:
         """End the pod for a reason of the node's own; the first reason stays."""

@@ -34,6 +34,7 @@ from podium.v1.node_session_pb2 import (
     Heartbeat,
     Hello,
     MasterMessage,
+    NetworkInForce,
     NetworkUpdate,
     NodeMessage,
     OpenStream,
@@ -76,8 +77,9 @@ class AboutNode(Protocol):
         """What the master says of the cluster: pod range of the node, lease."""
         ...
 
-    def network(self, update: NetworkUpdate) -> None:
-        """What the master says of other nodes, services and policies. Returns at once."""
+    def network(self, update: NetworkUpdate, in_force: Callable[[], None] | None) -> None:
+        """What the master says of other nodes, services and policies. Returns at once; `in_force` is to be called once
+        it holds here."""
         ...
 
 
@@ -144,6 +146,7 @@ class Session:
         self._status_due = False
         self._resync = ""
         self._sequence = 0
+        self._begun = self._in_force = 0
         self._beat_due = False
         self._interval = 1.0
         self._last_heard = clock.monotonic()
@@ -230,6 +233,7 @@ class Session:
     def _welcomed(self, welcome: Welcome) -> None:
         self._last_heard = self._clock.monotonic()
         self._usage, self._resync, self._beat_due, self._status_due = None, "", False, False
+        self._begun, self._in_force = self._begun + 1, 0
         self._dialer.learn(welcome.endpoints)
         self._node.welcomed(welcome)
         self._reporter.rewind()
@@ -263,7 +267,10 @@ class Session:
                 case "assignments":
                     self._take_assignments(message.assignments)
                 case "network":
-                    self._node.network(message.network)
+                    self._take_network(message.network)
+                case "drained":
+                    said = message.drained
+                    self._pods.drained({**dict.fromkeys(said.unled, False), **dict.fromkeys(said.uids, True)})
                 case "status_ack":
                     self._reporter.acked(list(message.status_ack.uids))
                 case "heartbeat_ack":
@@ -280,6 +287,16 @@ class Session:
                 case _:
                     continue
         raise LinkClosed("the master ended the session")
+
+    def _take_network(self, update: NetworkUpdate) -> None:
+        begun, sequence = self._begun, update.sequence
+
+        def in_force() -> None:
+            if self._begun == begun:  # another session's master counts otherwise
+                self._in_force = sequence
+                self._wake.set()
+
+        self._node.network(update, in_force if sequence else None)
 
     def _take_assignments(self, message: Assignments) -> None:
         if not self._desired.apply(message):
@@ -325,6 +342,9 @@ class Session:
         if self._resync:
             reason, self._resync = self._resync, ""
             return NodeMessage(resync=ResyncRequest(reason=reason))
+        if self._in_force:
+            sequence, self._in_force = self._in_force, 0
+            return NodeMessage(network_in_force=NetworkInForce(sequence=sequence))
         if (statuses := self._reporter.take()) is not None:
             return NodeMessage(statuses=statuses)
         if (events := self._events.take()) is not None:

@@ -63,6 +63,7 @@ class NodeMessage(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     RESYNC_FIELD_NUMBER: _builtins.int
     VOLUMES_FIELD_NUMBER: _builtins.int
+    NETWORK_IN_FORCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -79,6 +80,8 @@ class NodeMessage(_message.Message):
     def resync(self) -> Global___ResyncRequest: ...
     @_builtins.property
     def volumes(self) -> Global___VolumeReport: ...
+    @_builtins.property
+    def network_in_force(self) -> Global___NetworkInForce: ...
     def __init__(
         self,
         *,
@@ -90,12 +93,13 @@ class NodeMessage(_message.Message):
         usage: Global___UsageReport | None = ...,
         resync: Global___ResyncRequest | None = ...,
         volumes: Global___VolumeReport | None = ...,
+        network_in_force: Global___NetworkInForce | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "node_status", b"node_status", "resync", b"resync", "statuses", b"statuses", "usage", b"usage", "volumes", b"volumes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "network_in_force", b"network_in_force", "node_status", b"node_status", "resync", b"resync", "statuses", b"statuses", "usage", b"usage", "volumes", b"volumes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "node_status", b"node_status", "resync", b"resync", "statuses", b"statuses", "usage", b"usage", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "network_in_force", b"network_in_force", "node_status", b"node_status", "resync", b"resync", "statuses", b"statuses", "usage", b"usage", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "node_status", "events", "usage", "resync", "volumes"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "node_status", "events", "usage", "resync", "volumes", "network_in_force"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -370,6 +374,27 @@ class VolumeState(_message.Message):
 Global___VolumeState: _TypeAlias = VolumeState  # noqa: Y015
 
 @_typing.final
+class NetworkInForce(_message.Message):
+    """What the update of this sequence number says, and all before it, holds on the node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkInForce: _TypeAlias = NetworkInForce  # noqa: Y015
+
+@_typing.final
 class ResyncRequest(_message.Message):
     """The nodelet saw a gap in the chain of assignments."""
 
@@ -403,6 +428,7 @@ class MasterMessage(_message.Message):
     USAGE_PACE_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
+    DRAINED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -423,6 +449,8 @@ class MasterMessage(_message.Message):
 
     @_builtins.property
     def network(self) -> Global___NetworkUpdate: ...
+    @_builtins.property
+    def drained(self) -> Global___Drained: ...
     def __init__(
         self,
         *,
@@ -435,16 +463,49 @@ class MasterMessage(_message.Message):
         usage_pace: Global___UsagePace | None = ...,
         peers: Global___Peers | None = ...,
         network: Global___NetworkUpdate | None = ...,
+        drained: Global___Drained | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "network", b"network", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "drained", b"drained", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "network", b"network", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "network", b"network", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "drained", b"drained", "goodbye", b"goodbye", "heartbeat_ack", b"heartbeat_ack", "message", b"message", "network", b"network", "open_stream", b"open_stream", "peers", b"peers", "status_ack", b"status_ack", "usage_pace", b"usage_pace", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "open_stream", "heartbeat_ack", "status_ack", "goodbye", "usage_pace", "peers", "network"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "open_stream", "heartbeat_ack", "status_ack", "goodbye", "usage_pace", "peers", "network", "drained"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___MasterMessage: _TypeAlias = MasterMessage  # noqa: Y015
+
+@_typing.final
+class Drained(_message.Message):
+    """Pods of the node that may be stopped, as far as services are concerned, once they are to go: no node leads a new
+    connection to them any more. A node that does not hear it stops them all the same, after a while.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UIDS_FIELD_NUMBER: _builtins.int
+    UNLED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Services led to these: what was on its way to them in the last moment may still arrive."""
+
+    @_builtins.property
+    def unled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """No service leads to these, or has for as long as can be told."""
+
+    def __init__(
+        self,
+        *,
+        uids: _abc.Iterable[_builtins.str] | None = ...,
+        unled: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uids", b"uids", "unled", b"unled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drained: _TypeAlias = Drained  # noqa: Y015
 
 @_typing.final
 class UsagePace(_message.Message):
@@ -480,8 +541,11 @@ class NetworkUpdate(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.bool
     """All there is; what is not in it is gone."""
+    sequence: _builtins.int
+    """Not 0: the node says (NetworkInForce) when it has this update and all before it in force."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkRecord]:
         """New or changed, whole."""
@@ -496,10 +560,11 @@ class NetworkUpdate(_message.Message):
         snapshot: _builtins.bool = ...,
         records: _abc.Iterable[Global___NetworkRecord] | None = ...,
         removed: _abc.Iterable[_builtins.str] | None = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "removed", b"removed", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "removed", b"removed", "sequence", b"sequence", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

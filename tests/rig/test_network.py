@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from podium.client import Client
+from podium.objects.meta import is_terminating
 from podium.objects.pod import is_ready
 from podium.v1.core_pb2 import Pod
 from podium.v1.networking_pb2 import EndpointSlice, Service
@@ -144,28 +146,74 @@ def test_a_balanced_service_is_reached_at_its_own_port_of_every_host(client: Cli
         assert answer == server.metadata.name
 
 
-def test_a_rolling_update_loses_no_request(client: Client, namespace: str) -> None:
+@contextmanager
+def _asked_all_the_while(host: Host, namespace: str, address: str) -> Iterator[list[str]]:
+    """Ask an HTTP server without a pause while the block lasts; its answers (`COUNT CODE`) are in the list then."""
+    stop, answers = f"/tmp/stop-{namespace}", list[str]()
+    host.sh(f"rm -f {stop}")
+    ask = f"curl -sS -m 5 -o /dev/null -w '%{{http_code}}\\n' http://{address}/ 2>&1"
+    until(lambda: host.sh(ask, check=False).strip() == "200", seconds=20, what="an answer")
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(host.sh, f"while [ ! -e {stop} ]; do {ask}; done | sort | uniq -c", timeout=150)
+        try:
+            yield answers
+        finally:
+            host.sh(f"touch {stop}")
+        answers += [" ".join(line.split()) for line in asking.result(timeout=30).splitlines()]
+
+
+def _web(client: Client, namespace: str) -> str:
+    """Four servers behind a service; its address."""
     service = {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
     }  # fmt: skip
     _apply(namespace, deployment("web", replicas=4), json.dumps(service))
     _ready(client, namespace, 4)
-    address = client.get(Service, "web", namespace=namespace).spec.cluster_ip
-    stop = f"/tmp/stop-{namespace}"
-    NODES[0].sh(f"rm -f {stop}")
-    ask = f"curl -sS -m 3 -o /dev/null -w '%{{http_code}}\\n' http://{address}/ 2>&1"
-    until(lambda: NODES[0].sh(ask, check=False).strip() == "200", seconds=20, what="an answer")
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(NODES[0].sh, f"while [ ! -e {stop} ]; do {ask}; done | sort | uniq -c", timeout=150)
-        try:
-            podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
-            podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=90s", timeout=100)
-        finally:
-            NODES[0].sh(f"touch {stop}")
-        answers = asking.result(timeout=30).split("\n")
-    assert [line.split()[1:] for line in answers if line] == [["200"]], answers
+    return client.get(Service, "web", namespace=namespace).spec.cluster_ip
+
+
+def _only_answered(answers: Sequence[str]) -> None:
+    assert [line.split()[1:] for line in answers] == [["200"]], answers
     assert int(answers[0].split()[0]) > 100, "it was asked all the while"
+
+
+def test_a_rolling_update_loses_no_request(client: Client, namespace: str) -> None:
+    with _asked_all_the_while(NODES[0], namespace, _web(client, namespace)) as answers:
+        podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
+        podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=90s", timeout=100)
+    _only_answered(answers)
+
+
+def test_a_rolling_update_waits_for_a_node_that_hears_late(client: Client, namespace: str) -> None:
+    address = _web(client, namespace)
+    elsewhere = next(p for p in client.list(Pod, namespace=namespace) if p.spec.node_name != "node1")
+    nodelet = NODES[0].pid_of("podium-nodelet")
+    with _asked_all_the_while(NODES[0], namespace, address) as answers:
+        with _hung(NODES[0], nodelet, seconds=3):
+            podium("-n", namespace, "delete", "pod", elsewhere.metadata.name, "--no-wait")
+        podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
+        for _ in range(3):
+            until(lambda: _ending(client, namespace), seconds=60, what="a pod to end")
+            with _hung(NODES[0], nodelet, seconds=2):
+                pass
+        podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=90s", timeout=100)
+    _only_answered(answers)
+
+
+@contextmanager
+def _hung(host: Host, process: int, *, seconds: float) -> Iterator[None]:
+    """A process hangs for as long as the block lasts, and for so many seconds at least."""
+    host.sh(f"kill -STOP {process}")
+    try:
+        yield
+        host.sh(f"sleep {seconds}")
+    finally:
+        host.sh(f"kill -CONT {process}")
+
+
+def _ending(client: Client, namespace: str) -> bool:
+    return any(is_terminating(p) for p in client.list(Pod, namespace=namespace))
 
 
 def test_namespaces_cannot_reach_each_other(client: Client, namespace: str, other: str) -> None:

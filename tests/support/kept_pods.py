@@ -10,6 +10,7 @@ from typing import Any
 from nodelet.pods.manager import PodManager, PodSettings
 from nodelet.pods.spec import NodeFacts
 from podium.objects.kinds import Key
+from podium.objects.meta import is_terminating
 from podium.v1.core_pb2 import Container, ContainerStatus, Pod, PodStatus
 from tests.support.clock import VirtualClock, settle
 from tests.support.scripted_runtime import ScriptedNetwork, ScriptedRuntime
@@ -55,6 +56,8 @@ class Node:
         self.events: list[tuple[str, str]] = []
         self.volumes = ScriptedVolumes()
         self.objects: dict[Key, Any] = {}
+        self.led: set[str] = set()
+        """Uids of pods that services lead to."""
         self.manager = self.make_manager()
 
     def make_manager(self) -> PodManager:
@@ -78,8 +81,11 @@ class Node:
         return asyncio.get_running_loop().create_task(body)
 
     async def assign(self, *pods: Pod, wait: float = 0.3) -> None:
-        """Give the desired set and let things happen for a moment."""
+        """Give the desired set and let things happen for a moment. As a master does, say of pods that end and are not
+        `led` that no service leads to them."""
         self.manager.assign({pod.metadata.uid: pod for pod in pods}, self.objects)
+        ending = {pod.metadata.uid for pod in pods if is_terminating(pod)}
+        self.manager.drained(dict.fromkeys(ending - self.led, False))
         await self.clock.advance(wait)
 
     def status(self, uid: str = "u1") -> PodStatus:

@@ -43,6 +43,9 @@ class RecordingNode(Generic[D]):
         self.usage_asked = 0
         self.welcome: Welcome | None = None
         self.network_updates: list[NetworkUpdate] = []
+        self.in_force: Callable[[], None] = lambda: None
+        """Says that what was told last is in force; the test's to call."""
+        self.drained_pods: dict[str, bool] = {}
         self.opened: list[OpenStream] = []
         self.kept: list[Assignments] = []
         self.volumes = HollowLocalVolumes()
@@ -78,8 +81,9 @@ class RecordingNode(Generic[D]):
         self.usage_asked += 1
         return self.node_usage
 
-    def network(self, update: NetworkUpdate) -> None:
+    def network(self, update: NetworkUpdate, in_force: Callable[[], None] | None) -> None:
         self.network_updates.append(update)
+        self.in_force = in_force or self.in_force
 
     def welcomed(self, welcome: Welcome) -> None:
         self.welcome = welcome
@@ -87,6 +91,9 @@ class RecordingNode(Generic[D]):
     # Assignable
     def assign(self, pods: Mapping[str, Pod], objects: Objects) -> None:
         self.assigned, self.objects = pods, objects
+
+    def drained(self, pods: Mapping[str, bool]) -> None:
+        self.drained_pods.update(pods)
 
     # StreamServer
     def open(self, request: OpenStream) -> None:

@@ -299,17 +299,13 @@ class ScriptedRuntime:
 
 
 class ScriptedNetwork:
-    """PodNetwork that hands out addresses; services lead to those in `answering`."""
+    """PodNetwork that hands out addresses."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, str] = {}
         self.ports: dict[str, Sequence[PortMapping]] = {}
         self.faults: list[NetworkFault] = []
         self.retained: set[str] | None = None
-        self.answering: set[str] = set()
-
-    def answers(self, address: str) -> bool:
-        return address in self.answering
 
     async def attach(self, sandbox: Sandbox, ports: Sequence[PortMapping]) -> str:
         if self.faults:

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from nodelet.network.protocol import NetworkFault
+from nodelet.pods.memory import ARRIVAL_SECONDS, DRAIN_SECONDS
 from nodelet.pods.worker import PodWorker
 from nodelet.runtime.protocol import RuntimeFault
 from nodelet.volumes.protocol import VolumeFault
@@ -162,30 +163,82 @@ async def test_an_active_deadline_counts_from_the_pods_start_and_can_be_lowered_
         assert (node.status().phase, node.status().reason) == ("Failed", "DeadlineExceeded")
 
 
-async def test_a_pod_that_answers_a_service_gets_its_stop_signal_when_nobody_is_led_to_it_any_more() -> None:
+async def test_a_pod_that_services_lead_to_gets_its_stop_signal_when_no_node_leads_to_it_any_more() -> None:
     async with kept() as node:
         pod = make_pod()
+        node.led.add("u1")
         await node.assign(pod)
-        node.network.answering.add(node.status().pod_ip)
-        await node.assign(deleted(pod), wait=0.9)
+        await node.assign(deleted(pod), wait=5)
         assert count(node, "signal_container") == 0
         assert node.of("app").ready
-        await node.clock.advance(0.5)
+        node.manager.drained({"u1": True})
+        await node.clock.advance(ARRIVAL_SECONDS - 0.1)
+        assert count(node, "signal_container") == 0, "what was led to it in the last moment arrives"
+        await node.clock.advance(0.3)
         assert count(node, "signal_container") == 1
         assert node.gone == ["u1"]
 
 
-async def test_draining_takes_no_more_than_half_the_grace_and_a_shorter_grace_ends_it() -> None:
+async def test_draining_is_no_part_of_the_grace() -> None:
+    async with kept() as node:
+        node.runtime.ignores_signals = True
+        pod = make_pod(grace=10)
+        node.led.add("u1")
+        await node.assign(pod)
+        await node.assign(deleted(pod), wait=5)
+        node.manager.drained({"u1": True})
+        await node.clock.advance(ARRIVAL_SECONDS + 9.9)
+        assert count(node, "kill_container") == 0
+        await node.clock.advance(0.5)
+        assert node.gone == ["u1"]
+
+
+async def test_a_pod_waits_for_the_word_that_it_is_drained_so_long_and_no_longer() -> None:
     async with kept() as node:
         pods = make_pod(grace=1), make_pod(uid="u2"), make_pod(uid="u3")
+        node.led.update(("u1", "u2", "u3"))
         await node.assign(*pods)
-        node.network.answering.update(node.network.addresses.values())
-        await node.assign(*map(deleted, pods), wait=0.6)
-        assert node.gone == ["u1"]
-        await node.assign(deleted(pods[1]), deleted(pods[2], grace=0), wait=0.2)
-        assert node.gone == ["u1", "u3"]
+        await node.assign(*map(deleted, pods), wait=1)
+        await node.assign(*map(deleted, pods[:2]), deleted(pods[2], grace=0), wait=DRAIN_SECONDS - 1.2)
+        assert node.gone == ["u3"], "no grace, no draining"
         await node.clock.advance(0.5)
-        assert node.gone == ["u1", "u3", "u2"]
+        assert sorted(node.gone) == ["u1", "u2", "u3"]
+
+
+async def test_the_word_that_a_pod_is_drained_may_come_before_the_pod_has_to_go() -> None:
+    async with kept() as node:
+        pods = make_pod(), make_pod(uid="u2")
+        node.led.update(("u1", "u2"))
+        await node.assign(*pods)
+        node.manager.drained({"u1": True})
+        await node.clock.advance(1)
+        assert count(node, "signal_container") == 0, "it need not go"
+        await node.assign(deleted(pods[0]), pods[1], wait=0.1)
+        assert node.gone == ["u1"]
+
+
+async def test_a_nodelet_that_starts_hears_of_drained_pods_before_it_has_listed_any() -> None:
+    async with kept() as node:
+        pod = make_pod()
+        node.led.add("u1")
+        await node.assign(pod)
+        node.manager = node.make_manager()
+        node.manager.drained({"u1": False})
+        node.manager.assign({"u1": deleted(pod)}, {})
+        _ = node.start(node.manager.run())
+        await node.clock.advance(0.5)
+        assert node.gone == ["u1"]
+
+
+async def test_a_pod_that_drains_is_stopped_all_the_same_when_the_node_has_reasons_of_its_own() -> None:
+    async with kept() as node:
+        pod = make_pod()
+        node.led.add("u1")
+        await node.assign(pod)
+        await node.assign(deleted(pod), wait=1)
+        node.manager.find("ns", "p-u1").fail("Fenced", "cut off", 2)
+        await node.clock.advance(0.1)
+        assert count(node, "signal_container") == 1
 
 
 async def test_a_pod_that_is_no_longer_assigned_goes_without_being_deleted() -> None:

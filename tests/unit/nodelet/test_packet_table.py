@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nodelet.network import nft
-from nodelet.network.cluster import ClusterNetwork
 from nodelet.network.isolation import Forward, members_of, pod_part, set_name, set_part
 from nodelet.network.packet_table import PacketTable
 from nodelet.network.protocol import NetworkFault
 from nodelet.network.services import service_part, targets
 from nodelet.network.table import NOTHING, Part, Table
 from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, ServicePort, ServiceSpec
-from podium.v1.node_session_pb2 import NetworkRecord, NetworkUpdate, PodRules, PortRange, ServiceRoute
-from tests.support.clock import VirtualClock
+from podium.v1.node_session_pb2 import PodRules, PortRange, ServiceRoute
+from tests.support.clock import settle
 
 CLUSTER = "10.64.0.0/12"
 FRAME = nft.Frame(pod_cidr="10.64.3.0/24", cluster_cidr=CLUSTER, service_cidr="10.63.0.0/16")
@@ -248,6 +247,23 @@ async def test_a_table_that_somebody_removed_is_set_anew() -> None:
     assert given[1] == given[0]
 
 
+async def test_the_table_of_an_earlier_run_stays_until_it_is_known_what_holds_now() -> None:
+    given: list[str] = []
+
+    async def apply(text: str) -> None:
+        given.append(text)
+
+    table = PacketTable(apply)
+    table.leave()
+    table.frame_with(FRAME)
+    telling = asyncio.get_running_loop().create_task(table.tell())
+    await settle()
+    assert (given, table.left, table.stands) == ([], True, False)
+    table.go_on()
+    await telling
+    assert (len(given), table.left, table.stands) == (1, False, True)
+
+
 async def test_a_kernel_that_refuses_everything_is_a_fault() -> None:
     async def apply(text: str) -> None:
         raise nft.Refused("Operation not permitted")
@@ -350,28 +366,6 @@ def test_endpoints_that_end_answer_only_when_no_other_does() -> None:
     ending = _slice(("10.64.1.2", "n1", "ending"), ("10.64.3.2", "n3", "gone"))
     assert [t.address for t in targets([ending], port)] == ["10.64.1.2"]
     assert targets([_slice(*TWO, name="admin")], port) == [], "another port"
-
-
-def test_a_node_knows_which_of_its_addresses_answer_services(tmp_path: Path) -> None:
-    network = ClusterNetwork(
-        directory=tmp_path, table=PacketTable(), node="n1", own_address="192.0.2.1", clock=VirtualClock(),
-        rules_changed=lambda uid: None,
-    )  # fmt: skip
-    both = _slice(("10.64.1.2", "n1", "ready"), ("10.64.1.3", "n1", "ending"), ("10.64.1.4", "n1", "gone"), TWO[1])
-    records = [NetworkRecord(id=f"service/default/{name}", service=_route(both)) for name in ("web", "too")]
-
-    def answering() -> list[str]:
-        return [a for a in ("10.64.1.2", "10.64.1.3", "10.64.1.4", "10.64.2.2") if network.answers(a)]
-
-    network.take(NetworkUpdate(snapshot=True, records=records))
-    assert answering() == ["10.64.1.2", "10.64.1.3"], "not one that is gone, nor another node's"
-    network.take(NetworkUpdate(removed=["service/default/web"]))
-    assert answering() == ["10.64.1.2", "10.64.1.3"], "another service leads to them"
-    less = NetworkRecord(id="service/default/too", service=_route(_slice(("10.64.1.3", "n1", "ready"))))
-    network.take(NetworkUpdate(records=[less]))
-    assert answering() == ["10.64.1.3"]
-    network.take(NetworkUpdate(snapshot=True))
-    assert answering() == []
 
 
 # ---------------------------------------------------------------- pods

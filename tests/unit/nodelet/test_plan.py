@@ -166,7 +166,7 @@ def test_a_failed_init_container_of_a_pod_that_never_restarts_ends_the_pod() -> 
     assert actions(pod, seen(log, ended(INIT, exit_code=1))) == [stop(log, NOW + 30, "pod failed")]
 
 
-def test_a_pod_that_answers_services_stays_until_it_has_drained() -> None:
+def test_a_pod_stays_as_it_is_until_it_has_drained() -> None:
     app = run(APP)
     what = seen(app, removal_deadline=NOW + 30, drained_at=NOW + 1)
     draining = planned(make_pod(), what)
@@ -174,6 +174,9 @@ def test_a_pod_that_answers_services_stays_until_it_has_drained() -> None:
     assert actions(make_pod(), what, NOW + 1) == [stop(app, NOW + 30, "pod is being deleted")]
     hurried = seen(app, removal_deadline=NOW, drained_at=NOW + 1)
     assert actions(make_pod(), hurried) == [stop(app, NOW, "pod is being deleted")]
+    verdict = Verdict(reason="Fenced", message="", deadline=NOW + 3)
+    fenced = seen(app, removal_deadline=NOW + 30, drained_at=NOW + 8, verdict=verdict)
+    assert actions(make_pod(), fenced) == [stop(app, NOW + 3, "pod is being deleted")]
 
 
 def test_nothing_drains_where_nothing_answers_any_more() -> None:
