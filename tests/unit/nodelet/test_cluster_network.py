@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from nodelet.network import nft, peers
+from nodelet.network import affinity, nft, peers
 from nodelet.network.cluster import RETRY_SECONDS, UNKNOWN_SECONDS, ClusterNetwork
+from nodelet.network.flows import Leads
 from nodelet.network.packet_table import PacketTable
 from podium.aio.tasks import TaskScope
+from podium.objects.service import CLIENT_IP_AFFINITY
 from podium.v1.networking_pb2 import EndpointPort, EndpointSlice, ServicePort, ServiceSpec
 from podium.v1.node_session_pb2 import NetworkRecord, NetworkUpdate, ServiceRoute
 from tests.support.clock import VirtualClock, settle
@@ -49,17 +51,20 @@ class World:
             raise OSError("the kernel takes no more routes")
         return []
 
-    def hear(self, sequence: int, *, asked: bool = True, snapshot: bool = False) -> None:
+    def hear(self, sequence: int, *, asked: bool = True, snapshot: bool = False, sticky: bool = False) -> None:
         part = EndpointSlice(ports=[EndpointPort(port=8080, protocol="TCP")])
         part.endpoints.add(addresses=[f"10.64.2.{sequence}"], node_name="n2")
         spec = ServiceSpec(cluster_ip="10.63.0.9", ports=[ServicePort(port=80)])
+        if sticky:
+            spec.session_affinity = CLIENT_IP_AFFINITY
         route = ServiceRoute(namespace="default", name="web", spec=spec, slices=[part])
         record = NetworkRecord(id="service/default/web", service=route)
         update = NetworkUpdate(snapshot=snapshot, records=[record])
         self.network.take(update, (lambda: self.said.append(sequence)) if asked else None)
 
-    async def says(self, *sequences: int) -> None:
-        await until(lambda: self.said == [*sequences])
+    async def says(self, sequence: int) -> None:
+        """Wait until this is in force, and nothing later; that earlier things are follows."""
+        await until(lambda: self.said[-1:] == [sequence])
 
 
 @pytest.fixture
@@ -80,7 +85,7 @@ async def test_what_was_told_is_in_force_once_the_kernel_has_taken_it(world: Wor
     await settle()
     assert world.said == []
     world.takes.set()
-    await world.says(1, 2)
+    await world.says(2)
     assert "10.64.2.2" in world.given[-1]
 
 
@@ -91,6 +96,28 @@ async def test_of_what_is_said_at_once_the_newest_is_answered_and_nothing_that_w
     await world.says(2)
     world.hear(4, asked=False)
     await until(lambda: "10.64.2.4" in world.given[-1])
+    await settle()
+    assert world.said == [2]
+
+
+async def test_clients_that_are_remembered_are_led_elsewhere_before_anything_is_said_to_be_in_force(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgets, allowed = asyncio.Event(), list[object]()
+
+    async def forget(doubted: Leads) -> None:
+        allowed[:] = [target for targets in doubted.values() for target in targets]
+        await forgets.wait()
+
+    monkeypatch.setattr(affinity, "forget", forget)
+    forgets.set()
+    world.hear(1, sticky=True)
+    await world.says(1)
+    forgets.clear()
+    world.hear(2, sticky=True)
+    await until(lambda: allowed == [("10.64.2.2", 8080)])
+    assert world.said == [1]
+    forgets.set()
     await world.says(2)
 
 
@@ -124,8 +151,8 @@ async def test_what_an_earlier_run_left_stays_until_a_snapshot_comes_or_a_while_
     await settle()
     assert (world.given, world.said) == ([], [])
     world.hear(2, snapshot=True)
-    await world.says(1, 2)
+    await world.says(2)
     world.table.leave()
     world.hear(3)
     await world.clock.advance(UNKNOWN_SECONDS + 0.1)
-    await world.says(1, 2, 3)
+    await world.says(3)
