@@ -1,18 +1,17 @@
-"""`podium-master [run] [SETTINGS]`, `podium-master restore BACKUP --data-dir DIR`, `podium-master version`."""
+"""`podium-master [run] [SETTINGS]`, and what is done to the folder of a master: see `master.commands`."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvloop
 
 import podium
-from master import app, restore
+from master import app
+from master.commands import COMMANDS
 from master.settings import MasterSettings, check
 from podium import settings
 from podium.aio.clock import SystemClock
@@ -31,15 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         match command:
             case "run":
                 return _run(arguments)
-            case "restore":
-                return _restore(arguments)
             case "version":
                 sys.stdout.write(f"{PROG} {podium.__version__}\n")
+                return 0
+            case _ if command in COMMANDS:
+                sys.stdout.write(COMMANDS[command](f"{PROG} {command}", arguments) + "\n")
                 return 0
     except (settings.SettingsError, PodiumError) as error:
         sys.stderr.write(f"{PROG}: {error}\n")
         return USAGE_ERROR if isinstance(error, settings.SettingsError) else 1
-    sys.stderr.write(f'{PROG}: unknown command "{command}": run, restore or version\n')
+    known = ", ".join(["run", *COMMANDS])
+    sys.stderr.write(f'{PROG}: unknown command "{command}": {known} or version\n')
     return USAGE_ERROR
 
 
@@ -49,7 +50,7 @@ def _run(arguments: Sequence[str]) -> int:
         arguments,
         env_prefix="PODIUM_MASTER",
         prog=f"{PROG} run",
-        description="Run a master. Other commands: restore BACKUP --data-dir DIR, version.",
+        description=f"Run a master. Other commands ({PROG} COMMAND --help): {', '.join(COMMANDS)}, version.",
     )
     check(loaded)
     log.configure(loaded.log_level, loaded.log_format)
@@ -63,20 +64,6 @@ async def _until_signalled(loaded: MasterSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await app.serve(loaded, clock=SystemClock(), stopping=stopping)
-
-
-def _restore(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog=f"{PROG} restore",
-        description="Put a backup (as Cluster.Backup streams it) in place of the store of a master that is stopped.",
-    )
-    parser.add_argument("backup", type=Path, help="The backup.")
-    parser.add_argument("--data-dir", type=Path, default=MasterSettings().data_dir, help="The master's folder.")
-    parser.add_argument("--force", action="store_true", help="Replace a store that is there; it is kept aside.")
-    parsed = parser.parse_args(arguments)
-    revision = asyncio.run(restore.restore(parsed.backup, parsed.data_dir, force=parsed.force))
-    sys.stdout.write(f"restored revision {revision} to {parsed.data_dir}\n")
-    return 0
 
 
 if __name__ == "__main__":

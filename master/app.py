@@ -52,7 +52,7 @@ from master.dispatcher.dispatcher import Dispatcher, DispatcherSettings
 from master.http import HttpServer
 from master.reconcile.runtime import ControllerRuntime
 from master.scheduler.scheduler import Scheduler
-from master.settings import STORE_FILE, MasterSettings
+from master.settings import PKI_FOLDER, STORE_FILE, MasterSettings
 from master.signals.prometheus import Prometheus, PrometheusSettings
 from master.signals.recent import RecentQueries
 from master.store.compaction import Compactor
@@ -71,7 +71,6 @@ from podium.v1 import (
     rollouts_service_pb2_grpc,
 )
 
-PKI_FOLDER = "pki"
 ADMIN_CONFIG = "admin.yaml"
 NODEPOOLS_FOLDER = "nodepools"
 QUERY_SECONDS = 5.0

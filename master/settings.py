@@ -14,6 +14,7 @@ from podium.tls import API_PORT, JOIN_PORT, MASTER_HTTP_PORT, format_endpoint, p
 from podium.urls import parse_base
 
 STORE_FILE = "store.db"  # in data_dir
+PKI_FOLDER = "pki"
 
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (recognised, not bound)
 

@@ -230,6 +230,45 @@ def copy(path: Path, to: Path) -> Revision:
     return revision
 
 
+def values(path: Path, kind: str) -> Iterator[tuple[Key, bytes]]:
+    """Every value of a kind in a file that nobody writes, superseded ones and removals included.
+
+    Raises:
+        DatabaseUnusable: It cannot be read.
+    """
+    with _explained(path):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        try:
+            for namespace, name, value in connection.execute(
+                "SELECT namespace, name, value FROM log WHERE kind = ?", (kind,)
+            ):
+                yield Key(kind, namespace, name), bytes(value)
+        finally:
+            connection.close()
+
+
+def advance(path: Path, at_least: Revision) -> Revision:
+    """Let the next revision of a file that nobody has open be above `at_least`; what is skipped was never acknowledged.
+
+    Returns the revision that it is at now. For restored copies: the store that they come from went on, and what it gave
+    out must not be given out again with another meaning.
+
+    Raises:
+        DatabaseUnusable: It cannot be written.
+    """
+    now = _newest(path)
+    upto = Revision(max(at_least, now + CRASH_GAP))
+    with _explained(path):
+        connection = sqlite3.connect(path)
+        try:
+            with connection:
+                connection.execute("INSERT OR REPLACE INTO gaps VALUES (?, ?)", (now, upto))
+                connection.execute("UPDATE facts SET value = ? WHERE name = 'revision'", (upto,))
+        finally:
+            connection.close()
+    return upto
+
+
 def _newest(path: Path) -> Revision:
     connection = sqlite3.connect(path, isolation_level=None)
     try:

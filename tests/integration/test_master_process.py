@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from master.restore import restore
 from podium import pki
+from podium.aio.clock import SystemClock
 from podium.client import AsyncClient
 from podium.client.config import Context
 from podium.errors import Forbidden, NotFound, PodiumError
 from podium.v1.core_pb2 import Namespace, Secret
 from tests.support.master_process import MasterProcess
+
+T = TypeVar("T")
 
 CREATES = 1000
 IN_FLIGHT = 64
@@ -129,9 +135,53 @@ async def test_a_backup_restores_what_was_there_then(master: MasterProcess, tmp_
         await client.create(secret("after"))
     await master.end()
     (tmp_path / "backup").write_bytes(backup)
-    await restore(tmp_path / "backup", master.folder, force=True)
+    await restore(tmp_path / "backup", master.folder, now=SystemClock().now(), force=True)
     await master.start()
     async with master.client() as client:
         assert (await client.get(Secret, "before")).metadata.name == "before"
         with pytest.raises(NotFound):
             await client.get(Secret, "after")
+
+
+async def test_a_backup_is_a_whole_master_elsewhere(master: MasterProcess, tmp_path: Path) -> None:
+    """Its CA, its keys, its revisions: clients of before go on, and learn that what they saw since never was."""
+    async with master.client() as client:
+        await client.create(secret("before"))
+        token = await client.cluster.create_token(ttl_seconds=600)
+        await _run(master, "backup", str(tmp_path / "backup"))
+        after = await client.create(secret("after"))
+    context = master.context()
+    await master.end(signal.SIGKILL)
+
+    elsewhere = MasterProcess(tmp_path / "elsewhere")
+    await _run(elsewhere, "restore", str(tmp_path / "backup"))
+    await elsewhere.start()
+    try:
+        endpoint = f"127.0.0.1:{elsewhere.api}"
+        async with AsyncClient(dataclasses.replace(context, endpoints=(endpoint,))) as client:
+            assert (await client.get(Secret, "before")).type == "Opaque"
+            assert token.id not in {t.id for t in await client.cluster.list_tokens()}, "it could have been revoked"
+            with pytest.raises(NotFound):
+                await client.get(Secret, "after")
+            seen = after.metadata.resource_version
+            assert int((await client.create(secret("later"))).metadata.resource_version) > int(seen)
+            async with asyncio.timeout(10):
+                changes = client.watch(Secret, namespace="default", resource_version=seen, known=[after])
+                told = {change.object.metadata.name: change.type async for change in _some(changes, 3)}
+        assert told == {"before": "ADDED", "later": "ADDED", "after": "DELETED"}
+    finally:
+        await elsewhere.end()
+
+
+async def _some(changes: AsyncIterator[T], count: int) -> AsyncIterator[T]:
+    async for change in changes:
+        yield change
+        if (count := count - 1) == 0:
+            return
+
+
+async def _run(master: MasterProcess, *arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "master", *arguments, "--data-dir", str(master.folder)
+    )
+    assert await asyncio.wait_for(process.wait(), 30) == 0

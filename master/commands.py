@@ -1,0 +1,59 @@
+"""What `podium-master` does to a master's folder, besides running one: `backup`, `restore`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from master import backup as backups
+from master import restore as restores
+from master.settings import MasterSettings
+from podium.aio.clock import SystemClock
+
+
+def _parser(prog: str, description: str, example: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data-dir", type=Path, default=MasterSettings().data_dir, help="The master's folder.")
+    return parser
+
+
+def backup(prog: str, arguments: Sequence[str]) -> str:
+    """Write a backup; returns what to say."""
+    parser = _parser(
+        prog,
+        "Write a backup of a master that runs, or is stopped: its store, sealing keys, CA and settings as one file.\n"
+        "Whoever has the file has the cluster: it is made readable by its owner only.",
+        f"{prog} /root/podium.backup --settings /etc/podium/master.toml",
+    )
+    parser.add_argument("file", type=Path, help="The file to write.")
+    parser.add_argument("--settings", type=Path, help="The master's settings file, to be kept with it.")
+    parsed = parser.parse_args(arguments)
+    made = backups.backup(parsed.data_dir, parsed.file, settings=parsed.settings, now=SystemClock().now())
+    return f"wrote {parsed.file}: cluster {made.cluster} at revision {made.revision}"
+
+
+def restore(prog: str, arguments: Sequence[str]) -> str:
+    """Restore a backup; returns what to say."""
+    parser = _parser(
+        prog,
+        "Make a backup (of `podium-master backup`, or the store that Cluster.Backup streams) the master in a folder,\n"
+        "whose master is stopped.",
+        f"{prog} /root/podium.backup --data-dir /var/lib/podium/master",
+    )
+    parser.add_argument("backup", type=Path, help="The backup.")
+    parser.add_argument("--force", action="store_true", help="Replace what is there; it is kept aside.")
+    parsed = parser.parse_args(arguments)
+    done = asyncio.run(restores.restore(parsed.backup, parsed.data_dir, now=SystemClock().now(), force=parsed.force))
+    said = f"restored revision {done.revision} to {parsed.data_dir}"
+    return said if done.settings is None else f"{said}; the settings of that master are in {done.settings}"
+
+
+COMMANDS: Mapping[str, Callable[[str, Sequence[str]], str]] = {"backup": backup, "restore": restore}
+"""By name: takes the program's name and the command's arguments, returns what is to be said. Raises PodiumError."""
