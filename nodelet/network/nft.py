@@ -26,10 +26,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nodelet.network.ipam import gateway_of
 from nodelet.network.links import LINKS
 from nodelet.network.table import TABLE
 
 _TIMEOUT = 20.0
+_DNS_PORT = 53
 _REMEMBERED = "flags dynamic,timeout; size 65536;"
 _OUR_LINKS = f'"{LINKS}*"'
 
@@ -130,6 +132,7 @@ delete {TABLE_KIND}
     chain answer_for_services {{
         type filter hook output priority filter; policy accept;
 {_unanswered(frame)}
+{_patience(frame)}
     }}
 }}
 """ + "".join(f"{command}\n" for command in commands)
@@ -141,6 +144,15 @@ TABLE_KIND = f"table {TABLE}"
 def _unanswered(frame: Frame) -> str:
     """Still for a service's address after all: nobody answers it, and whoever asks is told so at once."""
     return f"        ip daddr {frame.service_cidr} reject" if frame.service_cidr else ""
+
+
+def _patience(frame: Frame) -> str:
+    """Who asks the node's DNS server while it starts again must not hear that nobody is there: resolvers ask again.
+
+    The port is that of the packet that is refused, inside of the complaint (8 octets, then its header of 20).
+    """
+    complaint = "icmp type destination-unreachable icmp code port-unreachable"
+    return f"        ip saddr {gateway_of(frame.pod_cidr)} {complaint} @th,240,16 {_DNS_PORT} drop"
 
 
 async def is_there() -> bool:

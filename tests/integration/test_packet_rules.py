@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 
@@ -116,3 +117,23 @@ async def test_a_table_that_somebody_removed_is_noticed_and_set_anew(network: No
     await table.tell()
     assert taken.whole == 2
     assert "goto tcp_n2" in await asyncio.to_thread(_nft, "list", "map", "ip", "podium", "services")
+
+
+async def test_who_asks_a_name_while_nobody_answers_is_not_refused_but_asks_again(network: None) -> None:
+    table = PacketTable()
+    table.frame_with(FRAME)
+    await table.tell()
+    for words in ("addr add 10.64.3.1/32 dev lo", "link set lo up"):
+        await asyncio.to_thread(subprocess.run, ["ip", *words.split()], check=True, timeout=20)
+
+    def ask(port: int) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(0.5)
+            asking.connect(("10.64.3.1", port))
+            asking.send(b"who is there")
+            asking.recv(512)
+
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.to_thread(ask, 54)
+    with pytest.raises(TimeoutError):
+        await asyncio.to_thread(ask, 53)
