@@ -25,6 +25,7 @@ from nodelet.metrics.address import node_ip
 from nodelet.metrics.exporter import shown
 from nodelet.metrics.host import LinuxHost, ManagedPods
 from nodelet.metrics.status import About
+from nodelet.network.announcer import Announcer
 from nodelet.network.health_ports import HealthPorts
 from nodelet.network.pod_network import LinuxPodNetwork
 from nodelet.node import Node, Parts, Wishes
@@ -140,6 +141,10 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 limits = SizeLimits(manager=node.pods, measure=volumes.used, clock=clock)
                 parts = _parts(node, host, keeper, limits, _renewer(settings, identity, dialer, state, clock), clock)
                 parts["names"] = _names(network, clock).run
+                parts["announcer"] = Announcer(
+                    services=network.cluster, node=settings.name, link=network, may=lambda: not node.fence.closed,
+                    clock=clock,
+                ).run  # fmt: skip
                 parts["health ports"] = HealthPorts(services=network.cluster, node=settings.name, clock=clock).run
                 with shown(host):
                     yield RealNode(node=node, host=host, parts=parts)

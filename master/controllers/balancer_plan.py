@@ -1,4 +1,5 @@
 """Where services of type LoadBalancer are reached: at the nodes' own addresses, at the service's own ports. Pure.
+Those that are reached at addresses of pools are `master.controllers.pool_plan`'s.
 
 A port of the nodes' addresses is one service's: the oldest's that asks for it. A service gets all of its ports, or no
 address and is told why. Ports that the hosts themselves answer are nobody's.
@@ -12,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from podium.objects.address_pool import is_ours
 from podium.objects.conditions import is_true
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
-from podium.objects.service import LOAD_BALANCER, LOCAL, TCP, UDP, node_sockets, wants_node_ports
+from podium.objects.service import LOCAL, TCP, UDP, node_sockets, wants_node_ports
 from podium.v1.core_pb2 import Node
 from podium.v1.networking_pb2 import EndpointSlice, Service
 
@@ -28,30 +30,36 @@ Socket = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Where a service is reached; without addresses `refusal` may say why."""
+    """Where a service is reached; without addresses `refusal` may say why, and `reason` in one word. An address of a
+    pool has a node that answers for it."""
 
     addresses: tuple[str, ...] = ()
     refusal: str = ""
+    reason: str = "LoadBalancerPortTaken"
+    announcer: str = ""
 
 
 def plan_balancers(
     services: Iterable[Service], nodes: Mapping[str, str], reserved: Collection[Socket],
-    answering: Mapping[Key, Collection[str]],
-) -> Mapping[Key, Balance]:  # fmt: skip
-    """Decide for each service of type LoadBalancer.
+    answering: Mapping[Key, Collection[str]], pooled: Collection[Key] = (),
+) -> dict[Key, Balance]:  # fmt: skip
+    """Decide for each service of type LoadBalancer that no pool has an address for.
 
     Args:
         services: All that are of the type, and all that have node ports.
         nodes: Addresses by node, of `reachable`.
         reserved: What the hosts themselves answer.
         answering: Nodes with an endpoint, of the services that keep to those.
+        pooled: Those that are reached at addresses of pools; their node ports are theirs all the same.
     """
     holders: dict[Socket, Key] = {}
     plan: dict[Key, Balance] = {}
     for service in sorted(services, key=_age):
-        key, wanted = key_of(service), list(_sockets(service))
-        refusal = _refusal(wanted, reserved, holders) if is_balanced(service) else ""
-        if is_balanced(service):
+        key = key_of(service)
+        here = is_balanced(service) and key not in pooled
+        wanted = list(_sockets(service)) if here else []
+        refusal = _refusal(wanted, reserved, holders)
+        if here:
             held = [a for node, a in nodes.items() if node in answering.get(key, nodes)]
             plan[key] = Balance(refusal=refusal) if refusal else Balance(tuple(sorted(held)))
         if not refusal:
@@ -64,8 +72,8 @@ def plan_balancers(
 
 
 def is_balanced(service: Service) -> bool:
-    """Whether a service is to be reached at the nodes' addresses."""
-    return service.spec.type == LOAD_BALANCER and not is_terminating(service)
+    """Whether Podium is to say where a service is reached from outside."""
+    return is_ours(service.spec) and not is_terminating(service)
 
 
 def keeps_local(service: Service) -> bool:
@@ -101,9 +109,8 @@ def _age(service: Service) -> tuple[int, int, str, str]:
 
 
 def _sockets(service: Service) -> Iterator[Socket]:
-    if is_balanced(service):
-        for port in service.spec.ports:
-            yield port.port, port.protocol or TCP
+    for port in service.spec.ports:
+        yield port.port, port.protocol or TCP
 
 
 def _refusal(wanted: Sequence[Socket], reserved: Collection[Socket], holders: Mapping[Socket, Key]) -> str:

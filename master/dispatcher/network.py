@@ -135,6 +135,7 @@ class NetworkBook:
                 namespace=key.namespace, name=key.name, spec=service.spec,
                 slices=[slices[name].told for name in sorted(slices)],
                 load_balancer=[ingress.ip for ingress in service.status.load_balancer.ingress],
+                announcer=service.status.announcer,
             )  # fmt: skip
             news = self._put(NetworkRecord(id=id_, service=route))
         for name, each in slices.items():

@@ -22,7 +22,7 @@ import errno
 import hashlib
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from socket import AF_INET
@@ -37,7 +37,7 @@ _INSIDE = "eth0"
 _HOST_END_MAC = "0a:58:ff:ff:ff:fe"
 """Of every host's end: each pair is a link of its own."""
 _PERMANENT = 0x80  # NUD_PERMANENT
-_SCOPE_LINK = 253  # RT_SCOPE_LINK
+_SCOPE_LINK, _SCOPE_HOST = 253, 254  # RT_SCOPE_LINK, RT_SCOPE_HOST
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -66,10 +66,33 @@ def ensure_gateway(name: str, gateway: str) -> None:
         with tolerating(errno.EEXIST):
             ip.addr("add", index=index, address=gateway, prefixlen=32)
         for address in ip.get_addr(index=index, family=AF_INET):
-            if address.get_attr("IFA_ADDRESS") != gateway:  # of a slice that the node had before
+            if address["scope"] != _SCOPE_HOST and address.get_attr("IFA_ADDRESS") != gateway:  # of an earlier slice
                 ip.addr("del", index=index, address=address.get_attr("IFA_ADDRESS"), prefixlen=address["prefixlen"])
         ip.link("set", index=index, state="up")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def answer_for(name: str, addresses: Collection[str]) -> set[str]:
+    """Make the node answer for exactly these addresses besides its own; they are held by this device. Returns those
+    that are new.
+
+    Raises:
+        OSError, NetlinkError: The kernel refused, or there is no such device.
+    """
+    with IPRoute() as ip:
+        index = link_index(ip, name)
+        if index is None:
+            if addresses:
+                raise OSError(errno.ENODEV, f"there is no device {name}")
+            return set()
+        held = {a.get_attr("IFA_LOCAL") for a in ip.get_addr(index=index, family=AF_INET) if a["scope"] == _SCOPE_HOST}
+        for address in held - set(addresses):
+            with tolerating(errno.EADDRNOTAVAIL):
+                ip.addr("del", index=index, address=address, prefixlen=32)
+        for address in set(addresses) - held:
+            with tolerating(errno.EEXIST):
+                ip.addr("add", index=index, address=address, prefixlen=32, scope=_SCOPE_HOST)
+        return set(addresses) - held
 
 
 def wire(*, uid: str, netns: str, address: str, gateway: str) -> None:

@@ -6,7 +6,8 @@ A packet's way, and where it is looked at:
                  nat     to a service's address, a node port, a host port: sent on to one of the endpoints
     forward      filter  from a pod, to a pod: the chain of its namespace, or of the policies that select it, decides
     output       nat     the host's own packets to services, as above
-    input        nat     clients of services with session affinity are remembered, when the host itself answers
+    input        filter  to an address of a pool that this node answers for, and to no port of its service, is refused
+                 nat     clients of services with session affinity are remembered, when the host itself answers
     postrouting  nat     so are they when a pod answers;
                          what needs the host's address gets it: pods leaving the cluster, loopback, hairpins, and what
                          came from outside and goes on to another node
@@ -72,6 +73,7 @@ delete {TABLE_KIND}
     map leaving {{ type ipv4_addr : verdict; }}
     map arriving {{ type ipv4_addr : verdict; }}
     set hairpins {{ type ipv4_addr . ipv4_addr; }}
+    set announced {{ type ipv4_addr; }}
     chain guard {{
         type filter hook prerouting priority raw; policy accept;
         iifname {_OUR_LINKS} ip daddr 127.0.0.0/8 drop
@@ -104,6 +106,10 @@ delete {TABLE_KIND}
     chain input {{
         type nat hook input priority 100; policy accept;
         ct status dnat jump learn
+    }}
+    chain answer_for_pools {{
+        type filter hook input priority filter; policy accept;
+        ip daddr @announced meta l4proto != icmp reject
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;

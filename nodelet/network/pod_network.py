@@ -13,13 +13,13 @@ from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nodelet.network import firewalls, hosts_file, ipam, links, nft, record
+from nodelet.network import arp, firewalls, hosts_file, ipam, links, nft, record
 from nodelet.network.cluster import ClusterNetwork
 from nodelet.network.isolation import Forward, pod_leads, pod_part
 from nodelet.network.packet_table import PacketTable
 from nodelet.network.peers import Mode
 from nodelet.network.protocol import Names, NetworkFault
-from nodelet.network.table import NOTHING
+from nodelet.network.table import NOTHING, Part
 from nodelet.runtime.protocol import FULL_NAME, PodIdentity, PortMapping, Sandbox
 from podium.aio.clock import Clock
 from podium.telemetry.log import get_logger
@@ -30,7 +30,7 @@ GATEWAY_LINK = "podium0"
 DEFAULT_DOMAIN = "cluster.local"
 _FILE = "network.json"
 _SLICE_TIMEOUT = 60.0
-_POD = "pod/"
+_POD, _ANNOUNCED = "pod/", "announced"
 
 
 class LinuxPodNetwork:
@@ -45,7 +45,7 @@ class LinuxPodNetwork:
         gateway_link: str = GATEWAY_LINK,
     ) -> None:  # fmt: skip
         self._file = directory / _FILE
-        self._gateway_link = gateway_link
+        self._gateway_link, self._address = gateway_link, address
         self._record = record.load(self._file)
         self._table = PacketTable()
         self.cluster = ClusterNetwork(
@@ -198,6 +198,36 @@ class LinuxPodNetwork:
                 await self._save(self._record)
         self._say_pods()
         await self._table.tell()
+
+    # ------------------------------------------------------------ addresses of pools
+
+    async def answer_for(self, addresses: Collection[str]) -> Collection[str]:
+        """Answer on the link for exactly these addresses besides the node's own; returns those that are new.
+
+        Raises:
+            NetworkFault: No slice yet, or the kernel refused.
+        """
+        if addresses and not self._ready.is_set():
+            raise NetworkFault("no slice of the pod range yet: no master has been reached")
+        # First the rules: the address leads to its service's ports, and never to what else the host answers.
+        members = frozenset(("announced", address) for address in addresses)
+        self._table.say(_ANNOUNCED, Part(members=members) if members else NOTHING)
+        await self._table.tell()
+        try:
+            return await asyncio.to_thread(links.answer_for, self._gateway_link, addresses)
+        except (OSError, NetlinkError) as error:
+            raise NetworkFault(f"addresses of pools cannot be set: {error}") from None
+
+    async def shout(self, addresses: Collection[str]) -> None:
+        """Tell everybody on the node's link that it has these addresses.
+
+        Raises:
+            NetworkFault: The kernel refused.
+        """
+        try:
+            await asyncio.to_thread(arp.shout, self._address, addresses)
+        except (OSError, NetlinkError) as error:
+            raise NetworkFault(f"no gratuitous ARP: {error}") from None
 
     # ------------------------------------------------------------ rules
 

@@ -79,8 +79,7 @@ _FIELDS: dict[str, frozenset[str]] = {
         "allocatedResourceStatuses", "allocatedResources", "currentVolumeAttributesClassName", "modifyVolumeStatus",
     )),
     "ServiceSpec": frozenset((
-        "allocateLoadBalancerNodePorts", "ipFamilies", "ipFamilyPolicy", "loadBalancerClass",
-        "loadBalancerIP", "loadBalancerSourceRanges",
+        "allocateLoadBalancerNodePorts", "ipFamilies", "ipFamilyPolicy", "loadBalancerSourceRanges",
     )),
     "LoadBalancerIngress": frozenset(("hostname", "ipMode", "ports")),
     "Endpoint": frozenset(("deprecatedTopology", "hints", "zone")),

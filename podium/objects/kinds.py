@@ -147,6 +147,8 @@ KINDS: tuple[Kind, ...] = (
          message=networking_pb2.EndpointSlice, has_generation=False),
     Kind(name="NetworkPolicy", api_version="networking.k8s.io/v1", plural="networkpolicies", short_names=("netpol",),
          message=networking_pb2.NetworkPolicy),
+    Kind(name="AddressPool", api_version="podium.dev/v1", plural="addresspools", message=networking_pb2.AddressPool,
+         namespaced=False, subresources=_STATUS),
     Kind(name="Ingress", api_version="networking.k8s.io/v1", plural="ingresses", short_names=("ing",),
          message=ingress_pb2.Ingress, subresources=_STATUS),
     Kind(name="IngressClass", api_version="networking.k8s.io/v1", plural="ingressclasses",

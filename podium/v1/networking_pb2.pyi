@@ -90,6 +90,8 @@ class ServiceSpec(_message.Message):
     TRAFFIC_DISTRIBUTION_FIELD_NUMBER: _builtins.int
     SESSION_AFFINITY_CONFIG_FIELD_NUMBER: _builtins.int
     HEALTH_CHECK_NODE_PORT_FIELD_NUMBER: _builtins.int
+    LOAD_BALANCER_CLASS_FIELD_NUMBER: _builtins.int
+    LOAD_BALANCER_IP_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     cluster_ip: _builtins.str
     """Given by the master; `None` makes the service headless: its name leads to its pods' own addresses."""
@@ -108,6 +110,12 @@ class ServiceSpec(_message.Message):
     """With type LoadBalancer and externalTrafficPolicy Local: at this port of its own address each node says (over HTTP)
     how many endpoints of the service it has; 503 when it has none. Given by the master.
     """
+    load_balancer_class: _builtins.str
+    """With type LoadBalancer: `podium.dev/nodes` (the nodes' own addresses), `podium.dev/address-pool`, or anybody else's,
+    which Podium leaves alone. Empty: an address of a pool that gives them to who does not ask, else the nodes' own.
+    """
+    load_balancer_ip: _builtins.str
+    """The address of a pool that is wanted."""
     @_builtins.property
     def selector(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Pods with these labels answer. Empty: somebody else writes the EndpointSlices."""
@@ -139,10 +147,12 @@ class ServiceSpec(_message.Message):
         traffic_distribution: _builtins.str = ...,
         session_affinity_config: Global___SessionAffinityConfig | None = ...,
         health_check_node_port: _builtins.int = ...,
+        load_balancer_class: _builtins.str = ...,
+        load_balancer_ip: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["session_affinity_config", b"session_affinity_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_ip", b"cluster_ip", "cluster_ips", b"cluster_ips", "external_ips", b"external_ips", "external_name", b"external_name", "external_traffic_policy", b"external_traffic_policy", "health_check_node_port", b"health_check_node_port", "internal_traffic_policy", b"internal_traffic_policy", "ports", b"ports", "publish_not_ready_addresses", b"publish_not_ready_addresses", "selector", b"selector", "session_affinity", b"session_affinity", "session_affinity_config", b"session_affinity_config", "traffic_distribution", b"traffic_distribution", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_ip", b"cluster_ip", "cluster_ips", b"cluster_ips", "external_ips", b"external_ips", "external_name", b"external_name", "external_traffic_policy", b"external_traffic_policy", "health_check_node_port", b"health_check_node_port", "internal_traffic_policy", b"internal_traffic_policy", "load_balancer_class", b"load_balancer_class", "load_balancer_ip", b"load_balancer_ip", "ports", b"ports", "publish_not_ready_addresses", b"publish_not_ready_addresses", "selector", b"selector", "session_affinity", b"session_affinity", "session_affinity_config", b"session_affinity_config", "traffic_distribution", b"traffic_distribution", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -233,16 +243,20 @@ class ServiceStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LOAD_BALANCER_FIELD_NUMBER: _builtins.int
+    ANNOUNCER_FIELD_NUMBER: _builtins.int
+    announcer: _builtins.str
+    """The node that answers for the service's address of a pool. Podium's own."""
     @_builtins.property
     def load_balancer(self) -> Global___LoadBalancerStatus: ...
     def __init__(
         self,
         *,
         load_balancer: Global___LoadBalancerStatus | None = ...,
+        announcer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["load_balancer", b"load_balancer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["load_balancer", b"load_balancer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcer", b"announcer", "load_balancer", b"load_balancer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -425,6 +439,96 @@ class EndpointPort(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__port) -> _WhichOneofReturnType__port | None: ...
 
 Global___EndpointPort: _TypeAlias = EndpointPort  # noqa: Y015
+
+@_typing.final
+class AddressPool(_message.Message):
+    """---------------------------------------------------------------- AddressPool
+
+    Addresses on the nodes' link that are no host's: services of type LoadBalancer get one each, and a node that is Ready
+    answers for it. Podium's own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _meta_pb2.ObjectMeta: ...
+    @_builtins.property
+    def spec(self) -> Global___AddressPoolSpec: ...
+    @_builtins.property
+    def status(self) -> Global___AddressPoolStatus: ...
+    def __init__(
+        self,
+        *,
+        metadata: _meta_pb2.ObjectMeta | None = ...,
+        spec: Global___AddressPoolSpec | None = ...,
+        status: Global___AddressPoolStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddressPool: _TypeAlias = AddressPool  # noqa: Y015
+
+@_typing.final
+class AddressPoolSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    AUTO_ASSIGN_FIELD_NUMBER: _builtins.int
+    NAMESPACE_SELECTOR_FIELD_NUMBER: _builtins.int
+    auto_assign: _builtins.bool
+    """Services that name neither the pool nor one of its addresses get one too; by default they do."""
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`192.0.2.7`, `192.0.2.16-192.0.2.31` or `192.0.2.16/28`, all of whose addresses are given."""
+
+    @_builtins.property
+    def namespace_selector(self) -> _meta_pb2.LabelSelector:
+        """Only services of these namespaces; absent: of all."""
+
+    def __init__(
+        self,
+        *,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        auto_assign: _builtins.bool | None = ...,
+        namespace_selector: _meta_pb2.LabelSelector | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_assign", b"_auto_assign", "auto_assign", b"auto_assign", "namespace_selector", b"namespace_selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_assign", b"_auto_assign", "addresses", b"addresses", "auto_assign", b"auto_assign", "namespace_selector", b"namespace_selector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__auto_assign: _TypeAlias = _typing.Literal["auto_assign"]  # noqa: Y015
+    _WhichOneofArgType__auto_assign: _TypeAlias = _typing.Literal["_auto_assign", b"_auto_assign"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_assign) -> _WhichOneofReturnType__auto_assign | None: ...
+
+Global___AddressPoolSpec: _TypeAlias = AddressPoolSpec  # noqa: Y015
+
+@_typing.final
+class AddressPoolStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_FIELD_NUMBER: _builtins.int
+    ASSIGNED_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    assigned: _builtins.int
+    def __init__(
+        self,
+        *,
+        total: _builtins.int = ...,
+        assigned: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddressPoolStatus: _TypeAlias = AddressPoolStatus  # noqa: Y015
 
 @_typing.final
 class NetworkPolicy(_message.Message):

@@ -646,8 +646,11 @@ class ServiceRoute(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     SLICES_FIELD_NUMBER: _builtins.int
     LOAD_BALANCER_FIELD_NUMBER: _builtins.int
+    ANNOUNCER_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     name: _builtins.str
+    announcer: _builtins.str
+    """The node that answers for them, when they are of a pool."""
     @_builtins.property
     def spec(self) -> _networking_pb2.ServiceSpec: ...
     @_builtins.property
@@ -664,10 +667,11 @@ class ServiceRoute(_message.Message):
         spec: _networking_pb2.ServiceSpec | None = ...,
         slices: _abc.Iterable[_networking_pb2.EndpointSlice] | None = ...,
         load_balancer: _abc.Iterable[_builtins.str] | None = ...,
+        announcer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["load_balancer", b"load_balancer", "name", b"name", "namespace", b"namespace", "slices", b"slices", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcer", b"announcer", "load_balancer", b"load_balancer", "name", b"name", "namespace", b"namespace", "slices", b"slices", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

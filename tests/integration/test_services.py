@@ -15,7 +15,7 @@ from podium.objects.kinds import Key
 from podium.objects.service import SERVICE_LABEL
 from podium.v1.core_pb2 import Event, Node, Pod
 from podium.v1.meta_pb2 import DeleteOptions, IntOrString
-from podium.v1.networking_pb2 import Endpoint, EndpointSlice, Service
+from podium.v1.networking_pb2 import AddressPool, Endpoint, EndpointSlice, Service
 from podium.v1.node_session_pb2 import ServiceRoute
 from tests.integration.test_hollow_cluster import deployment
 from tests.support.cluster import ADMIN, HollowCluster, hollow_cluster
@@ -97,6 +97,73 @@ async def test_nodes_hear_of_a_balancers_addresses_which_follow_readiness(cluste
     await until(lambda: sorted(addresses()) == sorted(of.values()))
     await cluster.members["node2"].kill()
     await until(lambda: addresses() == [of["node1"]], seconds=20)
+
+
+def _pool(*addresses: str) -> AddressPool:
+    made = AddressPool()
+    made.metadata.name = "lab"
+    made.spec.addresses.extend(addresses)
+    return made
+
+
+async def test_a_node_answers_for_an_address_of_a_pool_and_another_one_when_it_dies(cluster: HollowCluster) -> None:
+    await cluster.writer.create(_service(type_="LoadBalancer"), by=ADMIN)
+    await cluster.writer.create(_pool("192.0.2.10"), by=ADMIN)
+
+    def announcer(node: str) -> str:
+        route = _heard(cluster, node)
+        return route.announcer if route is not None and list(route.load_balancer) == ["192.0.2.10"] else ""
+
+    first = await until(lambda: announcer("node1"))
+    await until(lambda: announcer("node2") == first, what="all nodes know who answers")
+    other = "node1" if first == "node2" else "node2"
+    await cluster.members[first].kill()
+    await until(lambda: announcer(other) == other, seconds=20)
+
+
+async def test_a_service_waits_for_a_free_address_and_says_so(plane: ControlPlane) -> None:
+    for name in ("a", "b"):
+        await plane.writer.create(_service(name, type_="LoadBalancer"), by=ADMIN)
+    await plane.writer.create(_pool("192.0.2.10"), by=ADMIN)
+
+    def addresses(name: str) -> list[str]:
+        found = plane.reader.get(Service, "default", name)
+        return [i.ip for i in found.status.load_balancer.ingress] if found is not None else []
+
+    def reasons() -> set[str]:
+        return {event.reason for event in plane.reader.list(Event) if event.involved_object.kind == "Service"}
+
+    await until(lambda: sorted([*addresses("a"), *addresses("b")]) == ["192.0.2.10"])
+    await until(lambda: "AddressPoolExhausted" in reasons())
+
+    def counted() -> tuple[int, int]:
+        pool = plane.reader.get(AddressPool, "", "lab")
+        return (pool.status.total, pool.status.assigned) if pool is not None else (0, 0)
+
+    await until(lambda: counted() == (1, 1))
+    holder, waiting = ("a", "b") if addresses("a") else ("b", "a")
+    await plane.writer.delete(Key("Service", "default", holder), by=ADMIN)
+    await until(lambda: addresses(waiting) == ["192.0.2.10"], what="it gets what is free now")
+
+
+async def test_who_is_balanced_by_others_is_left_alone(plane: ControlPlane) -> None:
+    foreign = _service("foreign", type_="LoadBalancer")
+    foreign.spec.load_balancer_class = "example.com/balancer"
+    await plane.writer.create(foreign, by=ADMIN)
+
+    def theirs(obj: Service) -> None:
+        obj.status.load_balancer.ingress.add(ip="203.0.113.1")
+
+    await plane.writer.mutate(Service, "default", "foreign", theirs, by=ADMIN, subresource="status")
+    await plane.writer.create(_pool("192.0.2.10"), by=ADMIN)
+    await plane.writer.create(_service("ours", type_="LoadBalancer"), by=ADMIN)
+
+    def addresses(name: str) -> list[str]:
+        found = plane.reader.get(Service, "default", name)
+        return [i.ip for i in found.status.load_balancer.ingress] if found is not None else []
+
+    await until(lambda: addresses("ours") == ["192.0.2.10"])
+    assert addresses("foreign") == ["203.0.113.1"]
 
 
 async def test_endpoints_follow_readiness_and_deletion(plane: ControlPlane) -> None:

@@ -45,6 +45,7 @@ _BY_MESSAGE: dict[type[Message], Callable[[Any], None]] = {
     storage_pb2.PersistentVolumeClaim: storage.claim,
     storage_pb2.StorageClass: storage.storage_class,
     networking_pb2.Service: networking.service,
+    networking_pb2.AddressPool: networking.address_pool,
     networking_pb2.EndpointSlice: networking.endpoint_slice,
     networking_pb2.NetworkPolicy: networking.network_policy,
     apps_pb2.DaemonSet: apps.daemon_set,

@@ -12,7 +12,7 @@ from podium.objects.service import (
     wants_node_ports,
 )
 from podium.v1.meta_pb2 import IntOrString
-from podium.v1.networking_pb2 import EndpointSlice, NetworkPolicy, Service
+from podium.v1.networking_pb2 import AddressPool, EndpointSlice, NetworkPolicy, Service
 
 
 def service(obj: Service) -> None:
@@ -32,6 +32,12 @@ def service(obj: Service) -> None:
         port.protocol = port.protocol or TCP
         if not port.HasField("target_port"):
             port.target_port.CopyFrom(IntOrString(int_value=port.port))
+
+
+def address_pool(obj: AddressPool) -> None:
+    """Its addresses are given to who does not ask, too."""
+    if not obj.spec.HasField("auto_assign"):
+        obj.spec.auto_assign = True
 
 
 def endpoint_slice(obj: EndpointSlice) -> None:

@@ -9,9 +9,11 @@ from google.protobuf.message import Message
 from master.admission.validation import meta, names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax, each_by_syntax
 from podium.errors import Violation
-from podium.objects.service import EXTERNAL_NAME, HEADLESS, TCP, wants_health_port, wants_node_ports
+from podium.objects.address_pool import parse_range
+from podium.objects.service import EXTERNAL_NAME, HEADLESS, LOAD_BALANCER, TCP, wants_health_port, wants_node_ports
 from podium.v1.meta_pb2 import IntOrString
 from podium.v1.networking_pb2 import (
+    AddressPoolSpec,
     ClientIPConfig,
     Endpoint,
     EndpointPort,
@@ -26,6 +28,7 @@ from podium.v1.networking_pb2 import (
 )
 
 _PORT = between(1, 65535)
+MOST_OF_A_POOL = 65536
 
 
 # ---------------------------------------------------------------- Service
@@ -51,6 +54,9 @@ def _service_spec(spec: ServiceSpec, path: str, findings: Findings) -> None:
     if spec.health_check_node_port and not wants_health_port(spec):
         what = "must only be set with type LoadBalancer and externalTrafficPolicy Local"
         findings.append(Violation(f"{path}.healthCheckNodePort", what))
+    for field, said in (("loadBalancerClass", spec.load_balancer_class), ("loadBalancerIP", spec.load_balancer_ip)):
+        if said and spec.type != LOAD_BALANCER:
+            findings.append(Violation(f"{path}.{field}", f'must only be set with type "{LOAD_BALANCER}"'))
     _ports(spec, path, findings)
 
 
@@ -99,9 +105,33 @@ def update_service(new: Service, old: Service, findings: Findings) -> None:
     before, after = old.spec.cluster_ip, new.spec.cluster_ip
     if before and after != before and EXTERNAL_NAME not in (new.spec.type, old.spec.type):
         findings.append(Violation(".spec.clusterIP", f'is immutable: must be "{before}"', "create another service"))
+    if new.spec.type == old.spec.type == LOAD_BALANCER and new.spec.load_balancer_class != old.spec.load_balancer_class:
+        what = f'is immutable while the type is "{LOAD_BALANCER}": must be "{old.spec.load_balancer_class}"'
+        findings.append(Violation(".spec.loadBalancerClass", what))
     health = old.spec.health_check_node_port
     if health and wants_health_port(new.spec) and new.spec.health_check_node_port != health:
         findings.append(Violation(".spec.healthCheckNodePort", f"is immutable: must be {health}"))
+
+
+# ---------------------------------------------------------------- AddressPool
+
+
+def _pool(spec: AddressPoolSpec, path: str, findings: Findings) -> None:
+    total = 0
+    for index, text in enumerate(spec.addresses):
+        where = f"{path}.addresses[{index}]"
+        try:
+            found = parse_range(text)
+        except ValueError as error:
+            findings.append(Violation(where, f'"{text}" {error}'))
+            continue
+        total += len(found)
+        for number in (found.first, found.last):
+            if problem := _special(str(ipaddress.IPv4Address(number))):
+                findings.append(Violation(where, f'"{text}" {problem}'))
+                break
+    if total > MOST_OF_A_POOL:
+        findings.append(Violation(f"{path}.addresses", f"must be at most {MOST_OF_A_POOL} addresses, not {total}"))
 
 
 # ---------------------------------------------------------------- EndpointSlice
@@ -189,6 +219,7 @@ def _network(text: str) -> ipaddress.IPv4Network | None:
 MESSAGES: dict[type[Message], MessageRule] = {
     ServiceSpec: _service_spec,
     ServicePort: _target_port,
+    AddressPoolSpec: _pool,
     EndpointSlice: _slice,
     Endpoint: _endpoint,
     NetworkPolicySpec: _policy_spec,
@@ -201,6 +232,8 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (ServiceSpec, "selector"): meta.labels,
     (ClientIPConfig, "timeout_seconds"): between(1, 86400),
     (ServiceSpec, "external_ips"): each_by_syntax(names.ipv4_address),
+    (ServiceSpec, "load_balancer_class"): by_syntax(names.qualified_name),
+    (ServiceSpec, "load_balancer_ip"): by_syntax(names.ipv4_address),
     (ServicePort, "port"): _PORT,
     (ServicePort, "node_port"): _PORT,
     (ServicePort, "app_protocol"): by_syntax(names.qualified_name),

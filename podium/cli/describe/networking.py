@@ -6,10 +6,12 @@ import datetime
 from collections.abc import Iterable
 
 from podium.cli.describe.page import Page, header
+from podium.objects.address_pool import gives_unasked
 from podium.objects.selectors import from_label_selector, from_labels
 from podium.objects.service import EXTERNAL_NAME, HEADLESS, LOCAL, wants_address
 from podium.v1.meta_pb2 import IntOrString, LabelSelector
 from podium.v1.networking_pb2 import (
+    AddressPool,
     Endpoint,
     EndpointPort,
     EndpointSlice,
@@ -35,6 +37,8 @@ def service(page: Page, obj: Service, now: datetime.datetime) -> None:
     page.field("External Addresses", ", ".join(spec.external_ips))
     if spec.type == "LoadBalancer":
         page.field("Load Balancer", ", ".join(i.ip for i in obj.status.load_balancer.ingress) or "<pending>")
+        page.field("Load Balancer Class", spec.load_balancer_class)
+        page.field("Announced By", obj.status.announcer)
     if spec.ports:
         with page.section("Ports"):
             page.table(["NAME", "PORT", "TARGET", "NODE PORT", "SPOKEN"], [_port(port) for port in spec.ports])
@@ -44,6 +48,16 @@ def service(page: Page, obj: Service, now: datetime.datetime) -> None:
     page.field("Internal Traffic", "only to the client's node's pods" if spec.internal_traffic_policy == LOCAL else "")
     page.field("Distribution", spec.traffic_distribution)
     page.field("Not Ready Pods", "answer too" if spec.publish_not_ready_addresses else "")
+
+
+def address_pool(page: Page, obj: AddressPool, now: datetime.datetime) -> None:
+    """Which addresses it has, and who gets them."""
+    header(page, obj)
+    page.field("Addresses", "\n".join(obj.spec.addresses))
+    page.field("Assigned", f"{obj.status.assigned} of {obj.status.total}")
+    page.field("Given Unasked", "Yes" if gives_unasked(obj) else "No")
+    if obj.spec.HasField("namespace_selector"):
+        page.field("Namespaces", str(from_label_selector(obj.spec.namespace_selector)))
 
 
 def endpoint_slice(page: Page, obj: EndpointSlice, now: datetime.datetime) -> None:

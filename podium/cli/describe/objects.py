@@ -153,6 +153,7 @@ _DESCRIBERS: dict[str, Describer] = {
     "Service": networking.service,
     "EndpointSlice": networking.endpoint_slice,
     "NetworkPolicy": networking.network_policy,
+    "AddressPool": networking.address_pool,
     "Ingress": ingress.ingress,
     "IngressClass": ingress.ingress_class,
     "LimitRange": policy.limit_range,

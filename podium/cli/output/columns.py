@@ -13,6 +13,7 @@ from podium.cli.output.jobs import completions, job_word, lasted
 from podium.cli.output.pods import phase_word, restarts
 from podium.cli.output.strategies import strategy_word
 from podium.objects import ingress, storage
+from podium.objects.address_pool import gives_unasked
 from podium.objects.conditions import get_condition
 from podium.objects.kinds import Kind
 from podium.objects.nodepool import at_most
@@ -292,6 +293,13 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         Column("HOSTS", _ingress_hosts),
         Column("ADDRESS", lambda o, _: ",".join(i.ip for i in o.status.load_balancer.ingress)),
         Column("PORTS", lambda o, _: "80, 443" if o.spec.tls else "80"),
+        _AGE,
+    ),
+    "AddressPool": (
+        _NAME,
+        Column("ADDRESSES", lambda o, _: ",".join(o.spec.addresses)),
+        Column("ASSIGNED", lambda o, _: f"{o.status.assigned}/{o.status.total}"),
+        Column("UNASKED", lambda o, _: "yes" if gives_unasked(o) else "no"),
         _AGE,
     ),
     "IngressClass": (

@@ -139,6 +139,38 @@ def test_who_balances_outside_is_told_of_local_endpoints_only() -> None:
     assert "must be once" in twice["spec.ports[0].nodePort"]
 
 
+def pool(*addresses: str) -> Any:
+    return _object("AddressPool", "podium.dev/v1", spec={"addresses": list(addresses)})
+
+
+def test_good_pools() -> None:
+    assert not refusals(pool("192.0.2.7", "192.0.2.16-192.0.2.31", "198.51.100.0/28"))
+
+
+@pytest.mark.parametrize(
+    ("obj", "field", "words"),
+    [
+        (pool(), "spec.addresses", "is required"),
+        (pool("192.0.2.7", "web"), "spec.addresses[1]", "must be like"),
+        (pool("192.0.2.9-192.0.2.7"), "spec.addresses[0]", "its lower address"),
+        (pool("192.0.2.7/28"), "spec.addresses[0]", "must be like"),
+        (pool("127.0.0.0/28"), "spec.addresses[0]", "other hosts can reach"),
+        (pool("10.0.0.0/15"), "spec.addresses", "at most 65536 addresses, not 131072"),
+    ],
+)
+def test_bad_pools(obj: Any, field: str, words: str) -> None:
+    assert words in refusals(obj)[field]
+
+
+def test_only_balanced_services_have_a_class_or_ask_for_an_address() -> None:
+    said = refusals(service(loadBalancerClass="podium.dev/nodes", loadBalancerIP="192.0.2.7"))
+    assert said.keys() == {"spec.loadBalancerClass", "spec.loadBalancerIP"}
+    nodes = service(type="LoadBalancer", loadBalancerClass="podium.dev/nodes")
+    assert not refusals(nodes)
+    assert "is immutable while the type" in refusals(service(type="LoadBalancer"), nodes)["spec.loadBalancerClass"]
+    assert not refusals(service(), nodes)
+
+
 def test_what_is_spoken_is_a_name() -> None:
     assert not refusals(service({"port": 80, "appProtocol": "kubernetes.io/h2c"}))
     assert "spec.ports[0].appProtocol" in refusals(service({"port": 80, "appProtocol": "a b"}))
@@ -188,7 +220,7 @@ def test_bad_policies(obj: Any, field: str, words: str) -> None:
     assert words in refusals(obj)[field]
 
 
-@pytest.mark.parametrize("field", ["loadBalancerIP", "loadBalancerSourceRanges", "ipFamilies"])
+@pytest.mark.parametrize("field", ["loadBalancerSourceRanges", "ipFamilies"])
 def test_fields_that_are_not_supported_are_refused_by_name(field: str) -> None:
     with pytest.raises(Invalid, match=f"spec.{field}: is a Kubernetes field that is not supported"):
         service(**{field: "x"})

@@ -28,7 +28,7 @@ class Kernel:
 
     def __init__(self) -> None:
         self.maps: dict[str, dict[str, str]] = {}
-        self.sets: dict[str, set[str]] = {"hairpins": set()}
+        self.sets: dict[str, set[str]] = {"hairpins": set(), "announced": set()}
         self.chains: dict[str, list[str]] = {}
 
     def run(self, commands: tuple[str, ...]) -> None:
@@ -83,7 +83,7 @@ class Kernel:
         return (
             found == entries
             and {(s, e) for s, held in self.sets.items() for e in held} == members
-            and self.sets.keys() - {"hairpins"} == sets
+            and self.sets.keys() - {"hairpins", "announced"} == sets
             and self.chains == {c: list(lines) for part in parts.values() for c, lines in part.chains.items()}
         )
 
