@@ -1,0 +1,165 @@
+"""What leads to services on real hosts: addresses on the hosts' link, clients that stay, health for balancers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from podium.client import Client
+from podium.v1.networking_pb2 import Service
+from tests.rig.manifests import pod
+from tests.rig.rig import ADDRESSES, MASTER, NODES, Host, podium, run, until
+from tests.rig.test_network import SLEEP, _all_who, _apply, _ready, _servers, _service
+
+POOL = [ADDRESSES["master"].rsplit(".", 1)[0] + f".{last}" for last in (200, 201)]
+LOCAL = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+
+
+@pytest.fixture
+def pool(namespace: str) -> Iterator[str]:
+    """An address pool for services of the test's namespace."""
+    podium("label", "namespace", namespace, "pools=lab")
+    made = {
+        "apiVersion": "podium.dev/v1", "kind": "AddressPool", "metadata": {"name": namespace},
+        "spec": {"addresses": [f"{POOL[0]}-{POOL[1]}"], "namespaceSelector": {"matchLabels": {"pools": "lab"}}},
+    }  # fmt: skip
+    _apply(namespace, json.dumps(made))
+    yield namespace
+    podium("delete", "addresspool", namespace)
+
+
+def _fetch(address: str, path: str = "cgi-bin/who") -> str:
+    """What this machine, which is on the hosts' link, gets."""
+    return run("curl", "-sS", "-m", "2", f"http://{address}/{path}", check=False).stdout.strip()
+
+
+def _holders(address: str) -> list[Host]:
+    """The hosts that answer for an address, of those that run."""
+    return [h for h in NODES if f"inet {address}/32" in h.sh("ip -4 addr show podium0", check=False)]
+
+
+def _announcer(client: Client, namespace: str) -> str:
+    return client.get(Service, "who", namespace=namespace).status.announcer
+
+
+def _addresses(client: Client, namespace: str, name: str = "who") -> list[str]:
+    return [i.ip for i in client.get(Service, name, namespace=namespace).status.load_balancer.ingress]
+
+
+def test_an_address_of_a_pool_is_answered_for_by_one_host_and_by_another_when_it_dies(
+    client: Client, namespace: str, pool: str, whole: None
+) -> None:
+    _apply(namespace, _servers(), _service(type="LoadBalancer"))
+    servers = {p.metadata.name for p in _ready(client, namespace, 3)}
+    (address,) = until(lambda: _addresses(client, namespace), seconds=10, what="an address")
+    assert address in POOL
+    until(lambda: _fetch(address) in servers, seconds=10, what="an answer on the link")
+    (first,) = _holders(address)
+    assert first.name == _announcer(client, namespace)
+    assert "refused" in run("curl", "-sS", "-m", "2", f"http://{address}:7445/", check=False).stderr, (
+        "what else the host serves is not to be had there"
+    )
+    first.kill()
+    try:
+        until(lambda: _fetch(address) in servers, seconds=15, what="an answer by another host")
+        (second,) = _holders(address)
+        assert second != first
+    finally:
+        first.start()
+    podium("wait", "--for=condition=Ready", f"node/{first.name}", "--timeout=60s", timeout=90)
+    until(lambda: _holders(address) == [first], seconds=20, what="its addresses to return to the host")
+    until(lambda: _fetch(address) in servers, seconds=10, what="an answer by the first host again")
+
+
+def test_a_host_that_its_master_has_lost_lets_its_addresses_go(
+    client: Client, namespace: str, pool: str, whole: None
+) -> None:
+    _apply(namespace, _servers(), _service(type="LoadBalancer"))
+    _ready(client, namespace, 3)
+    (address,) = until(lambda: _addresses(client, namespace), seconds=10, what="an address")
+    until(lambda: _fetch(address), seconds=10, what="an answer on the link")
+    (first,) = _holders(address)
+    first.sh(f"iptables -I OUTPUT -d {ADDRESSES['master']} -j DROP")
+    try:
+        until(lambda: len(held := _holders(address)) == 1 and held != [first], seconds=30, what="one other host")
+        until(lambda: _fetch(address), seconds=10, what="an answer by the other")
+    finally:
+        first.sh(f"iptables -D OUTPUT -d {ADDRESSES['master']} -j DROP")
+    until(lambda: _holders(address) == [first], seconds=30, what="the first host to answer again")
+
+
+def test_hosts_go_on_answering_while_their_master_is_away(client: Client, namespace: str, pool: str) -> None:
+    _apply(namespace, _servers(), _service(type="LoadBalancer"))
+    _ready(client, namespace, 3)
+    (address,) = until(lambda: _addresses(client, namespace), seconds=10, what="an address")
+    until(lambda: _fetch(address), seconds=10, what="an answer on the link")
+    (first,) = _holders(address)
+    _pause("pause")
+    try:
+        for _ in range(30):  # much longer than a lease
+            assert _holders(address) == [first]
+            assert _fetch(address)
+            first.sh("sleep 0.5")
+    finally:
+        _pause("unpause")
+    podium("wait", "--for=condition=Ready", *(f"node/{h.name}" for h in NODES), "--timeout=60s", timeout=90)
+    assert _holders(address) == [first]
+
+
+def _pause(word: str) -> None:
+    run("docker", word, MASTER.container)
+
+
+def test_a_pool_that_is_used_up_leaves_services_waiting(client: Client, namespace: str, pool: str) -> None:
+    for name in ("a", "b", "c"):
+        manifest = json.loads(_service(type="LoadBalancer"))
+        manifest["metadata"]["name"] = name
+        _apply(namespace, json.dumps(manifest))
+    until(lambda: "AddressPoolExhausted" in podium("-n", namespace, "get", "events"), seconds=20, what="an event")
+    waiting = [name for name in "abc" if not _addresses(client, namespace, name)]
+    assert len(waiting) == 1
+    assert "<pending>" in podium("-n", namespace, "get", "svc", waiting[0])
+    assert "2/2" in podium("get", "addresspools")
+    held = next(n for n in "abc" if n not in waiting)
+    podium("-n", namespace, "delete", "svc", held)
+    until(lambda: _addresses(client, namespace, waiting[0]), seconds=10, what="what is free again")
+
+
+def test_hosts_tell_whether_they_have_endpoints(client: Client, namespace: str) -> None:
+    _apply(namespace, _servers(1, {"nodeName": NODES[1].name}),
+           _service(**LOCAL, ports=[{"port": 8089, "targetPort": "web"}]))  # fmt: skip
+    _ready(client, namespace, 1)
+    port = client.get(Service, "who", namespace=namespace).spec.health_check_node_port
+
+    def said(host: Host) -> str:
+        asked = f"http://{ADDRESSES[host.name]}:{port}/healthz"
+        return run("curl", "-sS", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}", asked, check=False).stdout
+
+    until(lambda: [said(host) for host in NODES] == ["503", "200", "503"], seconds=20, what="one host to have one")
+    podium("-n", namespace, "scale", "deploy/who", "--replicas=0")
+    until(lambda: {said(host) for host in NODES} == {"503"}, seconds=20, what="no host to have one")
+
+
+def test_a_client_stays_with_its_pod_while_others_come_and_leaves_it_when_it_goes(
+    client: Client, namespace: str
+) -> None:
+    affinity = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 600}}}
+    _apply(namespace, _servers(2), _service(**affinity), pod("client", SLEEP, spec={"nodeName": NODES[0].name}))
+    _ready(client, namespace, 3)
+    address = client.get(Service, "who", namespace=namespace).spec.cluster_ip
+
+    def who() -> set[str]:
+        return set(_all_who(namespace, "client", [(address, 80)] * 6))
+
+    (first,) = until(lambda: found if len(found := who()) == 1 and "" not in found else set(), seconds=10, what="one")
+    podium("-n", namespace, "scale", "deploy/who", "--replicas=5")
+    _ready(client, namespace, 6)
+    NODES[0].sh("kill -9 $(pgrep -o -f '[p]odium-nodelet')")
+    podium("wait", "--for=condition=Ready", "node/node1", "--timeout=60s", timeout=90)
+    assert who() == {first}, "whoever came meanwhile, and over a restart of the nodelet"
+    podium("-n", namespace, "delete", "pod", first)
+    (second,) = until(lambda: found if len(found := who()) == 1 and "" not in found else set(), seconds=10, what="one")
+    assert second != first
+    assert who() == {second}
