@@ -30,6 +30,11 @@ def pods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[st
     return [*_names(ctx, "pods", incomplete), *(w for w in ("deploy/", "rs/", "svc/") if w.startswith(incomplete))]
 
 
+def services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """For `svc/NAME`."""
+    return targets(ctx, param, incomplete) if incomplete.startswith("svc/") else ["svc/"]
+
+
 def nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """For `NODE`."""
     return _names(ctx, "nodes", incomplete)

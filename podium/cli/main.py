@@ -43,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rollout": ("rollout", "Follow, undo, pause and restart rollouts.", "Workloads"),
     "logs": ("logs", "Show what containers wrote.", "Pods"),
     "exec": ("exec", "Run a command in a container.", "Pods"),
+    "forward": ("forward", "Reach services from here, whichever of their pods come and go.", "Pods"),
+    "proxy": ("proxy", "Reach all services from here by name, through a SOCKS5 proxy.", "Pods"),
     "port-forward": ("port_forward", "Reach ports of a pod from here.", "Pods"),
     "cp": ("cp", "Copy files into or out of a container.", "Pods"),
     "debug": ("debug", "Look into a running pod from a container of another image.", "Pods"),

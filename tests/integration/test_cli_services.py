@@ -78,6 +78,61 @@ async def test_a_service_stands_for_one_of_its_pods(world: World, podium: Podium
     assert "selects no pods" in (await podium("logs", "svc/none", code=1)).err
 
 
+async def test_services_are_reached_from_here_whichever_pods_come_and_go(world: World, podium: Podium) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello " + await reader.read(99))
+        writer.close()
+
+    async def ask(port: int, first: bytes = b"", told: int = 0) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(first)
+        await asyncio.wait_for(reader.readexactly(told), 20)
+        writer.write(b"you")
+        said = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        return said
+
+    (old,) = await world.run_web(podium, replicas=1)
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await podium("expose", "deploy/web", "--port=8000", f"--target-port={port}")
+    await podium("expose", "deploy/web", "--name=also", "--port=9000", f"--target-port={port}")
+    connect = b"\x05\x01\x00" + b"\x05\x01\x00\x03\x03web" + (8000).to_bytes(2, "big")
+    async with (
+        server,
+        podium.running("forward", "svc/web", ":8000", "svc/also", ":9000") as forward,
+        podium.running("proxy", "--port=0") as proxy,
+    ):
+        said = await forward.says("svc/also:9000")
+        locals_ = [int(line.split(" -> ")[0].rpartition(":")[2]) for line in said.splitlines()]
+        socks = int((await proxy.says("\n")).strip().rpartition(":")[2])
+        for local in locals_:
+            assert await ask(local) == b"hello you"
+        assert await ask(socks, connect, 12) == b"hello you"
+        await podium("delete", "pod", old.metadata.name)
+        await podium("wait", "--for=condition=Available", "deploy/web", "--timeout=30s")
+        for local in locals_:
+            assert await ask(local) == b"hello you", "another pod"
+        assert await ask(socks, connect, 12) == b"hello you"
+        await podium("scale", "deploy/web", "--replicas=0")
+        async with asyncio.timeout(20):
+            while await _refused(socks, connect) != 5:  # noqa: ASYNC110 - the pods are the cluster's
+                await asyncio.sleep(0.05)
+        await forward.end()
+        await proxy.end()
+    assert "it has 8000" in (await podium("forward", "svc/web", ":80", code=1)).err
+    assert "not found" in (await podium("forward", "svc/none", ":80", code=1)).err
+
+
+async def _refused(port: int, connect: bytes) -> int:
+    """What a proxy says of a wish."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(connect)
+    said = await asyncio.wait_for(reader.readexactly(4), 20)
+    writer.close()
+    return said[3]
+
+
 DENY = """
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
 import click
 
 from podium.aio.tasks import TaskScope
 from podium.cli.complete import pods
-from podium.cli.session import Session, command, print_error
+from podium.cli.forwarding import Place, carry, report
+from podium.cli.session import Session, command
 from podium.cli.workloads import best_pod, one_target
-from podium.client._async.pods import raise_error
-from podium.errors import BadRequest, PodiumError
+from podium.errors import BadRequest
 from podium.objects.service import TCP, target_number
 from podium.v1.core_pb2 import PodSpec
 from podium.v1.networking_pb2 import Service
-from podium.v1.pods_service_pb2 import PodKey, PortForwardRequest, StreamFrame
-
-_CHUNK = 64 * 1024
 
 
 @click.command(
@@ -28,7 +24,7 @@ _CHUNK = 64 * 1024
 Examples:
   podium port-forward web-1 8080:80
   podium port-forward deploy/web 8080:80 --address 0.0.0.0
-  podium port-forward svc/web 8080:80     the service's port 80, at one of its pods
+  podium port-forward svc/web 8080:80     the service's port 80, at one of its pods (`podium forward`: at any)
   podium port-forward web-1 :80           a free local port
 """
 )
@@ -45,9 +41,9 @@ async def port_forward(session: Session, what: str, ports: tuple[str, ...], addr
     if target.kind.message is Service:
         service = await session.client.get(Service, target.names[0])
         pairs = [(local, target_of(service, remote, pod.spec)) for local, remote in pairs]
-    async with TaskScope(_report) as scope, contextlib.AsyncExitStack() as stack:
+    async with TaskScope(report) as scope, contextlib.AsyncExitStack() as stack:
         for local, remote in pairs:
-            handler = _Forward(session, key, remote, scope)
+            handler = _Forward(session, Place(key, remote), scope)
             server = await asyncio.start_server(handler.accept, address, local)
             await stack.enter_async_context(server)
             bound = server.sockets[0].getsockname()
@@ -86,39 +82,12 @@ def target_of(service: Service, number: int, pod: PodSpec) -> int:
     raise BadRequest(f"service {service.metadata.name} has no TCP port {number}; it has {known}")
 
 
-def _report(name: str, error: BaseException) -> None:
-    if isinstance(error, PodiumError):
-        print_error(error, name)
-    elif not isinstance(error, OSError):
-        raise error
-
-
 class _Forward:
     """Takes connections of one local port."""
 
-    def __init__(self, session: Session, pod: PodKey, port: int, scope: TaskScope) -> None:
-        self._session, self._pod, self._port, self._scope = session, pod, port, scope
+    def __init__(self, session: Session, place: Place, scope: TaskScope) -> None:
+        self._session, self._place, self._scope = session, place, scope
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection in a task of its own."""
-        _ = self._scope.start(self._serve(reader, writer), name=f"port {self._port}")
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async for frame in self._session.client.pods.port_forward(self._sent(reader)):
-                match frame.WhichOneof("frame"):
-                    case "data":
-                        writer.write(frame.data)
-                        await writer.drain()
-                    case "close":
-                        writer.write_eof()
-                    case _:
-                        raise_error(frame)
-        finally:
-            writer.close()
-
-    async def _sent(self, reader: asyncio.StreamReader) -> AsyncIterator[StreamFrame]:
-        yield StreamFrame(port_forward=PortForwardRequest(pod=self._pod, port=self._port))
-        while data := await reader.read(_CHUNK):
-            yield StreamFrame(data=data)
-        yield StreamFrame(close=True)
+        _ = self._scope.start(carry(self._session, self._place, reader, writer), name=f"port {self._place.port}")
