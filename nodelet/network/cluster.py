@@ -202,7 +202,7 @@ class ClusterNetwork:
                 continue
             if asked is not None and self._table.stands:
                 self._asked, self._enforced = None if self._asked is asked else self._asked, asked
-            if self._doubts.settle() | self._sticky.settle() | (self._enforced is not None):
+            if self._table.stands and self._doubts.settle() | self._sticky.settle() | (self._enforced is not None):
                 self._settled.set()
 
     async def _bring_into_force(self) -> None:
