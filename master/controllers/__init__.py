@@ -13,6 +13,7 @@ from master.controllers.endpoints import EndpointsController
 from master.controllers.event_ttl import EventTtlController
 from master.controllers.fleet import FleetSettings
 from master.controllers.garbage import GarbageController
+from master.controllers.ingress.controller import IngressController
 from master.controllers.job import JobController
 from master.controllers.job_ttl import JobTtlController
 from master.controllers.liveness import Liveness
@@ -57,6 +58,7 @@ def build(
         StorageController(reader=reader, writer=writer, events=events, clock=clock),
         EndpointsController(reader=reader, writer=writer),
         BalancerController(reader=reader, writer=writer, events=events),
+        IngressController(reader=reader, writer=writer, events=events, clock=clock),
         PodGcController(reader=reader, writer=writer),
         NamespaceController(reader=reader, writer=writer, clock=clock),
         GarbageController(reader=reader, writer=writer),

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "uncordon": ("nodes", "Place pods on nodes again.", "Nodes"),
     "drain": ("nodes", "Cordon nodes and evict their pods.", "Nodes"),
     "taint": ("nodes", "Set or remove taints of a node.", "Nodes"),
+    "ingress": ("ingress", "Install what serves Ingresses.", "Cluster"),
     "secrets": ("secrets", "See and rotate the keys that secrets are sealed with in the store.", "Cluster"),
     "token": ("token", "Make, list and revoke join tokens.", "Cluster"),
     "rollout": ("rollout", "Follow, undo, pause and restart rollouts.", "Workloads"),

@@ -13,13 +13,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from podium.objects.kinds import Key, key_of
-from podium.v1.ingress_pb2 import Ingress, IngressBackend, IngressClass, IngressServiceBackend
+from podium.objects.service import EXTERNAL_NAME, TCP
+from podium.v1.ingress_pb2 import Ingress, IngressClass, IngressServiceBackend
+from podium.v1.networking_pb2 import Service, ServicePort
 
 CONTROLLER = "podium.dev/ingress"
 """What an IngressClass says that Podium's own proxy serves."""
 DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 """The class, as it was said before there was a field for it."""
+
+PROXY_LABEL = "podium.dev/ingress-proxy"
+"""Of the pods, in podium-system, that are Podium's proxies: `"true"`."""
 
 SSL_REDIRECT = "podium.dev/ssl-redirect"
 REQUEST_TIMEOUT = "podium.dev/request-timeout"
@@ -110,15 +115,6 @@ def hosts_of(ingress: Ingress) -> tuple[str, ...]:
     return tuple(dict.fromkeys(rule.host for rule in ingress.spec.rules))
 
 
-def backends_of(ingress: Ingress) -> Iterator[tuple[str, IngressBackend]]:
-    """All backends, with their paths within the Ingress."""
-    if ingress.spec.HasField("default_backend"):
-        yield "spec.defaultBackend", ingress.spec.default_backend
-    for number, rule in enumerate(ingress.spec.rules):
-        for index, path in enumerate(rule.http.paths):
-            yield f"spec.rules[{number}].http.paths[{index}].backend", path.backend
-
-
 def prefix(path: str) -> str:
     """A prefix as it is compared: without slashes at its end, but `/` for all."""
     return path.rstrip("/") or "/"
@@ -186,3 +182,26 @@ def _prefixes(path: str) -> Iterator[str]:
         yield path.rstrip("/") or "/"
         path = path.rstrip("/").rpartition("/")[0]
     yield "/"
+
+
+# ---------------------------------------------------------------- what is behind it
+
+
+def port_of(backend: IngressServiceBackend, namespace: str, service: Service | None) -> ServicePort | str:
+    """The service's port that a backend means; or why it leads nowhere, in words.
+
+    Args:
+        backend: Of an Ingress.
+        namespace: The Ingress's, and so the service's.
+        service: Of the backend's name, None when there is none.
+    """
+    named = f"service {namespace}/{backend.name}"
+    if service is None:
+        return f"{named} is not there"
+    if service.spec.type == EXTERNAL_NAME:
+        return f"{named} is but another name for {service.spec.external_name}: Ingresses lead to pods only"
+    wanted = backend.port.name or backend.port.number
+    for port in service.spec.ports:
+        if wanted in (port.name, port.port) and (port.protocol or TCP) == TCP:
+            return port
+    return f"{named} has no TCP port {wanted}"

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from podium.v1.apps_pb2 import DaemonSet
+from podium.v1.ingress_pb2 import Ingress
 from podium.v1.networking_pb2 import Service
 from tests.support.command import Podium
 from tests.support.command_world import World, command_world
@@ -152,3 +154,22 @@ async def test_explain_network(world: World, podium: Podium) -> None:
     assert "arriving: no, networkpolicy/deny may let it in, and no rule does" in said
     assert "no port 80/TCP" in (await podium("explain", "network", one, "svc/web", "--port=80", code=1)).err
     assert "neither a pod nor a service" in (await podium("explain", "network", one, "deploy/web", code=1)).err
+
+
+async def test_ingress_is_created_installed_and_described(world: World, podium: Podium) -> None:
+    made = (await podium("ingress", "install", "--image=haproxy:2.8", "--node-selector=edge=true")).out
+    assert made.split("\n")[:3] == [
+        "ingressclass.networking.k8s.io/podium installed", "configmap/ingress-proxy installed",
+        "daemonset.apps/ingress-proxy installed",
+    ]  # fmt: skip
+    proxies = world.cluster.reader.get(DaemonSet, "podium-system", "ingress-proxy")
+    assert proxies is not None
+    assert proxies.spec.template.spec.containers[0].image == "haproxy:2.8"
+    assert "kind: DaemonSet" in (await podium("ingress", "install", "--dry-run", "-o", "yaml")).out
+    words = ("create", "ingress", "shop", "--rule=shop.example.com/*=web:80", "--default-backend=web:http")
+    assert (await podium(*words)).out == "ingress.networking.k8s.io/shop created\n"
+    stored = world.cluster.reader.get(Ingress, podium.namespace, "shop")
+    assert stored is not None
+    assert stored.spec.ingress_class_name == "podium", "the default"
+    assert "shop.example.com / Prefix web:80" in " ".join((await podium("describe", "ing", "shop")).out.split())
+    assert "is not" in (await podium("create", "ingress", "bad", "--rule=x", code=1)).err

@@ -36,3 +36,4 @@ seed nginx 1.16.1 nginx --build-arg VERSION=1.16.1
 seed nginx latest nginx --build-arg VERSION=latest
 seed redis latest redis
 seed redis "7" redis
+seed haproxy 2.6 haproxy
