@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "debug": ("debug", "Look into a running pod from a container of another image.", "Pods"),
     "attach": ("exec", "Attach to a container's own process.", "Pods"),
     "auth": ("auth", "See who the master takes you for.", "Cluster"),
+    "cluster": ("hosts", "Make a cluster of hosts; grow, upgrade and shrink it.", "Cluster"),
     "cluster-info": ("cluster", "Say which cluster this is, and where its masters are.", "Cluster"),
     "backup": ("cluster", "Write a copy of the master's store.", "Cluster"),
     "version": ("version", "Versions of this command and of the master.", "Cluster"),

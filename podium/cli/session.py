@@ -35,6 +35,10 @@ class Session:
         """The configuration file that `--config` names."""
         return Path(self._options["config"]) if self._options["config"] else None
 
+    def configured_by(self, path: Path) -> Session:
+        """The same options with a configuration file of a command's own choice; to be closed by the caller."""
+        return Session({**self._options, "config": str(path)})
+
     @functools.cached_property
     def context(self) -> Context:
         """The chosen context of the configuration file, with `--namespace` applied."""
