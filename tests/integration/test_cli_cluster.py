@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -82,6 +83,29 @@ async def test_a_master_that_does_not_answer(podium: Podium) -> None:
     assert "the master was not asked" in ran.err
     assert ran.out.count("unknown") == 1
     assert " ok " in ran.out
+
+
+async def test_an_interrupt_ends_the_play_and_its_connections(podium: Podium) -> None:
+    reached, gone = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        while await reader.read(1024):
+            pass
+        gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1")
+    async with server:
+        silent_host = {"ansible_host": "127.0.0.1", "ansible_port": server.sockets[0].getsockname()[1]}
+        groups = {inventory.MASTERS: {"hosts": {"m": silent_host}}}
+        (podium.folder / FILE).write_text(json.dumps({"podium": {"vars": {"a": 1}, "children": groups}}))
+        async with podium.running("cluster", "init") as running, asyncio.timeout(50):
+            await reached.wait()
+            ran = await running.end()
+            await gone.wait()
+    assert ran.code == 130
+    assert "Traceback" not in ran.err
 
 
 async def test_remove_begins_nothing_that_it_cannot_finish(podium: Podium) -> None:
