@@ -73,7 +73,10 @@ async def init(
     session: Session, master: str | None, nodes: tuple[str, ...], user: str, key: str | None, wheelhouse: str | None,
     version: str | None, file: str, timeout: str,
 ) -> int:  # fmt: skip
-    """Make hosts a cluster. They need Debian 12 or Ubuntu 24.04, SSH, and nothing of Podium or Docker."""
+    """Make hosts a cluster.
+
+    They need Debian 12 or Ubuntu 24.04, SSH, and nothing of Podium or Docker.
+    """
     path, limit = Path(file), seconds(timeout)
     if master is not None:
         if path.exists():
@@ -153,7 +156,10 @@ Examples:
 async def add(
     session: Session, hosts: tuple[str, ...], labels: tuple[str, ...], taints: tuple[str, ...], file: str, timeout: str
 ) -> int:
-    """Make further hosts nodes. Those that are nodes already are not touched, or even looked at."""
+    """Make further hosts nodes.
+
+    Those that are nodes already are not touched, or even looked at.
+    """
     path, limit = Path(file), seconds(timeout)
     text = _read(path)
     wishes = _wishes(labels, taints)
@@ -201,9 +207,10 @@ Examples:
 async def upgrade(
     session: Session, wheelhouse: str | None, version: str | None, drain: bool, file: str, timeout: str
 ) -> int:
-    """Bring another release: to the master, then node by node, each drained, seen healthy, and given back.
+    """Bring another release to all hosts.
 
-    The first failure ends it; the same command goes on where it stopped.
+    To the master first, then node by node: each is drained, upgraded, seen healthy, and given back. The first failure
+    ends it; the same command goes on where it stopped.
     """
     path, limit = Path(file), seconds(timeout)
     text = _read(path)
@@ -232,7 +239,10 @@ Examples:
 async def remove(
     session: Session, host: str, lost: bool, lose_volumes: bool, force: bool, file: str, timeout: str
 ) -> int:
-    """Take a node away: its pods move as their budgets allow, the host is made bare, the Node object deleted."""
+    """Take a node away.
+
+    Its pods move elsewhere as their budgets allow; the host is made bare again, and the Node object deleted.
+    """
     path, limit = Path(file), seconds(timeout)
     text = _read(path)
     _ = inventory.remove_node(text, host)  # what cannot be taken out of the inventory is not begun
