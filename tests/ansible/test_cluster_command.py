@@ -97,7 +97,7 @@ def _made(gamma: Host, desk: Desk) -> None:
     assert f"export PODIUM_CONFIG={desk.folder / 'admin.yaml'}" in out
     assert "gamma" in desk.podium("get", "nodes")
     out, _ = desk.cluster("init")
-    assert "gamma   ok, nothing to change" in out
+    assert "gamma   ok, nothing changed" in out
     _, err = desk.cluster(*words, code=1)
     assert "podium-cluster.yml exists" in err
 

@@ -79,12 +79,14 @@ def plain(event: Event) -> str:
 def results(outcome: Outcome) -> list[str]:
     """How each host came out."""
     width = max((len(host) for host in outcome.hosts), default=0)
-    return [f"{result.host.ljust(width)}   {_result(result)}" for result in outcome.hosts.values()]
+    # One that did not fail may not have come to its end: another's failure can end a play for all.
+    well = "ok" if outcome.ok else "not at fault"
+    return [f"{result.host.ljust(width)}   {_result(result, well)}" for result in outcome.hosts.values()]
 
 
-def _result(result: HostResult) -> str:
+def _result(result: HostResult, well: str) -> str:
     if result.state is HostState.OK:
-        return f"ok, {result.changed} changed" if result.changed else "ok, nothing to change"
+        return f"{well}, {result.changed or 'nothing'} changed"
     where = f"{result.task}: " if result.task else ""
     return f"{result.state.value}: {where}{result.message}"
 

@@ -88,7 +88,8 @@ def test_results() -> None:
             HostResult(host="bb", state=HostState.OK, changed=3),
             HostResult(host="c", state=HostState.UNREACHABLE, task="T", message="no route"),
         )
-    ) == ["a    ok, nothing to change", "bb   ok, 3 changed", "c    unreachable: T: no route"]
+    ) == ["a    not at fault, nothing changed", "bb   not at fault, 3 changed", "c    unreachable: T: no route"]
+    assert results(outcome(HostResult(host="a", state=HostState.OK))) == ["a   ok, nothing changed"]
 
 
 def node(name: str, *, ready: str = "True", cordoned: bool = False, message: str = "") -> Node:
