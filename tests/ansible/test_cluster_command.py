@@ -132,8 +132,10 @@ def _upgraded(desk: Desk) -> None:
 
 def _shrunk(delta: Host, desk: Desk) -> None:
     delta.sh("systemctl stop podium-nodelet")
+    desk.podium("wait", "--for=condition=Ready=Unknown", "node/delta", "--timeout=30s")
     out, err = desk.cluster("status", code=1)
-    assert "NotReady" in out or "error: delta" in err
+    assert "NotReady" in out
+    assert "error: delta: not Ready" in err
     delta.sh("systemctl start podium-nodelet")
     desk.cluster("remove", "delta")
     assert desk.nodes == {"gamma"}
