@@ -1,4 +1,4 @@
-"""`podium-nodelet [run] [SETTINGS]`, `podium-nodelet version`."""
+"""`podium-nodelet [run] [SETTINGS]`, `podium-nodelet drain-host [--now] [SETTINGS]`, `podium-nodelet version`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import uvloop
 
 import podium
 from nodelet import app
+from nodelet.drain_host import drain_host
 from nodelet.settings import NodeletSettings, check
 from podium import settings
 from podium.aio.clock import Clock, SystemClock
@@ -39,13 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         match command:
             case "run":
                 return _run(arguments)
+            case "drain-host":
+                return _drain_host(arguments)
             case "version":
                 sys.stdout.write(f"{PROG} {podium.__version__}\n")
                 return 0
     except (settings.SettingsError, PodiumError) as error:
         sys.stderr.write(f"{PROG}: {error}\n")
         return USAGE_ERROR if isinstance(error, settings.SettingsError) else 1
-    sys.stderr.write(f'{PROG}: unknown command "{command}": run or version\n')
+    sys.stderr.write(f'{PROG}: unknown command "{command}": run, drain-host or version\n')
     return USAGE_ERROR
 
 
@@ -67,6 +70,20 @@ def _run(arguments: Sequence[str]) -> int:
                 # Begin again with an identity on disk: what joining needed (a tenth of the memory) stays behind.
                 os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
     uvloop.run(_until_signalled(loaded, app.serve))
+    return 0
+
+
+def _drain_host(arguments: list[str]) -> int:
+    now = "--now" in arguments
+    loaded = settings.load(
+        NodeletSettings,
+        [argument for argument in arguments if argument != "--now"],
+        env_prefix="PODIUM_NODELET",
+        prog=f"{PROG} drain-host",
+        description="End the pods of this host, critical ones last, and return when they have ended, if the host is "
+        "shutting down; with --now in any case. Example: podium-nodelet drain-host --config /etc/podium/nodelet.toml",
+    )
+    asyncio.run(drain_host(loaded, now=now))
     return 0
 
 

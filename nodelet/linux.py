@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nodelet import watchdog
+from nodelet.control import SOCKET, ControlSocket
 from nodelet.dns.names import ClusterNames
 from nodelet.dns.server import DnsServer
 from nodelet.dns.upstream import Upstream
 from nodelet.dns.zone import Zone
+from nodelet.drain_host import COMMAND
 from nodelet.enrol import identity_of, join_anew
 from nodelet.metrics.address import node_ip
 from nodelet.metrics.exporter import shown
@@ -43,6 +45,7 @@ from nodelet.session.peers import ask_peers
 from nodelet.session.renewal import Renewer
 from nodelet.session.session import SessionTimes
 from nodelet.settings import NodeletSettings
+from nodelet.shutdown import ShutdownTimes
 from nodelet.state.directory import StateDirectory
 from nodelet.state.identity import Identity
 from nodelet.state.keeper import AssignmentKeeper
@@ -126,6 +129,9 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                         allocatable=allocatable,
                     ),
                     fence=_fence_tools(leases),
+                    shutdown=ShutdownTimes(
+                        grace=settings.shutdown_grace_period, critical=settings.shutdown_grace_period_critical_pods
+                    ),
                     peer_port=parse_endpoint(settings.http_listen)[1] if settings.http_listen else 0,
                 ),
                 dialer=dialer,
@@ -140,6 +146,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             try:
                 limits = SizeLimits(manager=node.pods, measure=volumes.used, clock=clock)
                 parts = _parts(node, host, keeper, limits, _renewer(settings, identity, dialer, state, clock), clock)
+                parts["control"] = ControlSocket(state.path / SOCKET, {COMMAND: node.shutdown.run}).run
                 parts["names"] = _names(network, clock).run
                 parts["announcer"] = Announcer(
                     services=network.cluster, node=settings.name, link=network, may=lambda: not node.fence.closed,

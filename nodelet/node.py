@@ -23,6 +23,7 @@ from nodelet.session.kept_lease import KeptLease
 from nodelet.session.reporter import Reporter
 from nodelet.session.session import AssignmentStore, Session, SessionTimes
 from nodelet.session.streams import Streams
+from nodelet.shutdown import HostShutdown, ShutdownTimes
 from nodelet.volumes.protocol import LocalVolumes, PodVolumes, Reports
 from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
@@ -103,6 +104,7 @@ class Parts:
     fence: FenceTools | None = None
     peer_port: int = 0
     pods: PodSettings = field(default_factory=PodSettings)
+    shutdown: ShutdownTimes = field(default_factory=ShutdownTimes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,8 @@ class Node:
             times=times,
         )
         self.fence.hurry = self.session.hurry
+        self.shutdown = HostShutdown(pods=self.pods, clock=clock, times=parts.shutdown)
+        self.shutdown.announce, self.shutdown.connected = self.session.look_now, lambda: self.session.connected
 
     @property
     def volume_reports(self) -> Reports:
@@ -186,7 +190,7 @@ class Node:
         """Who this is and how it stands."""
         wishes = self._wishes
         return Hello(
-            status=await self._parts.host.status(),
+            status=await self.status(),
             labels=wishes.labels,
             taints=wishes.taints,
             machine_id=wishes.machine_id,
@@ -200,7 +204,7 @@ class Node:
 
     async def status(self) -> NodeStatus:
         """How the node stands; as the hello says it, so that equal means unchanged."""
-        return await self._parts.host.status()
+        return self.shutdown.mark(await self._parts.host.status())
 
     async def usage(self) -> UsageReport | None:
         """What node and pods use."""

@@ -49,6 +49,10 @@ class NodeletSettings:
     )
     usage_period: Duration = option(5.0, doc="How often usage is reported until the master says how often.")
     status_period: Duration = option(10.0, doc="How often the node's own status is looked at.")
+    shutdown_grace_period: Duration = option(
+        30.0, doc="How long pods may take to end when the host shuts down (`podium-nodelet drain-host`)."
+    )
+    shutdown_grace_period_critical_pods: Duration = option(10.0, doc="Of that, what is kept for critical pods.")
     hollow: int = option(0, doc="Pretend to be this many nodes, NAME-0, NAME-1, … (for tests and benchmarks).")
     hollow_cpu: str = option("32", doc="CPU of a hollow node.")
     hollow_memory: str = option("256Gi", doc="Memory of a hollow node.")
@@ -103,6 +107,12 @@ def check(settings: NodeletSettings) -> None:
     _checked("taints", settings.taint_messages)
     if settings.node_ip:
         _checked("node_ip", lambda: ipaddress.ip_address(settings.node_ip))
+    if settings.shutdown_grace_period_critical_pods > settings.shutdown_grace_period:
+        critical, total = settings.shutdown_grace_period_critical_pods, settings.shutdown_grace_period
+        raise SettingsError(
+            f"setting shutdown_grace_period_critical_pods: {critical:g}s must not be more than shutdown_grace_period, "
+            f"{total:g}s"
+        )
     if settings.hollow and settings.runtime != "hollow":
         raise SettingsError("setting hollow: many nodes in one process need --runtime hollow")
     if settings.runtime == "hollow" and settings.hollow < 1:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from master.access.protocol import Write
+from google.protobuf.message import Message
+
+from master.access.protocol import Principal, Write, Writer
+from podium.errors import PodiumError
 from podium.objects.kinds import Key
 from podium.v1.apps_pb2 import Scale
 from podium.v1.meta_pb2 import DeleteOptions
@@ -54,3 +59,9 @@ class Evict:
 
 
 ApiWrite = Write | Patch | Apply | Rescale | Evict
+
+
+class ApiWriter(Writer, Protocol):
+    """A Writer that takes these as well: for what evicts pods by their budgets."""
+
+    async def write_many(self, writes: Sequence[ApiWrite], *, by: Principal) -> list[Message | PodiumError]: ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from master.access.protocol import EventRecorder, Reader, Writer
+from master.access.protocol import EventRecorder, Reader
+from master.access.writes import ApiWriter
 from master.controllers.analysis import AnalysisController
 from master.controllers.balancer import BalancerController
 from master.controllers.cronjob import CronJobController
@@ -33,7 +34,7 @@ from podium.v1.apps_pb2 import ReplicaSet, ReplicationController
 def build(
     *,
     reader: Reader,
-    writer: Writer,
+    writer: ApiWriter,
     events: EventRecorder,
     clock: Clock,
     liveness: Liveness,

@@ -2,6 +2,7 @@
 
     silent beyond the lease ─► Ready=Unknown · taints unreachable:NoSchedule, unreachable:NoExecute · pods Ready=False
     says Ready=False        ─► taint not-ready:NoSchedule; after a grace not-ready:NoExecute
+    says NodeShutdown       ─► the same without a grace; pods are evicted, by budgets; critical ones are the node's
     under pressure, cordoned─► the NoSchedule taint of that condition
     heard again             ─► the taints go; the node itself says how it is
 
@@ -20,23 +21,33 @@ import datetime
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from master.access.protocol import Change, ChangeType, Delete, EventRecorder, Mutate, Reader, Write, Writer, component
+from master.access.protocol import Change, ChangeType, Delete, EventRecorder, Mutate, Reader, component
+from master.access.writes import ApiWrite, ApiWriter, Evict
 from master.controllers.fleet import NOBODY, Fleet, FleetSettings, assess, is_silent
 from master.controllers.liveness import Liveness
 from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
-from podium.errors import Conflict, NotFound, PodiumError
+from podium.errors import Conflict, NotFound, PodiumError, TooManyRequests
 from podium.objects.conditions import FALSE, TRUE, UNKNOWN, condition_status, get_condition, set_condition
 from podium.objects.fencing import ACQUAINTED, FencingTimes, is_exclusive, may_be_excused
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import seconds_since, timestamp
-from podium.objects.pod import CONTAINERS_READY, DISRUPTION_TARGET, READY, is_ready, is_terminal, is_terminating
+from podium.objects.pod import (
+    CONTAINERS_READY,
+    DISRUPTION_TARGET,
+    READY,
+    is_critical,
+    is_ready,
+    is_terminal,
+    is_terminating,
+)
 from podium.objects.taints import (
     DISK_PRESSURE,
     MEMORY_PRESSURE,
     NETWORK_UNAVAILABLE,
     NO_EXECUTE,
     NO_SCHEDULE,
+    NODE_SHUTDOWN,
     NOT_READY,
     PID_PRESSURE,
     UNREACHABLE,
@@ -118,9 +129,13 @@ def plan_node(
     taints = _taints(node, lapsed=lapsed, held=held, unwell=grace == 0, now=now)
     alive = [pod for pod in pods if not is_terminal(pod)]
     leaving = {id(p): leaves_at(p.spec.tolerations, taints) for p in alive if not is_terminating(p)}
+    if _is_shutting_down(node):
+        # Critical pods serve the others till these have ended; the node itself ends them then.
+        leaving = {id(p): leaving.get(id(p)) for p in alive if not is_critical(p)}
     moment = now.timestamp()
     evict = [p for p in alive if (at := leaving.get(id(p))) is not None and at <= moment]
-    waits = [at - moment for at in leaving.values() if at is not None and at > moment]
+    waits = [1.0] if evict and _is_shutting_down(node) else []
+    waits += [at - moment for at in leaving.values() if at is not None and at > moment]
     if grace:
         waits.append(grace)
     exclusive = [p for p in alive if is_terminating(p) and is_exclusive(p)] if lapsed and not held else []
@@ -151,7 +166,15 @@ def _grace_left(node: Node, now: datetime.datetime, settings: FleetSettings) -> 
     ready = get_condition(node.status.conditions, READY)
     if ready is None or ready.status != FALSE:
         return None
+    if ready.reason == NODE_SHUTDOWN:
+        return 0.0
     return max(0.0, settings.not_ready_grace - seconds_since(ready.last_transition_time, now))
+
+
+def _is_shutting_down(node: Node) -> bool:
+    """Whether the node says that its host shuts down."""
+    ready = get_condition(node.status.conditions, READY)
+    return ready is not None and ready.status == FALSE and ready.reason == NODE_SHUTDOWN
 
 
 def _taints(node: Node, *, lapsed: bool, held: bool, unwell: bool, now: datetime.datetime) -> list[Taint]:
@@ -199,7 +222,7 @@ class NodeLifecycleController:
         self,
         *,
         reader: Reader,
-        writer: Writer,
+        writer: ApiWriter,
         events: EventRecorder,
         clock: Clock,
         liveness: Liveness,
@@ -320,12 +343,18 @@ class NodeLifecycleController:
             self._events.warning(node, "NodeNotReady", f"Node {name} is silent for {self._settings.lease:g} s")
             await self._writer.mutate(Node, "", name, lambda n: _make_unknown(n, now), by=_BY, subresource="status")
         if list(node.spec.taints) != list(plan.taints):
+            if _is_shutting_down(node) and not any(t.effect == NO_EXECUTE for t in node.spec.taints):
+                self._events.normal(node, NODE_SHUTDOWN, f"Node {name} is shutting down: its pods leave")
             await self._writer.mutate(Node, "", name, lambda n: _set_taints(n, plan.taints), by=_BY)
 
     async def _write_pods(self, node: Node, plan: NodePlan) -> None:
         now, name = self._clock.now(), node.metadata.name
-        writes: list[Write] = [Mutate(key_of(p), _disrupted(p, name, now), "status") for p in plan.evict]
-        writes += [_eviction(pod) for pod in plan.evict]
+        writes: list[ApiWrite] = []
+        if _is_shutting_down(node):
+            writes += [_by_budget(pod) for pod in plan.evict]
+        else:
+            writes += [Mutate(key_of(p), _disrupted(p, name, now), "status") for p in plan.evict]
+            writes += [_eviction(pod) for pod in plan.evict]
         writes += [_release(pod) for pod in plan.release]
         writes += [Mutate(key_of(p), _losing(p, name, now), "status") for p in plan.lost]
         writes += [Mutate(key_of(p), _finding(p, now), "status") for p in plan.found]
@@ -337,7 +366,7 @@ class NodeLifecycleController:
         if not writes:
             return
         for result in await self._writer.write_many(writes, by=_BY):
-            if isinstance(result, PodiumError) and not isinstance(result, NotFound | Conflict):
+            if isinstance(result, PodiumError) and not isinstance(result, NotFound | Conflict | TooManyRequests):
                 raise result
 
     def _keys_of_node(self, change: Change[Node]) -> Iterable[Key]:
@@ -394,6 +423,11 @@ def _disrupted(seen: Pod, node: str, now: datetime.datetime) -> Callable[[Pod], 
 
 def _eviction(pod: Pod) -> Delete:
     return Delete(key_of(pod), DeleteOptions(preconditions=Preconditions(uid=pod.metadata.uid)))
+
+
+def _by_budget(pod: Pod) -> Evict:
+    options = DeleteOptions(preconditions=Preconditions(uid=pod.metadata.uid))
+    return Evict(namespace=pod.metadata.namespace, name=pod.metadata.name, options=options)
 
 
 def _release(pod: Pod) -> Delete:

@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from nodelet.pods.manager import PodManager, is_critical
+from nodelet.pods.manager import PodManager
 from nodelet.pods.meters import EVICTIONS
 from podium.aio.clock import Clock
 from podium.objects import quantity
-from podium.objects.pod import EPHEMERAL_STORAGE, MEMORY, is_terminal, is_terminating, requests
+from podium.objects.pod import EPHEMERAL_STORAGE, MEMORY, is_critical, is_terminal, is_terminating, requests
 from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Pod
 

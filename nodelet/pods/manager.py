@@ -39,7 +39,7 @@ from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.aio.tasks import TaskScope, cancel_and_wait, forever
 from podium.errors import NotFound
-from podium.objects.pod import Amounts, every_container
+from podium.objects.pod import Amounts, every_container, is_critical
 from podium.objects.references import Objects, claim_key
 from podium.objects.storage import claims_of
 from podium.telemetry.log import get_logger
@@ -52,7 +52,6 @@ _RECONNECT = Backoff(initial=0.2, maximum=5.0)
 _SECOND_LOOK_SECONDS = 2.0
 """A second full listing soon after (re)connecting closes the gap before the event stream was up."""
 _KILL_SECONDS = 5.0
-CRITICAL_PRIORITY = 2_000_000_000
 _NOTHING = Listing(sandboxes=(), containers=())
 
 
@@ -119,6 +118,8 @@ class PodManager:
         self._objects: Objects = {}
         self._unclaimed: dict[str, Listing] | None = None
         self._epoch = 0
+        self._closed = False
+        self._assigned = asyncio.Event()
         self._down = asyncio.Event()
         self.admit: Callable[[PodWorker], None] = lambda worker: None
         """Called with each pod before each of its steps."""
@@ -135,6 +136,8 @@ class PodManager:
             self._follow(self._desired)
             if first:
                 self._settle()
+        self._assigned.set()
+        self._assigned = asyncio.Event()
 
     def drained(self, pods: Mapping[str, bool]) -> None:
         """No node leads to these pods any more, by uid; whether services ever led to it. Pods are told that come later,
@@ -177,6 +180,8 @@ class PodManager:
             worker.drained(was_led=self._drained[uid])
         if not self._down.is_set() and self._unclaimed is not None:
             _ = worker.memory.take(self._unclaimed.pop(uid, _NOTHING))
+        if self._closed:
+            worker.fail("NodeShutdown", "Pod was rejected as the node is shutting down.", 0)
         return worker
 
     def _settle(self) -> None:
@@ -343,6 +348,18 @@ class PodManager:
             raise NotFound(f"{which} {wanted} of pod {namespace}/{name} has not run")
         return runs[1 if previous else 0]
 
+    def alive(self) -> list[Pod]:
+        """Pods that have not ended, as they were assigned last."""
+        return [worker.pod for worker in self._workers.values() if not worker.is_over]
+
+    async def assigned(self) -> None:
+        """Return when the assignments have changed."""
+        await self._assigned.wait()
+
+    def close(self) -> None:
+        """Take no more pods: those that still come fail at once."""
+        self._closed = True
+
     async def shut_down(self, grace: float, critical_grace: float) -> None:
         """Graceful node shutdown: end all pods, critical ones last; returns when they have ended, or should have."""
         for critical, seconds in ((False, grace), (True, critical_grace)):
@@ -362,11 +379,6 @@ class PodManager:
 async def _all_idle(workers: Iterable[PodWorker]) -> None:
     for worker in workers:
         await worker.until_over()
-
-
-def is_critical(pod: Pod) -> bool:
-    """Whether the pod is among those that go last."""
-    return pod.spec.priority >= CRITICAL_PRIORITY
 
 
 def _orphan(part: Listing) -> Pod:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import Counter, Gauge
 
@@ -140,6 +140,7 @@ class Session:
         self._desired = Desired()
         self._wake = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._look = asyncio.Event()
         self._usage: UsageReport | None = None
         self._usage_seconds = self._times.usage
         self._status = NodeStatus()
@@ -182,11 +183,13 @@ class Session:
     async def _rest(self, seconds: float) -> None:
         """Sleep, unless somebody hurries."""
         self._hurried.clear()
+        await self._either(self._clock.sleep(seconds), self._hurried.wait())
+
+    @staticmethod
+    async def _either(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> None:
+        """Wait for whichever comes first."""
         async with TaskScope(on_error=lambda name, error: None) as scope:
-            ends = [
-                scope.start(self._clock.sleep(seconds), name="rest"),
-                scope.start(self._hurried.wait(), name="hurry"),
-            ]
+            ends = [scope.start(first, name="rest"), scope.start(second, name="hurry")]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
 
     def hurry(self) -> None:
@@ -384,9 +387,14 @@ class Session:
                 self._usage = usage
                 self._wake.set()
 
+    def look_now(self) -> None:
+        """The node's status has changed: tell it at once."""
+        self._look.set()
+
     async def _look_at_status(self) -> None:
         while True:
-            await self._clock.sleep(self._times.status)
+            await self._either(self._clock.sleep(self._times.status), self._look.wait())
+            self._look.clear()
             status = await self._node.status()
             if status != self._status:
                 self._status, self._status_due = status, True

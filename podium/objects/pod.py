@@ -51,6 +51,15 @@ def is_gated(pod: Pod) -> bool:
     return bool(pod.spec.scheduling_gates)
 
 
+CRITICAL_PRIORITY = 2_000_000_000
+"""From here on pods are critical (`system-cluster-critical`, `system-node-critical`)."""
+
+
+def is_critical(pod: Pod) -> bool:
+    """Whether the pod is among those that go last."""
+    return pod.spec.priority >= CRITICAL_PRIORITY
+
+
 def is_ready(pod: Pod) -> bool:
     """Whether condition Ready is True."""
     return conditions.is_true(pod.status.conditions, READY)

@@ -16,6 +16,9 @@ DISK_PRESSURE = "node.kubernetes.io/disk-pressure"
 PID_PRESSURE = "node.kubernetes.io/pid-pressure"
 NETWORK_UNAVAILABLE = "node.kubernetes.io/network-unavailable"
 
+NODE_SHUTDOWN = "NodeShutdown"
+"""Reason of a node's condition Ready while its host shuts down."""
+
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:
     """Whether a toleration covers a taint: an empty effect covers all, an empty key with Exists covers all keys."""

@@ -12,7 +12,7 @@ from master.controllers.fleet import NOBODY, Fleet, FleetSettings, assess
 from master.controllers.node_lifecycle import NodePlan, plan_node
 from podium.objects.meta import timestamp
 from podium.objects.pod import CONTAINERS_READY, READY
-from podium.objects.taints import NOT_READY, UNREACHABLE, UNSCHEDULABLE, leaves_at, tolerates
+from podium.objects.taints import NODE_SHUTDOWN, NOT_READY, UNREACHABLE, UNSCHEDULABLE, leaves_at, tolerates
 from podium.v1.core_pb2 import Node, Pod, Taint, Toleration
 from podium.v1.meta_pb2 import Condition
 from tests.support.workloads import T0, at, node, pod, stateful_set
@@ -191,6 +191,16 @@ def test_a_node_that_says_it_is_not_ready_keeps_its_pods_for_a_while() -> None:
     plan = _plan(node("n1", ready="False"), pod("p", node="n1"), seconds=30)
     assert (NOT_READY, "NoExecute") in {(t.key, t.effect) for t in plan.taints}
     assert len(plan.evict) == 1
+
+
+def test_a_node_that_shuts_down_loses_its_pods_at_once_and_critical_ones_by_itself() -> None:
+    shutting = node("n1", ready="False")
+    shutting.status.conditions[0].reason = NODE_SHUTDOWN
+    critical = pod("critical", node="n1")
+    critical.spec.priority = 2_000_000_000
+    plan = _plan(shutting, pod("p", node="n1"), critical, seconds=1)
+    assert _taints(plan) == {("not-ready", "NoSchedule"), ("not-ready", "NoExecute")}
+    assert [p.metadata.name for p in plan.evict] == ["p"]
 
 
 def test_cordon_and_pressure_are_taints() -> None:
