@@ -6,12 +6,15 @@ return code`) or a loop did (`One or more items failed`). The rest is looked for
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 LONGEST = 400
 _SAYS_NOTHING = ("non-zero return code", "One or more items failed", "MODULE FAILURE", "All items completed")
+_NOT_RUN = "Error executing command"
+"""What a module says of a program that could not be begun; its exit code is the kernel's error number then."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COMPLAINT = re.compile(r"^\s*(?:\[?ERROR\]?!?:?|fatal:)\s*", re.IGNORECASE)
 
@@ -28,7 +31,9 @@ def of_result(result: Mapping[str, Any]) -> str:
         return "the task failed; what it said is hidden, as it may hold secrets"
     if (item := _failed_item(result)) is not None:
         return of_result(item)
-    message = str(result.get("msg") or "").strip()
+    message = str(result.get("msg") or "").strip().removeprefix("Task failed: ")
+    if message.startswith(_NOT_RUN):
+        return one_line(f"could not run {_program(result.get('cmd'))}: {os.strerror(int(result.get('rc') or 0))}")
     if message and not message.startswith(_SAYS_NOTHING):
         return one_line(message)
     said = (
@@ -47,6 +52,12 @@ def _failed_item(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if isinstance(item, Mapping) and (item.get("failed") or item.get("unreachable")):
             return item
     return None
+
+
+def _program(command: Any) -> str:
+    """What was to be run, without its arguments: they may be secrets."""
+    words = command if isinstance(command, list) else str(command or "the command").split()
+    return str(words[0]) if words else "the command"
 
 
 def _last_line(text: Any) -> str:

@@ -95,7 +95,8 @@ class Screen:
     """Shows events as they come; on a terminal the lines are written over, and left blank at the end."""
 
     def __init__(self, write: Callable[[str], None] = lambda text: click.echo(text, nl=False)) -> None:
-        self._board, self._shown, self._write = Board(), 0, write
+        self._board, self._write = Board(), write
+        self._shown: list[str] = []
         self._live = is_terminal()
 
     def tell(self, event: Event) -> None:
@@ -114,6 +115,8 @@ class Screen:
     def _draw(self, lines: list[str]) -> None:
         columns, rows = shutil.get_terminal_size()
         block = [line if len(line) < columns else line[: columns - 2] + "…" for line in lines][: rows - 1]
-        up = f"\x1b[{self._shown}A" if self._shown else ""
+        if block == self._shown:
+            return
+        up = f"\x1b[{len(self._shown)}A" if self._shown else ""
         self._write(up + "".join(f"\r\x1b[2K{line}\n" for line in block) + "\x1b[J")
-        self._shown = len(block)
+        self._shown = block
