@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from master.access.protocol import Change, ChangeType, EventRecorder, Mutate, Reader, Writer, component
 from master.controllers.balancer_plan import (
     Balance,
+    Socket,
     is_balanced,
     keeps_local,
     nodes_of,
@@ -19,22 +20,26 @@ from master.controllers.balancer_plan import (
     reachable,
     sockets_of_hosts,
 )
+from master.controllers.ingress.haproxy import PORTS
 from master.controllers.pool_plan import announcer, counts, plan_pools, pooled
 from master.reconcile.protocol import Done, Outcome, Trigger
 from podium.errors import NotFound, PodiumError
 from podium.objects.address_pool import is_ours
+from podium.objects.ingress import served_classes
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
 from podium.objects.selectors import from_labels
 from podium.objects.service import LOAD_BALANCER, SERVICE_LABEL, wants_node_ports
 from podium.tls import API_PORT, JOIN_PORT, MASTER_HTTP_PORT, NODELET_HTTP_PORT
 from podium.v1.core_pb2 import Namespace, Node
+from podium.v1.ingress_pb2 import IngressClass
 from podium.v1.networking_pb2 import AddressPool, EndpointSlice, Service
 
 _BY = component("controller:load-balancer")
 _ALL = Key("Service", "", "")
 _SSH, _VXLAN = 22, 4789
 RESERVED = sockets_of_hosts(tcp=(_SSH, JOIN_PORT, API_PORT, MASTER_HTTP_PORT, NODELET_HTTP_PORT), udp=(_VXLAN,))
+OF_PROXIES = sockets_of_hosts(tcp=PORTS, udp=())
 
 
 class BalancerController:
@@ -53,6 +58,7 @@ class BalancerController:
             Trigger(EndpointSlice, self._keys_of_slice),
             Trigger(AddressPool, _keys_of_pool),
             Trigger(Namespace, _keys_of_namespace),
+            Trigger(IngressClass, lambda _: (_ALL,)),
         )
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -79,7 +85,7 @@ class BalancerController:
         labels = {ns.metadata.name: dict(ns.metadata.labels) for ns in self._reader.list(Namespace)} if pools else {}
         ours = [service for service in services if is_balanced(service)]
         in_pools = plan_pools(pooled(ours, pools, labels), pools, labels, self._hosts())
-        plan = plan_balancers(services, nodes, RESERVED, answering, in_pools.keys())
+        plan = plan_balancers(services, nodes, self._reserved(), answering, in_pools.keys())
         for key, made in in_pools.items():
             if made.refusal:
                 plan[key] = Balance(refusal=made.refusal, reason=made.reason)
@@ -87,6 +93,10 @@ class BalancerController:
                 candidates = [node for node in nodes if node in answering.get(key, nodes)]
                 plan[key] = Balance((made.address,), announcer=announcer(made.address, candidates))
         return plan
+
+    def _reserved(self) -> frozenset[Socket]:
+        """What the hosts answer themselves: of the ingress proxies' ports, too, where those are installed."""
+        return RESERVED | OF_PROXIES if served_classes(self._reader.list(IngressClass)) else RESERVED
 
     def _hosts(self) -> set[str]:
         return {address.address for node in self._reader.list(Node) for address in node.status.addresses

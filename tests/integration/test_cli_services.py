@@ -173,3 +173,30 @@ async def test_ingress_is_created_installed_and_described(world: World, podium: 
     assert stored.spec.ingress_class_name == "podium", "the default"
     assert "shop.example.com / Prefix web:80" in " ".join((await podium("describe", "ing", "shop")).out.split())
     assert "is not" in (await podium("create", "ingress", "bad", "--rule=x", code=1)).err
+
+
+async def test_explain_says_where_an_ingress_leads(world: World, podium: Podium) -> None:
+    here = podium.namespace
+    await world.run_web(podium)
+    await podium("expose", "deploy/web")
+    host = f"{here}.example.com"
+    rules = (f"--rule={host}/*=web:80,tls=none", f"--rule={host}/gone=gone:80", f"--rule={host}/port*=web:81")
+    await podium("create", "ingress", "shop", *rules, "--class=podium")
+    await podium("create", "ingress", "younger", f"--rule={host}/=web:80", f"--rule={host}/*=web:80", "--class=podium")
+    await podium("create", "ingress", "other", "--default-backend=web:80", "--class=nobody")
+    await podium("ingress", "install", "--node-selector=edge=true")
+    said = (await podium("explain", "ingress", "shop")).out
+    assert f'ingress {here}/shop is of class "podium", but no proxy is ready' in said
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    assert f"{host} / (Prefix) {here}/web:80 2 of 2 pods are ready" in lines
+    assert f"{host} /gone (Exact) {here}/gone:80 nowhere (503): service {here}/gone is not there" in lines
+    assert f"{host} /port (Prefix) {here}/web:81 nowhere (503): service {here}/web has no TCP port 81" in lines
+    assert f"secret {here}/none for {host} is not there" in lines
+    younger = (await podium("explain", "ing/younger")).out
+    assert f"nowhere: ingress {here}/shop, which is older, leads it to {here}/web:80" in younger
+    assert "which is not there, so nobody serves it" in (await podium("explain", "ingress", "other")).out
+    met = (await podium("explain", "ingress", f"https://{host}/cart?x=y")).out
+    assert f"meets host {host}, path / (Prefix) of ingress {here}/shop (spec.rules[0].http.paths[0].backend)" in met
+    assert "2 of 2 pods are ready" in met
+    assert "answered with 404" in (await podium("explain", "ingress", "http://nobody.example.com")).out
+    assert "must be like https://" in (await podium("explain", "ingress", "ftp://x", code=1)).err

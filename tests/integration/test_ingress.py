@@ -13,7 +13,7 @@ from podium.aio.clock import SystemClock
 from podium.objects.conditions import set_condition
 from podium.objects.ingress import CONTROLLER, DEFAULT_CLASS, PROXY_LABEL
 from podium.objects.kinds import Key
-from podium.v1.core_pb2 import Event, Namespace, Pod, Secret
+from podium.v1.core_pb2 import Event, Namespace, Node, Pod, Secret
 from podium.v1.ingress_pb2 import Ingress, IngressClass
 from podium.v1.networking_pb2 import Service
 from tests.support.certificates import self_signed, tls_secret
@@ -230,3 +230,21 @@ async def test_what_does_not_fit_is_left_out_the_youngest_first(
     assert size_of(secret.data) <= room
     assert _file(plane, "hosts.map").startswith("h0.com h0.com\n")
     assert _events(plane, "i0") == []
+
+
+async def test_the_proxies_ports_are_given_to_no_service(plane: ControlPlane) -> None:
+    def address(obj: Node) -> None:
+        obj.status.addresses.add(type="InternalIP", address="192.0.2.1")
+
+    def reached(name: str = "web") -> list[str]:
+        found = plane.reader.get(Service, "default", name)
+        return [i.ip for i in found.status.load_balancer.ingress] if found is not None else []
+
+    await plane.writer.mutate(Node, "", "n1", address, by=ADMIN, subresource="status")
+    await plane.writer.create(_service(type="LoadBalancer"), by=ADMIN)
+    await until(lambda: reached() == ["192.0.2.1"])
+    await plane.writer.create(_class(), by=ADMIN)
+    await until(lambda: reached() == [])
+    await until(lambda: "answered by the nodes themselves" in "".join(_events(plane, "web")))
+    await plane.writer.delete(Key("IngressClass", "", "podium"), by=ADMIN)
+    await until(lambda: reached() == ["192.0.2.1"])

@@ -16,7 +16,7 @@ from podium.v1.ingress_pb2 import Ingress
 from tests.support.certificates import self_signed, tls_secret
 from tests.support.ingress import ASKED_HOSTS, ASKED_PATHS, HOSTS, PATHS, TYPES, expected, ingress
 from tests.support.ingress import Path as RulePath
-from tests.support.proxy import HAS_HAPROXY, Proxy, eventually, running_proxy, until_ready
+from tests.support.proxy import HAS_HAPROXY, Proxy, eventually, free_ports, running_proxy, until_ready
 
 pytestmark = pytest.mark.skipif(not HAS_HAPROXY, reason="takes haproxy; the rig's test runs without")
 
@@ -90,6 +90,37 @@ async def test_connections_are_upgraded(proxy: Proxy) -> None:
     writer.write(b"hello")
     assert await reader.readexactly(5) == b"hello"
     writer.close()
+
+
+H2_SERVER = """
+defaults
+    mode http
+    timeout client 5s
+frontend grpc
+    bind 0.0.0.0:{port} proto h2
+    http-request return status 200 content-type text/plain lf-string "HTTP/%[req.ver] %[path]"
+"""
+
+
+async def test_servers_may_be_spoken_to_in_http2(proxy: Proxy, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    (tmp_path / "h2.cfg").write_text(H2_SERVER.format(port=port))
+    server = await asyncio.create_subprocess_exec("haproxy", "-db", "-f", str(tmp_path / "h2.cfg"))
+    try:
+        proxy.servers.elsewhere["grpc"] = port
+        made = ingress("i", default="grpc")
+        made.metadata.annotations["podium.dev/backend-protocol"] = "H2C"
+        proxy.serve([made])
+        await until_ready(proxy)
+
+        async def answered() -> bool:
+            return await proxy.get("x", "/package.Service/Call") == (200, b"HTTP/2.0 /package.Service/Call")
+
+        await eventually(answered)
+        assert await answered(), "and again"
+    finally:
+        server.terminate()
+        await server.wait()
 
 
 async def test_metrics(proxy: Proxy) -> None:

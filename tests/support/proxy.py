@@ -36,6 +36,8 @@ class Servers:
 
     def __init__(self) -> None:
         self.port = 0
+        self.elsewhere = {"silent": 1}
+        """Ports of services that others answer, or nobody does."""
         self._names: dict[str, str] = {}
         self._numbers = count(1)
 
@@ -52,7 +54,7 @@ class Servers:
             known[name] = f"127.9.{number // 250}.{number % 250 + 1}"
             self._names[known[name]] = name
         made.spec.cluster_ip = known[name]
-        made.spec.ports.add(port=self.port if name != "silent" else 1, name="http")
+        made.spec.ports.add(port=self.elsewhere.get(name, self.port), name="http")
         return made
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

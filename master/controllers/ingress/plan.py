@@ -149,9 +149,14 @@ def _backend(claim: Claim, ingress: Ingress, around: Around) -> tuple[str, Backe
     made = Backend(
         servers=_servers(service, port, around),
         timeout=duration.seconds(annotations[REQUEST_TIMEOUT]) if REQUEST_TIMEOUT in annotations else None,
-        h2c=annotations.get(BACKEND_PROTOCOL) == H2C,
+        h2c=_speaks_http2(annotations.get(BACKEND_PROTOCOL), port),
     )
     return f"{namespace}_{name}_{port.port}{_options(made)}", made, ""
+
+
+def _speaks_http2(said: str | None, port: ServicePort) -> bool:
+    """What the Ingress says counts, then what the service does (KEP-3726)."""
+    return said == H2C if said is not None else port.app_protocol == "kubernetes.io/h2c"
 
 
 def _options(backend: Backend) -> str:

@@ -14,6 +14,7 @@ from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler
 from podium.v1.nodepool_pb2 import NodePool
 
 _PODS = ("pod", "pods", "po")
+_INGRESSES = ("ing", "ingress", "ingresses")
 _POOLS = ("nodepool", "nodepools", "pool")
 _AUTOSCALERS = ("hpa", "horizontalpodautoscaler", "horizontalpodautoscalers")
 
@@ -28,6 +29,8 @@ Examples:
   podium explain nodepool batch           why it did or did not grow
   podium explain network web-1 svc/db     whether a pod reaches a service's pods, and by which rule
   podium explain network web-1 db-0 --port=5432 --to-namespace=shop
+  podium explain ingress shop             where its rules lead, and which do not hold
+  podium explain ingress https://shop.example.com/pay
   podium explain deployment.spec.strategy what a field means
 """
 )
@@ -35,7 +38,7 @@ Examples:
     "what",
     nargs=-1,
     required=True,
-    metavar="pod NAME | hpa NAME | nodepool NAME | network POD POD|svc/NAME | KIND[.FIELD...]",
+    metavar="pod NAME | hpa NAME | nodepool NAME | network POD POD|svc/NAME | ingress NAME|URL | KIND[.FIELD...]",
 )
 @click.option("--nodes", is_flag=True, help="Node by node.")
 @click.option("--port", type=click.IntRange(1, 65535), help="With network: the port that is asked.")
@@ -52,6 +55,11 @@ async def explain(
         asked = Socket(protocol, port) if port else None
         click.echo(await explain_network(session, what[1], what[2], asked, to_namespace))
         return
+    if what[0] in _INGRESSES and len(what) == 2 and "://" in what[1]:
+        from podium.cli.output.ingress import explain_address
+
+        click.echo(await explain_address(session, what[1]))
+        return
     words = [w for word in what for w in (word.split("/", 1) if "/" in word else (word,))]
     if len(words) == 1:
         from podium.cli.output.fields import explain_field
@@ -64,11 +72,15 @@ async def explain(
         await _explain_autoscaler(session, words[1])
     elif len(words) == 2 and words[0] in _POOLS:
         await _explain_pool(session, words[1])
+    elif len(words) == 2 and words[0] in _INGRESSES:
+        from podium.cli.output.ingress import explain_ingress
+
+        click.echo(await explain_ingress(session, words[1]))
     else:
         raise BadRequest(
             "explain a pod (`podium explain pod NAME`), an autoscaler (`podium explain hpa NAME`), a node pool "
-            "(`podium explain nodepool NAME`), traffic (`podium explain network POD POD`) or a field "
-            "(`podium explain pod.spec.containers`)"
+            "(`podium explain nodepool NAME`), traffic (`podium explain network POD POD`), an Ingress "
+            "(`podium explain ingress NAME`) or a field (`podium explain pod.spec.containers`)"
         )
 
 

@@ -13,6 +13,7 @@ set -u
 CONFIG=${CONFIG:-/etc/podium-ingress}
 export WORK="${WORK:-/run/podium-ingress}"
 MOST_ENDING=8
+LONGEST_STOP=${LONGEST_STOP:-10}
 umask 077
 
 say() { echo "ingress-proxy: $*" >&2; }
@@ -74,10 +75,14 @@ fall_back() {
   ending=${ending% *}
 }
 
+# Answer what has begun, but do not wait for clients that only stay connected: nobody serves at this host meanwhile.
 stop() {
   trap - TERM INT
-  [ -z "$proxy" ] || kill -USR1 "$proxy" 2>/dev/null
-  wait
+  [ -n "$proxy" ] || exit 0
+  kill -USR1 "$proxy" 2>/dev/null
+  { sleep "$LONGEST_STOP" && kill -TERM "$proxy" 2>/dev/null; } &
+  wait "$proxy"
+  kill $! 2>/dev/null
   exit 0
 }
 

@@ -128,6 +128,17 @@ def test_annotations_make_backends_of_their_own() -> None:
     assert f"backend {name}\n    timeout server 90000ms\n    server s0 10.63.0.9:80 proto h2\n" in config
 
 
+def test_a_services_port_may_say_that_it_speaks_http2() -> None:
+    grpc = _service("grpc")
+    assert grpc is not None
+    grpc.spec.ports[0].app_protocol = "kubernetes.io/h2c"
+    around = AROUND._replace(service=lambda *_: grpc)
+    made = ingress("i", default="grpc")
+    assert plan_proxy([made], around).backends["default_grpc_80_h2c"].h2c
+    made.metadata.annotations["podium.dev/backend-protocol"] = "HTTP"
+    assert not plan_proxy([made], around).backends["default_grpc_80"].h2c
+
+
 def test_a_name_shows_the_certificate_of_the_oldest_that_has_one() -> None:
     broken, old = _secured("broken", ("gone", ["one.com"]), age=0), _secured("old", ("one", ["one.com"]), age=1)
     new = _secured("new", ("two", ["one.com", "other.com"]), age=2)
