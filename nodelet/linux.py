@@ -26,6 +26,7 @@ from nodelet.enrol import identity_of, join_anew
 from nodelet.metrics.address import node_ip
 from nodelet.metrics.exporter import shown
 from nodelet.metrics.host import LinuxHost, ManagedPods
+from nodelet.metrics.state_disk import StateDisk
 from nodelet.metrics.status import About
 from nodelet.network.announcer import Announcer
 from nodelet.network.health_ports import HealthPorts
@@ -108,7 +109,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                     name=settings.name, ip=address, machine_id=machine_id, max_pods=settings.max_pods,
                     reserved=settings.system_reserved,
                 ),
-                disk=Path(info.root_dir), runtime=runtime, clock=clock,
+                disk=Path(info.root_dir), runtime=runtime, clock=clock, state=StateDisk(state.path, clock),
             )  # fmt: skip
             allocatable = dict((await host.status()).allocatable)
             mounter = LinuxMounter()

@@ -204,7 +204,10 @@ class Node:
 
     async def status(self) -> NodeStatus:
         """How the node stands; as the hello says it, so that equal means unchanged."""
-        return self.shutdown.mark(await self._parts.host.status())
+        status = NodeStatus()
+        status.CopyFrom(await self._parts.host.status())
+        status.conditions.append(self.session.clock_check.condition())
+        return self.shutdown.mark(status)
 
     async def usage(self) -> UsageReport | None:
         """What node and pods use."""

@@ -212,7 +212,9 @@ class Session:
         if self._beat is not None:
             beat, self._beat = self._beat, None
             period = int(self.heartbeat_seconds * 1000)
-            yield MasterMessage(heartbeat_ack=HeartbeatAck(sequence=beat, heartbeat_milliseconds=period))
+            now = int(self._clock.now().timestamp() * 1000)
+            ack = HeartbeatAck(sequence=beat, heartbeat_milliseconds=period, unix_milliseconds=now)
+            yield MasterMessage(heartbeat_ack=ack)
 
     def _due_assignments(self, timers: TaskScope) -> Assignments | None:
         book, now = self._book, self._clock.monotonic()

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from nodelet.metrics.machine import Filesystem
 from nodelet.metrics.reader import HostReader
+from nodelet.metrics.state_disk import StateDisk
 from nodelet.metrics.status import About, RuntimeState, node_status, signals
 from nodelet.metrics.usage import Sample, Target, remember, report
 from nodelet.pods.evict import PodUse, Pressures, Resource, Signal, shortages
@@ -88,8 +89,11 @@ def pid_of(netns_path: str) -> str:
 class LinuxHost:
     """Implements `nodelet.node.Host`, and the figures that `nodelet.pods.evict.Evictor` asks for. See the module."""
 
-    def __init__(self, *, about: About, reader: HostReader, runtime: HostRuntime, clock: Clock) -> None:
+    def __init__(
+        self, *, about: About, reader: HostReader, runtime: HostRuntime, clock: Clock, state: StateDisk | None = None
+    ) -> None:
         """Use `open`; this is for tests."""
+        self._state_disk = state
         self._about, self.reader, self._runtime, self._clock = about, reader, runtime, clock
         self._pods: PodSource | None = None
         self._turn = asyncio.Lock()
@@ -103,14 +107,16 @@ class LinuxHost:
         """Pressures that are up now."""
 
     @classmethod
-    async def open(cls, *, about: About, disk: Path, runtime: HostRuntime, clock: Clock) -> LinuxHost:
-        """Look at the machine. `disk` is the engine's folder (`RuntimeInfo.root_dir`).
+    async def open(
+        cls, *, about: About, disk: Path, runtime: HostRuntime, clock: Clock, state: StateDisk | None = None
+    ) -> LinuxHost:
+        """Look at the machine. `disk` is the engine's folder (`RuntimeInfo.root_dir`), `state` the nodelet's own.
 
         Raises:
             OSError: /proc can't be read.
         """
         reader = await asyncio.to_thread(lambda: HostReader(disk=disk))
-        return cls(about=about, reader=reader, runtime=runtime, clock=clock)
+        return cls(about=about, reader=reader, runtime=runtime, clock=clock, state=state)
 
     def follow(self, pods: PodSource) -> None:
         """Measure these pods, too, from now on."""
@@ -133,7 +139,8 @@ class LinuxHost:
         await self._look_at_runtime()
         _ = await self.signals()
         disk = self._sample.disk if self._sample is not None else await self._filesystem()
-        return node_status(self._about, self.reader.machine, disk, self.conditions, self._state)
+        lost = await self._state_disk.fault() if self._state_disk is not None else ""
+        return node_status(self._about, self.reader.machine, disk, self.conditions, self._state, lost)
 
     async def usage(self) -> UsageReport | None:
         """What is used now; None while there is nothing new, or no rate to tell."""

@@ -92,13 +92,13 @@ def signals(machine: Machine, sample: Sample) -> dict[Resource, Signal]:
 # ---------------------------------------------------------------- conditions
 
 
-def conditions(pressures: Collection[str], runtime: RuntimeState) -> list[Condition]:
-    """Ready, and the pressures, in Kubernetes' order."""
+def conditions(pressures: Collection[str], runtime: RuntimeState, lost: str = "") -> list[Condition]:
+    """Ready, and the pressures, in Kubernetes' order. `lost` says why the nodelet's folder can't be written."""
     return [
         _pressure(pressures, "MemoryPressure", "InsufficientMemory", "SufficientMemory", "memory available"),
         _pressure(pressures, "DiskPressure", "DiskPressure", "NoDiskPressure", "disk space available"),
         _pressure(pressures, "PIDPressure", "InsufficientPID", "SufficientPID", "PIDs available"),
-        _ready(runtime.down),
+        _ready(runtime.down, lost),
     ]
 
 
@@ -108,7 +108,10 @@ def _pressure(pressures: Collection[str], type_: str, short: str, enough: str, w
     return Condition(type=type_, status="False", reason=f"NodeletHas{enough}", message=f"the node has enough {what}")
 
 
-def _ready(down: str) -> Condition:
+def _ready(down: str, lost: str) -> Condition:
+    if lost:
+        message = f"the nodelet's folder can't be written: {lost}"
+        return Condition(type="Ready", status="False", reason="StateDiskLost", message=message)
     if down:
         message = f"the container runtime does not answer: {down}"
         return Condition(type="Ready", status="False", reason="NodeletNotReady", message=message)
@@ -125,14 +128,19 @@ def largest(images: Iterable[ImageRecord]) -> list[ContainerImage]:
 
 
 def node_status(
-    about: About, machine: Machine, disk: Filesystem, pressures: Collection[str], runtime: RuntimeState
+    about: About,
+    machine: Machine,
+    disk: Filesystem,
+    pressures: Collection[str],
+    runtime: RuntimeState,
+    lost: str = "",
 ) -> NodeStatus:
     """The status as the master is told it."""
     whole = capacity(machine, disk, about.max_pods)
     return NodeStatus(
         capacity=whole,
         allocatable=allocatable(whole, about.reserved, about.thresholds),
-        conditions=conditions(pressures, runtime),
+        conditions=conditions(pressures, runtime, lost),
         addresses=[
             *([NodeAddress(type="InternalIP", address=about.ip)] if about.ip else []),
             NodeAddress(type="Hostname", address=machine.hostname),

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from prometheus_client import Counter, Gauge
 
 from nodelet.pods.protocol import Assignable
+from nodelet.session.clock_check import ClockCheck
 from nodelet.session.desired import Desired
 from nodelet.session.dial import Dialer
 from nodelet.session.events import EventBuffer
@@ -141,6 +142,8 @@ class Session:
         self._wake = asyncio.Event()
         self._hurried = asyncio.Event()
         self._look = asyncio.Event()
+        self.clock_check = ClockCheck(clock)
+        self.clock_check.changed = self.look_now
         self._usage: UsageReport | None = None
         self._usage_seconds = self._times.usage
         self._status = NodeStatus()
@@ -277,8 +280,10 @@ class Session:
                 case "status_ack":
                     self._reporter.acked(list(message.status_ack.uids))
                 case "heartbeat_ack":
-                    self._lease.acknowledged(message.heartbeat_ack.sequence)
-                    self._interval = message.heartbeat_ack.heartbeat_milliseconds / 1000 or self._interval
+                    ack = message.heartbeat_ack
+                    self._lease.acknowledged(ack.sequence)
+                    self.clock_check.answered(ack.sequence, ack.unix_milliseconds)
+                    self._interval = ack.heartbeat_milliseconds / 1000 or self._interval
                 case "peers":
                     self._lease.meet(message.peers)
                 case "usage_pace":
@@ -364,6 +369,7 @@ class Session:
             self._beat_due = False
             self._sequence += 1
             self._lease.sent(self._sequence)
+            self.clock_check.sent(self._sequence)
             return NodeMessage(heartbeat=Heartbeat(sequence=self._sequence))
         return None
 

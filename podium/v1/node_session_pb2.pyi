@@ -1018,18 +1018,22 @@ class HeartbeatAck(_message.Message):
 
     SEQUENCE_FIELD_NUMBER: _builtins.int
     HEARTBEAT_MILLISECONDS_FIELD_NUMBER: _builtins.int
+    UNIX_MILLISECONDS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     heartbeat_milliseconds: _builtins.int
     """How often to beat from now on; 0: as before. It grows with the fleet."""
+    unix_milliseconds: _builtins.int
+    """The master's clock when it answered, in milliseconds since 1970: a node compares its own with it."""
     def __init__(
         self,
         *,
         sequence: _builtins.int = ...,
         heartbeat_milliseconds: _builtins.int = ...,
+        unix_milliseconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_milliseconds", b"heartbeat_milliseconds", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_milliseconds", b"heartbeat_milliseconds", "sequence", b"sequence", "unix_milliseconds", b"unix_milliseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 from nodelet.runtime.hollow import Behaviour, HollowSettings
+from podium.aio.clock import SystemClock
 from podium.objects.conditions import get_condition
 from podium.objects.meta import is_terminating
 from podium.objects.pod import is_ready
@@ -121,3 +123,24 @@ async def test_a_host_that_is_back_takes_pods_again(tmp_path: Path) -> None:
         del cluster.members["node1"]
         await cluster.add_node("node1")
         await until(lambda: len(_running(cluster, "web", "node1")) == 1, seconds=20)
+
+
+class AheadClock(SystemClock):
+    """A host's clock that nobody set."""
+
+    def now(self) -> datetime.datetime:
+        return super().now() + datetime.timedelta(seconds=90)
+
+
+async def test_a_clock_that_is_off_is_told(tmp_path: Path) -> None:
+    async with hollow_cluster(tmp_path, nodes=["right"]) as cluster:
+        cluster.clock = AheadClock()
+        await cluster.add_node("wrong")
+
+        def skew(name: str) -> str:
+            node = cluster.reader.get(Node, "", name)
+            found = get_condition(node.status.conditions, "ClockSkew") if node is not None else None
+            return f"{found.status}: {found.message}" if found is not None else ""
+
+        await until(lambda: skew("wrong").startswith("True: the clock is 90 s ahead of the master's"), seconds=20)
+        assert skew("right").startswith("False")
