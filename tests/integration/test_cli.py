@@ -175,6 +175,24 @@ async def test_explain_says_why_a_pod_waits(world: World, podium: Podium) -> Non
     assert all(f"{node}   no" in by_node for node in world.hosts)
 
 
+async def test_explain_says_why_a_pool_does_not_grow(podium: Podium) -> None:
+    pool = {"apiVersion": "podium.dev/v1", "kind": "NodePool", "metadata": {"name": "batch"}, "spec": {
+        "hosts": [{"name": "b1", "address": "192.0.2.1"}], "min": 1, "credentials": {"secretRef": {"name": "ssh"}},
+        "capacity": {"cpu": "8", "memory": "8Gi", "pods": "110"}}}  # fmt: skip
+    assert (await podium("apply", "-f", "-", stdin=json.dumps(pool))).out == "nodepool.podium.dev/batch created\n"
+    await podium("wait", "--for=condition=CredentialsValid=False", "nodepool/batch")
+    explained = (await podium("explain", "nodepool", "batch")).out
+    assert explained == (
+        "Pool batch has 0 of 1 hosts ready, between 1 and 1. "
+        "Last decision: does not grow: secret podium-system/ssh does not exist.\n"
+    )
+    listed = (await podium("get", "nodepools")).lines
+    assert listed[0].split() == ["NAME", "HOSTS", "READY", "COMING", "FAILED", "MIN", "MAX", "AGE"]
+    assert listed[1].split()[:7] == ["batch", "1", "0", "0", "0", "1", "1"]
+    assert "root@192.0.2.1:22" in (await podium("describe", "nodepool", "batch")).out
+    await podium("delete", "nodepool", "batch")
+
+
 async def test_explain_says_what_a_field_is(podium: Podium) -> None:
     assert "rollingUpdate" in (await podium("explain", "deploy.spec.strategy")).out
     wrong = await podium("explain", "deploy.spec.strat", code=1)
