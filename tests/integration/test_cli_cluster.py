@@ -116,6 +116,16 @@ async def test_remove_begins_nothing_that_it_cannot_finish(podium: Podium) -> No
     assert (podium.folder / FILE).read_text() == before
 
 
+async def test_add_refuses_what_contradicts_the_inventory(podium: Podium) -> None:
+    write(podium, ["node1"], ["node2"])
+    before = (podium.folder / FILE).read_text()
+    other = await podium("cluster", "add", "node2=192.0.2.9", code=1)
+    assert f"node2 is in {FILE} with the address node2" in other.err
+    assert "are for hosts that are added" in (await podium("cluster", "add", "--label=a=b", code=1)).err
+    assert '"disk" is not KEY=VALUE' in (await podium("cluster", "add", "n", "--label=disk", code=1)).err
+    assert (podium.folder / FILE).read_text() == before
+
+
 async def test_help_shows_examples(podium: Podium) -> None:
     for name in ("init", "add", "upgrade", "remove", "status"):
         assert f"podium cluster {name}" in (await podium("cluster", name, "--help")).out

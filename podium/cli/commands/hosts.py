@@ -165,10 +165,12 @@ async def add(
     wishes = _wishes(labels, taints)
     if wishes and not hosts:
         raise BadRequest("--label and --taint are for hosts that are added; name some")
-    there = {host.name for host in inventory.hosts(text) if host.is_node}
+    there = {host.name: host for host in inventory.hosts(text) if host.is_node}
     for host in map(inventory.parse_host, hosts):
         if host.name not in there:
             text = inventory.add_node(text, Host(name=host.name, variables={**host.variables, **wishes}))
+        elif host.variables and host.address != there[host.name].address:
+            raise AlreadyExists(f"{host.name} is in {file} with the address {there[host.name].address}")
     _save(path, text)
     names = [inventory.parse_host(host).name for host in hosts]
     return _ended(await _play("grow", path, limit, only=names), "podium cluster add", path)
