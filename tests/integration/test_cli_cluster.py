@@ -121,6 +121,7 @@ async def test_add_refuses_what_contradicts_the_inventory(podium: Podium) -> Non
     before = (podium.folder / FILE).read_text()
     other = await podium("cluster", "add", "node2=192.0.2.9", code=1)
     assert f"node2 is in {FILE} with the address node2" in other.err
+    assert "`podium label node`" in (await podium("cluster", "add", "node2", "--label=a=b", code=1)).err
     assert "are for hosts that are added" in (await podium("cluster", "add", "--label=a=b", code=1)).err
     assert '"disk" is not KEY=VALUE' in (await podium("cluster", "add", "n", "--label=disk", code=1)).err
     assert (podium.folder / FILE).read_text() == before

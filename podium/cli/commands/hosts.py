@@ -171,6 +171,11 @@ async def add(
             text = inventory.add_node(text, Host(name=host.name, variables={**host.variables, **wishes}))
         elif host.variables and host.address != there[host.name].address:
             raise AlreadyExists(f"{host.name} is in {file} with the address {there[host.name].address}")
+        elif any(there[host.name].variables.get(name) != value for name, value in wishes.items()):
+            raise AlreadyExists(
+                f"{host.name} is in {file} with other labels or taints; "
+                "of a node that is there, `podium label node` and `podium taint` change them"
+            )
     _save(path, text)
     names = [inventory.parse_host(host).name for host in hosts]
     return _ended(await _play("grow", path, limit, only=names), "podium cluster add", path)
