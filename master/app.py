@@ -33,6 +33,7 @@ from master.api.objects import ObjectsServicer, add_objects_to_server
 from master.api.pods import PodsServicer
 from master.api.rollouts import RolloutsServicer
 from master.api.server import ApiServer
+from master.auth import rotation
 from master.auth.authorizer import Authorizer
 from master.auth.ca import CertificateAuthority, Lifetimes
 from master.auth.limiter import FailureLimiter
@@ -206,6 +207,7 @@ def _identity(settings: MasterSettings, clock: Clock) -> tuple[CertificateAuthor
         server=datetime.timedelta(seconds=settings.server_certificate_lifetime),
         node=datetime.timedelta(seconds=settings.node_certificate_lifetime),
     )
+    rotation.complete(settings.data_dir / PKI_FOLDER)
     ca = CertificateAuthority.open(settings.data_dir / PKI_FOLDER, clock, lifetimes)
     return ca, ServingCertificate(ca, clock, settings.server_names())
 
@@ -326,6 +328,7 @@ def _assemble(ground: Ground, api: ApiServer, join: ApiServer) -> Master:
             service_cidr=settings.service_cidr,
             cluster_domain=settings.cluster_domain,
             endpoints=ground.endpoints,
+            trust=ground.ca.digest,
         ),
     )
     return Master(

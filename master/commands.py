@@ -1,4 +1,4 @@
-"""What `podium-master` does to a master's folder, besides running one: `backup`, `restore`."""
+"""What `podium-master` does to a master's folder, besides running one: `backup`, `restore`, `ca`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 from master import backup as backups
 from master import restore as restores
-from master.settings import MasterSettings
+from master.auth import rotation
+from master.auth.ca import CertificateAuthority
+from master.settings import PKI_FOLDER, MasterSettings
 from podium.aio.clock import SystemClock
 
 
@@ -55,5 +57,33 @@ def restore(prog: str, arguments: Sequence[str]) -> str:
     return said if done.settings is None else f"{said}; the settings of that master are in {done.settings}"
 
 
-COMMANDS: Mapping[str, Callable[[str, Sequence[str]], str]] = {"backup": backup, "restore": restore}
+_STEPS: Mapping[str, Callable[[Path], None]] = {
+    "show": lambda folder: None,
+    "add": lambda folder: rotation.add(folder, SystemClock().now()),
+    "reissue": rotation.reissue,
+    "drop": rotation.drop,
+}
+
+
+def ca(prog: str, arguments: Sequence[str]) -> str:
+    """Replace the cluster's CA, step by step; returns what to say."""
+    parser = _parser(
+        prog,
+        "Replace the cluster's CA, in three steps. After each, start the master anew, and wait until all nodes trust\n"
+        "what it trusts (their annotation podium.dev/trust). Each step may be repeated.\n\n"
+        "  show     STAGE and TRUST: how far it is, and what names the CAs that are trusted\n"
+        "  add      make the next CA, and trust it, too\n"
+        "  reissue  it signs from now on; the old one is trusted still\n"
+        "  drop     the old one is trusted no more",
+        f"{prog} add && systemctl restart podium-master",
+    )
+    parser.add_argument("step", choices=list(_STEPS), help="What to do.")
+    parsed = parser.parse_args(arguments)
+    folder = parsed.data_dir / PKI_FOLDER
+    _STEPS[parsed.step](folder)
+    stage = rotation.stage_of(folder)
+    return f"{stage.value} {CertificateAuthority.open(folder, SystemClock()).digest}"
+
+
+COMMANDS: Mapping[str, Callable[[str, Sequence[str]], str]] = {"backup": backup, "restore": restore, "ca": ca}
 """By name: takes the program's name and the command's arguments, returns what is to be said. Raises PodiumError."""

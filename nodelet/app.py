@@ -9,6 +9,7 @@ Pods of before run again before any master is asked. Stopping leaves containers,
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
@@ -80,6 +81,8 @@ async def _real(settings: NodeletSettings, clock: Clock) -> AsyncIterator[None]:
         _supervised(real.parts),
         _http(settings, real.waiting_for, real.node.fence.silence),
     ):
+        # `systemctl reload`: a new certificate now.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, real.renewer.ask)
         yield
 
 

@@ -76,6 +76,7 @@ class RealNode:
     node: Node
     host: LinuxHost
     parts: dict[str, Callable[[], Awaitable[None]]]
+    renewer: Renewer
 
     def waiting_for(self) -> str:
         """What keeps the node from being ready; empty when it is."""
@@ -146,7 +147,9 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             await node.fence.look()  # its peers may excuse it, before a pod is stopped for nothing
             try:
                 limits = SizeLimits(manager=node.pods, measure=volumes.used, clock=clock)
-                parts = _parts(node, host, keeper, limits, _renewer(settings, identity, dialer, state, clock), clock)
+                renewer = _renewer(settings, identity, dialer, state, clock)
+                node.session.trust, renewer.renewed = renewer, node.session.begin_anew
+                parts = _parts(node, host, keeper, limits, renewer, clock)
                 parts["control"] = ControlSocket(state.path / SOCKET, {COMMAND: node.shutdown.run}).run
                 parts["names"] = _names(network, clock).run
                 parts["announcer"] = Announcer(
@@ -155,7 +158,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 ).run  # fmt: skip
                 parts["health ports"] = HealthPorts(services=network.cluster, node=settings.name, clock=clock).run
                 with shown(host):
-                    yield RealNode(node=node, host=host, parts=parts)
+                    yield RealNode(node=node, host=host, parts=parts, renewer=renewer)
             finally:
                 _ = await keeper.flush()
                 await dialer.close()

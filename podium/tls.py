@@ -7,6 +7,7 @@ address they dialled: addresses may change, the cluster's identity does not. Mak
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -34,6 +35,11 @@ class TlsFiles:
     ca: bytes
     certificate: bytes = b""
     key: bytes = field(default=b"", repr=False)
+
+
+def trust_digest(bundle: bytes) -> str:
+    """What names a set of trusted CAs (PEM), so that two sides can see whether they trust the same: SHA-256, hex."""
+    return hashlib.sha256(bundle).hexdigest()
 
 
 def channel_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:

@@ -2,6 +2,7 @@
 
     pki/ca.crt, ca.key     what signs: ECDSA P-256, ten years; the key is readable by its owner only
     pki/trusted.crt        optional: further CAs to trust, for the overlap while one CA replaces another
+                           (`master.auth.rotation`)
 
 Three sorts of certificate come from it, each for one use: the master's own (server), people's and programs'
 (client, CN = user, O = groups) and nodes' (client, CN `system:node:NAME`, O `system:nodes`). The subject is always
@@ -27,7 +28,7 @@ from podium import pki
 from podium.aio.clock import Clock
 from podium.errors import BadRequest
 from podium.files import make_private_directory, write_atomic
-from podium.tls import SERVER_NAME
+from podium.tls import SERVER_NAME, trust_digest
 
 CA_LIFETIME = datetime.timedelta(days=3650)
 BACKDATED = datetime.timedelta(minutes=5)  # clocks of a fleet differ
@@ -60,6 +61,7 @@ class CertificateAuthority:
         self.lifetimes = lifetimes or Lifetimes()
         self.certificate_pem = certificate.public_bytes(serialization.Encoding.PEM)
         self.bundle = self.certificate_pem + also_trusted
+        self.digest = trust_digest(self.bundle)
         self.pin = pki.pin_of(certificate)
         self.cluster_id = next(iter(pki.read_certificate(self.certificate_pem).groups), "")
 
@@ -75,7 +77,7 @@ class CertificateAuthority:
         if key_file.exists() != certificate_file.exists():
             raise BadRequest(f"{directory} holds only one of ca.key and ca.crt: restore the other from a backup")
         if not key_file.exists():
-            key, certificate = _new_ca(clock.now())
+            key, certificate = new_ca(clock.now(), str(uuid.uuid4()))
             # The certificate is written last: a start that is cut short in between is reported, never half a CA used.
             write_atomic(key_file, pki.key_pem(key))
             write_atomic(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
@@ -154,10 +156,10 @@ class CertificateAuthority:
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def _new_ca(now: datetime.datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+def new_ca(now: datetime.datetime, cluster_id: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    """A CA's key and certificate. Each has a name of its own, so that none is taken for the one that it replaces."""
     key = pki.new_key()
-    cluster_id = str(uuid.uuid4())
-    name = pki.subject("podium-ca", [cluster_id])
+    name = pki.subject(f"podium-ca-{now:%Y%m%d%H%M%S}", [cluster_id])
     builder = _builder(name, name, key.public_key(), now, now + CA_LIFETIME)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)

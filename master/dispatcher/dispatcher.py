@@ -57,6 +57,7 @@ class DispatcherSettings:
         service_cidr: The range of services' addresses.
         cluster_domain: DNS domain of the cluster's names.
         endpoints: API addresses (host:port) that nodelets may dial.
+        trust: Names the CAs that are trusted (`podium.tls.trust_digest`); a node with others renews its certificate.
     """
 
     heartbeat: float = 1.0
@@ -66,6 +67,7 @@ class DispatcherSettings:
     service_cidr: str = "10.63.0.0/16"
     cluster_domain: str = "cluster.local"
     endpoints: Sequence[str] = ()
+    trust: str = ""
 
 
 class Dispatcher:
@@ -215,6 +217,7 @@ class Dispatcher:
             service_cidr=settings.service_cidr,
             cluster_domain=settings.cluster_domain,
             endpoints=settings.endpoints,
+            trust=settings.trust,
             fence_milliseconds=int(times.silence * 1000),
             fence_grace_milliseconds=int(times.grace * 1000),
             peers=self._peers.of(session.node),

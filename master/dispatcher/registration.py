@@ -15,6 +15,7 @@ from podium.v1.core_pb2 import Node, NodeStatus
 from podium.v1.meta_pb2 import Condition
 from podium.v1.node_session_pb2 import Hello
 
+TRUST = "podium.dev/trust"
 HOSTNAME, OS, ARCH = "kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch"
 
 
@@ -34,7 +35,7 @@ def new_node(name: str, hello: Hello, pod_cidr: str, now: datetime.datetime) -> 
         if taint.effect == "NoExecute" and not taint.HasField("time_added"):
             taint.time_added.CopyFrom(timestamp(now))
     set_pod_cidr(node, pod_cidr)
-    _set_local_volumes(node, hello)
+    _set_own_annotations(node, hello)
     merge_status(node, hello_status(hello), now)
     return node
 
@@ -43,7 +44,7 @@ def refresh(node: Node, hello: Hello, pod_cidr: str) -> None:
     """Keep what must be true of an existing object when its node connects again."""
     node.metadata.labels.update(own_labels(node.metadata.name, hello))
     set_pod_cidr(node, pod_cidr)
-    _set_local_volumes(node, hello)
+    _set_own_annotations(node, hello)
 
 
 def set_pod_cidr(node: Node, pod_cidr: str) -> None:
@@ -53,10 +54,11 @@ def set_pod_cidr(node: Node, pod_cidr: str) -> None:
         node.spec.pod_cidrs[:] = [pod_cidr]
 
 
-def _set_local_volumes(node: Node, hello: Hello) -> None:
-    """Record where the node keeps volumes for claims."""
-    if hello.local_volumes:
-        node.metadata.annotations[LOCAL_VOLUMES] = hello.local_volumes
+def _set_own_annotations(node: Node, hello: Hello) -> None:
+    """Record where the node keeps volumes for claims, and which CAs it trusts."""
+    for name, value in ((LOCAL_VOLUMES, hello.local_volumes), (TRUST, hello.trust)):
+        if value:
+            node.metadata.annotations[name] = value
 
 
 def hello_status(hello: Hello) -> NodeStatus:

@@ -100,6 +100,28 @@ class LeaseKeeper(Protocol):
     def meet(self, peers: Peers) -> None: ...
 
 
+class Trust(Protocol):
+    """Which CAs the node trusts (nodelet.session.renewal). Methods must not block."""
+
+    @property
+    def digest(self) -> str:
+        """Names them (`podium.tls.trust_digest`)."""
+        ...
+
+    def expect(self, digest: str) -> None:
+        """The cluster trusts these."""
+        ...
+
+
+class NoTrust:
+    """Of a node without certificates: a simulated one."""
+
+    digest = ""
+
+    def expect(self, digest: str) -> None:
+        """There is nothing to compare."""
+
+
 class StreamServer(Protocol):
     """Serves streams into pods."""
 
@@ -155,6 +177,8 @@ class Session:
         self._interval = 1.0
         self._last_heard = clock.monotonic()
         self.connected = False
+        self.trust: Trust = NoTrust()
+        self._anew = asyncio.Event()
         reporter.wake, events.wake = self._status_reported, self._wake.set
         volumes.reports.wake = self._wake.set
 
@@ -199,8 +223,13 @@ class Session:
         """A master is known to be there: dial it now."""
         self._hurried.set()
 
+    def begin_anew(self) -> None:
+        """Leave the session and begin another: the certificate that it showed is replaced."""
+        self._anew.set()
+
     async def _attempt(self) -> bool:
         """One session; whether it came to a welcome."""
+        self._anew.clear()
         target, begun = self._dialer.target, False
         try:
             link = await self._dialer.connect()
@@ -220,6 +249,7 @@ class Session:
 
     async def _greet(self, link: MasterLink) -> Welcome:
         hello = await self._node.hello()
+        hello.trust = self.trust.digest
         self._status = hello.status
         hello_sent = self._lease.now()
         try:
@@ -242,6 +272,7 @@ class Session:
         self._begun, self._in_force = self._begun + 1, 0
         self._dialer.learn(welcome.endpoints)
         self._node.welcomed(welcome)
+        self.trust.expect(welcome.trust)
         self._reporter.rewind()
         self._wake.set()
         self.connected = True
@@ -258,6 +289,7 @@ class Session:
                 scope.start(self._beat(lease), name="session heartbeat"),
                 scope.start(self._look_at_status(), name="session node status"),
                 scope.start(self._look_at_usage(), name="session usage"),
+                scope.start(self._leave_for_another(), name="session replaced"),
             ]
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -385,6 +417,10 @@ class Session:
                 raise LinkClosed(f"the master was not heard for {now - self._last_heard:.1f} s")
             self._beat_due = True
             self._wake.set()
+
+    async def _leave_for_another(self) -> None:
+        await self._anew.wait()
+        raise LinkClosed("a new certificate is to be shown")
 
     async def _look_at_usage(self) -> None:
         while True:

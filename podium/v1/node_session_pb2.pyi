@@ -141,6 +141,7 @@ class Hello(_message.Message):
     POD_CIDR_FIELD_NUMBER: _builtins.int
     LOCAL_VOLUMES_FIELD_NUMBER: _builtins.int
     PEER_PORT_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
     machine_id: _builtins.str
     boot_id: _builtins.str
     version: _builtins.str
@@ -152,6 +153,8 @@ class Hello(_message.Message):
     """Port of the node's InternalIP at which other nodes may ask (GET /lease) for how long it has not heard its master;
     0: none.
     """
+    trust: _builtins.str
+    """Names the CAs that the node trusts, and by one of which its certificate is signed; see Welcome."""
     @_builtins.property
     def status(self) -> _core_pb2.NodeStatus: ...
     @_builtins.property
@@ -177,10 +180,11 @@ class Hello(_message.Message):
         pod_cidr: _builtins.str = ...,
         local_volumes: _builtins.str = ...,
         peer_port: _builtins.int = ...,
+        trust: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "labels", b"labels", "local_volumes", b"local_volumes", "machine_id", b"machine_id", "peer_port", b"peer_port", "pod_cidr", b"pod_cidr", "pod_uids", b"pod_uids", "status", b"status", "taints", b"taints", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "labels", b"labels", "local_volumes", b"local_volumes", "machine_id", b"machine_id", "peer_port", b"peer_port", "pod_cidr", b"pod_cidr", "pod_uids", b"pod_uids", "status", b"status", "taints", b"taints", "trust", b"trust", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -838,6 +842,7 @@ class Welcome(_message.Message):
     PEERS_FIELD_NUMBER: _builtins.int
     SERVICE_CIDR_FIELD_NUMBER: _builtins.int
     CLUSTER_DOMAIN_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     epoch: _builtins.str
     """Changes whenever a master process starts."""
@@ -855,6 +860,10 @@ class Welcome(_message.Message):
     service_cidr: _builtins.str
     """The range of services' addresses."""
     cluster_domain: _builtins.str
+    trust: _builtins.str
+    """Names the CAs that are trusted in the cluster (SHA-256 of their PEM, hex): a node whose own set is another asks for a
+    new certificate, with which it gets the set. Empty: it need not look.
+    """
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -874,10 +883,11 @@ class Welcome(_message.Message):
         peers: Global___Peers | None = ...,
         service_cidr: _builtins.str = ...,
         cluster_domain: _builtins.str = ...,
+        trust: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["peers", b"peers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_cidr", b"cluster_cidr", "cluster_domain", b"cluster_domain", "endpoints", b"endpoints", "epoch", b"epoch", "fence_grace_milliseconds", b"fence_grace_milliseconds", "fence_milliseconds", b"fence_milliseconds", "heartbeat_milliseconds", b"heartbeat_milliseconds", "lease_milliseconds", b"lease_milliseconds", "peers", b"peers", "pod_cidr", b"pod_cidr", "service_cidr", b"service_cidr", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_cidr", b"cluster_cidr", "cluster_domain", b"cluster_domain", "endpoints", b"endpoints", "epoch", b"epoch", "fence_grace_milliseconds", b"fence_grace_milliseconds", "fence_milliseconds", b"fence_milliseconds", "heartbeat_milliseconds", b"heartbeat_milliseconds", "lease_milliseconds", b"lease_milliseconds", "peers", b"peers", "pod_cidr", b"pod_cidr", "service_cidr", b"service_cidr", "session_id", b"session_id", "trust", b"trust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
