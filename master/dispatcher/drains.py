@@ -65,11 +65,14 @@ class DrainBook:
 
     def pod_changed(self, pod: Pod, *, deleted: bool) -> None:
         """Follow a pod: it is there, it is to end, or it is gone."""
-        uid, node = pod.metadata.uid, pod.spec.node_name
         if deleted:
-            self._forget(uid)
-        elif node and is_terminating(pod) and uid not in self._ending:
-            self._ending[uid] = node
+            self._forget(pod.metadata.uid)
+            return
+        if not is_terminating(pod) or not pod.spec.node_name:
+            return
+        uid = pod.metadata.uid
+        if uid not in self._ending:
+            self._ending[uid] = pod.spec.node_name
             if not self._led[uid]:
                 self._wait(uid, self._left.pop(uid, NEVER))
 
