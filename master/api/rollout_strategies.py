@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from podium.objects.canary_split import canary_split
 from podium.objects.conditions import get_condition
 from podium.objects.revisions import current_of, hash_of, is_held, with_hash
 from podium.objects.steps import PAUSE, kind_of_step, metric_text, step_text
@@ -85,14 +86,23 @@ def _add_canary(
     status: RolloutStatus, deployment: Deployment, current: ReplicaSet, replica_sets: Sequence[ReplicaSet]
 ) -> None:
     canary, state = deployment.spec.strategy.canary, deployment.status.canary
-    total = sum(rs.spec.replicas for rs in replica_sets)
-    status.weight = state.weight
-    status.actual_weight = round(100 * current.spec.replicas / total) if total else 0
+    status.weight, status.actual_weight = state.weight, _led(deployment, current, replica_sets)
     for index, step in enumerate(canary.steps):
         status.steps.add(text=step_text(step), state=_state_of_step(index, state.current_step_index))
     if state.current_step_index < len(canary.steps):
         status.metrics.extend(_metrics(canary.steps[state.current_step_index].analysis, state.analysis))
     status.metrics.extend(_metrics(canary.analysis, state.background))
+
+
+def _led(deployment: Deployment, current: ReplicaSet, replica_sets: Sequence[ReplicaSet]) -> int:
+    """Percent of new connections that services lead to the new revision, by the pods that are ready."""
+    new = current.status.ready_replicas
+    others = sum(rs.status.ready_replicas for rs in replica_sets if rs is not current)
+    split = canary_split(deployment)
+    exactly = split.percent(new, others) if split is not None else None
+    if exactly is not None:
+        return exactly
+    return round(100 * new / (new + others)) if new else 0
 
 
 def _state_of_step(index: int, current: int) -> RolloutStep.State.ValueType:

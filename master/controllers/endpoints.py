@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterable, Mapping
 
 from master.access.protocol import Change, ChangeType, Create, Delete, Mutate, Reader, Write, Writer, component
 from master.controllers.endpoints_plan import SlicePlan, matters, plan_slices, selects
+from master.controllers.traffic_plan import splits_of
 from master.reconcile.protocol import Done, Outcome, Trigger
 from podium.errors import AlreadyExists, NotFound, PodiumError
+from podium.objects.canary_split import CanarySplit, canary_split
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
 from podium.objects.owners import controller_of
 from podium.objects.service import EXTERNAL_NAME
+from podium.v1.apps_pb2 import Deployment, ReplicaSet
 from podium.v1.core_pb2 import Pod
+from podium.v1.meta_pb2 import OwnerReference
 from podium.v1.networking_pb2 import EndpointSlice, Service
 
 _BY = component("controller:endpoints")
@@ -64,19 +68,20 @@ class Membership:
         if not self._by_label:
             return set()
         key = key_of(new)
-        before = self._selecting(old) if old is not None else set()
-        now = set() if gone else self._selecting(new)
+        before = self.selecting(old) if old is not None else set()
+        now = set() if gone else self.selecting(new)
         for service in before - now:
             self._pods[service].discard(key)
         for service in now:
             self._pods[service].add(key)
         if gone:
-            for service in self._selecting(new):
+            for service in self.selecting(new):
                 self._pods[service].discard(key)
                 before.add(service)
         return before | now
 
-    def _selecting(self, pod: Pod) -> set[Key]:
+    def selecting(self, pod: Pod) -> set[Key]:
+        """The services that select a pod."""
         namespace, labels = pod.metadata.namespace, pod.metadata.labels
         return {
             service
@@ -89,6 +94,29 @@ class Membership:
 def _label(service: Key, selector: Mapping[str, str]) -> _Label:
     name, value = min(selector.items())
     return (service.namespace, name, value)
+
+
+class Canaries:
+    """Which pods are of Deployments whose canary is under way; for one look, each ReplicaSet is asked for once."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._known: dict[str, CanarySplit | None] = {}
+
+    def split_of(self, pod: Pod) -> CanarySplit | None:
+        """What the canary of a pod's Deployment asks for."""
+        owner = controller_of(pod)
+        if owner is None or owner.kind != "ReplicaSet":
+            return None
+        if owner.uid not in self._known:
+            self._known[owner.uid] = self._find(pod.metadata.namespace, owner)
+        return self._known[owner.uid]
+
+    def _find(self, namespace: str, owner: OwnerReference) -> CanarySplit | None:
+        replica_set = self._reader.get(ReplicaSet, namespace, owner.name)
+        above = controller_of(replica_set) if replica_set is not None else None
+        deployment = self._reader.get(Deployment, namespace, above.name) if above is not None else None
+        return canary_split(deployment) if deployment is not None else None
 
 
 class EndpointsController:
@@ -104,6 +132,7 @@ class EndpointsController:
             Trigger(Service, self._key_of_service),
             Trigger(Pod, self._keys_of_pod),
             Trigger(EndpointSlice, self._key_of_slice),
+            Trigger(Deployment, self._keys_of_deployment),
         )
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -115,7 +144,8 @@ class EndpointsController:
             return Done("others write its slices")
         found = (self._reader.get(Pod, pod.namespace, pod.name) for pod in self._membership.pods(key))
         pods = [pod for pod in found if pod is not None and selects(service.spec.selector, pod.metadata.labels)]
-        plan = plan_slices(service, pods, self._reader.owned_by(EndpointSlice, service.metadata.uid))
+        there = self._reader.owned_by(EndpointSlice, service.metadata.uid)
+        plan = plan_slices(service, pods, there, splits_of(pods, Canaries(self._reader).split_of))
         await self._carry_out(plan)
         return Done(f"created {len(plan.create)}, updated {len(plan.update)}, removed {len(plan.delete)} slices")
 
@@ -142,6 +172,15 @@ class EndpointsController:
         if change.type is ChangeType.MODIFIED and old is not None and not matters(old, change.new):
             return ()
         return self._membership.pod_changed(old, change.new, gone=gone)
+
+    def _keys_of_deployment(self, change: Change[Deployment]) -> Iterable[Key]:
+        """How a canary's connections are split has changed."""
+        old, new = change.old, change.new
+        if change.type is not ChangeType.MODIFIED or old is None or canary_split(old) == canary_split(new):
+            return ()
+        sets = self._reader.owned_by(ReplicaSet, new.metadata.uid)
+        pods = (pod for each in sets for pod in self._reader.owned_by(Pod, each.metadata.uid))
+        return {service for pod in pods for service in self._membership.selecting(pod)}
 
     def _key_of_slice(self, change: Change[EndpointSlice]) -> Iterable[Key]:
         owner = controller_of(change.new)

@@ -23,11 +23,14 @@ from podium.objects.owners import owner_reference
 from podium.objects.pod import is_ready, is_terminal
 from podium.objects.service import MANAGED_BY, SERVICE_LABEL, is_headless, target_number
 from podium.v1.core_pb2 import Pod
-from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, Service
+from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, Service, TrafficSplit
 
 MANAGER = "endpoints.podium.dev"
 MOST = 1000
 
+Splits = Mapping[str, TrafficSplit]
+"""How connections are split, by the uids of the pods that take part."""
+_NO_SPLITS: Splits = {}
 _Ports = tuple[tuple[str, str, int], ...]
 
 
@@ -40,9 +43,11 @@ class SlicePlan:
     delete: Sequence[Key] = ()
 
 
-def plan_slices(service: Service, pods: Iterable[Pod], existing: Iterable[EndpointSlice]) -> SlicePlan:
+def plan_slices(
+    service: Service, pods: Iterable[Pod], existing: Iterable[EndpointSlice], splits: Splits = _NO_SPLITS
+) -> SlicePlan:
     """Compare the slices that these pods make with those that there are."""
-    wanted = {made.metadata.name: made for made in slices_of(service, pods)}
+    wanted = {made.metadata.name: made for made in slices_of(service, pods, splits)}
     present = {found.metadata.name: found for found in existing}
     return SlicePlan(
         create=[made for name, made in wanted.items() if name not in present],
@@ -51,7 +56,7 @@ def plan_slices(service: Service, pods: Iterable[Pod], existing: Iterable[Endpoi
     )
 
 
-def slices_of(service: Service, pods: Iterable[Pod]) -> Iterator[EndpointSlice]:
+def slices_of(service: Service, pods: Iterable[Pod], splits: Splits = _NO_SPLITS) -> Iterator[EndpointSlice]:
     """The slices of a service, in no order. A service without pods has one, empty: so that it is seen to be known."""
     groups: dict[_Ports, list[Pod]] = {}
     for pod in sorted((p for p in pods if answers(p)), key=lambda p: p.metadata.name):
@@ -60,7 +65,7 @@ def slices_of(service: Service, pods: Iterable[Pod]) -> Iterator[EndpointSlice]:
         if members and not ports and not is_headless(service.spec):
             continue  # none of the service's ports is a port of these pods
         for place in range(0, max(len(members), 1), MOST):
-            yield _slice(service, ports, place // MOST, members[place : place + MOST])
+            yield _slice(service, ports, place // MOST, members[place : place + MOST], splits)
 
 
 def answers(pod: Pod) -> bool:
@@ -90,7 +95,7 @@ def _ports(service: Service, pod: Pod) -> _Ports:
     return tuple((port.name, port.protocol or "TCP", number) for port, number in found if number is not None)
 
 
-def _slice(service: Service, ports: _Ports, place: int, pods: Sequence[Pod]) -> EndpointSlice:
+def _slice(service: Service, ports: _Ports, place: int, pods: Sequence[Pod], splits: Splits) -> EndpointSlice:
     made = EndpointSlice(address_type="IPv4")
     made.metadata.namespace = service.metadata.namespace
     made.metadata.name = f"{service.metadata.name[:200]}-{_digest(ports, place)}"
@@ -102,13 +107,13 @@ def _slice(service: Service, ports: _Ports, place: int, pods: Sequence[Pod]) -> 
     for name, protocol, number in ports:
         made.ports.append(EndpointPort(name=name, protocol=protocol, port=number, app_protocol=spoken[name]))
     for pod in pods:
-        made.endpoints.append(_endpoint(service, pod))
+        made.endpoints.append(_endpoint(service, pod, splits.get(pod.metadata.uid)))
     return made
 
 
-def _endpoint(service: Service, pod: Pod) -> Endpoint:
+def _endpoint(service: Service, pod: Pod, split: TrafficSplit | None) -> Endpoint:
     ready, ending = is_ready(pod) or service.spec.publish_not_ready_addresses, is_terminating(pod)
-    endpoint = Endpoint(addresses=[pod.status.pod_ip], node_name=pod.spec.node_name)
+    endpoint = Endpoint(addresses=[pod.status.pod_ip], node_name=pod.spec.node_name, split=split)
     endpoint.conditions.ready = ready and (not ending or service.spec.publish_not_ready_addresses)
     endpoint.conditions.serving = ready
     endpoint.conditions.terminating = ending

@@ -59,6 +59,7 @@ class NetworkTeller:
         self._wake = asyncio.Event()
         self._ears: dict[str, _Ear] = {}
         self._nodes: set[str] = set()
+        self._given_up: set[str] = set()
         self._drains = asyncio.Event()
 
     def follow(self, change: Change[Any]) -> None:
@@ -153,7 +154,11 @@ class NetworkTeller:
 
     def _floor(self) -> float:
         """The oldest version that a node which is waited for may still act by."""
-        waited = (self._ears.get(node) for node in self._nodes if self._is_waited_for(node))
+        given_up = {node for node in self._nodes if not self._is_waited_for(node)}
+        for node in given_up - self._given_up:
+            log.warning("pods that end do not wait for a node that does not say what it has in force", node=node)
+        self._given_up = given_up
+        waited = (self._ears.get(node) for node in self._nodes - given_up)
         return min((ear.told.in_force if ear is not None else 0 for ear in waited), default=float("inf"))
 
     def _is_waited_for(self, node: str) -> bool:

@@ -2,6 +2,7 @@
 
 Endpoints of a TCP port have numbers 0 … N−1 in the map `tcp_endpoints`; the chain `tcp_nN` draws one for a new
 connection, `tcp_aN` leads a client to where it was before, or else chooses by its address (`nodelet.network.affinity`).
+Where they do not all get the same (`nodelet.network.shares`), `tcp_w…` draws from ranges of its own.
 What is UDP's is named `udp_…`. Node ports have maps and chains of their own, for they are looked up by their number
 alone. Connections that exist are the business of connection tracking: an endpoint that ends gets no new ones and keeps
 what it has.
@@ -12,11 +13,13 @@ Who is an endpoint (KEP-1669, KEP-2086): those that are ready; when none is, tho
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nodelet.network.affinity import remembered, remembering
 from nodelet.network.flows import Leads, Socket
+from nodelet.network.shares import WHOLE, Draw, Side, draw
 from nodelet.network.table import NOTHING, Entry, Part
 from podium.objects.service import CLIENT_IP_AFFINITY, LOCAL, cluster_addresses, takes_connections
 from podium.v1.networking_pb2 import Endpoint, EndpointSlice, ServicePort, ServiceSpec
@@ -26,11 +29,12 @@ SAME_NODE = "PreferSameNode"
 
 
 class Target(NamedTuple):
-    """An address and port that answers, and the node that it is on."""
+    """An address and port that answers, the node that it is on, and the revision when that matters."""
 
     address: str
     port: int
     node: str
+    side: Side = WHOLE
 
 
 def service_part(route: ServiceRoute, node: str) -> Part:
@@ -74,12 +78,18 @@ def targets(slices: Sequence[EndpointSlice], port: ServicePort) -> list[Target]:
     ready, ending = set[Target](), set[Target]()
     for endpoint, number in _numbered(slices, port):
         for address in endpoint.addresses:
-            target = Target(address, number, endpoint.node_name)
+            target = Target(address, number, endpoint.node_name, _side(endpoint))
             if takes_connections(endpoint):
                 ready.add(target)
             elif is_serving(endpoint):
                 ending.add(target)
     return sorted(ready or ending)
+
+
+def _side(endpoint: Endpoint) -> Side:
+    if not endpoint.HasField("split"):
+        return WHOLE
+    return Side(endpoint.split.deployment, endpoint.split.canary, endpoint.split.weight)
 
 
 def is_serving(endpoint: Endpoint) -> bool:
@@ -154,15 +164,19 @@ def _balance(
     if not found:
         return
     scope, sticky = "" if place.address else "node_", spec.session_affinity == CLIENT_IP_AFFINITY
-    endpoints = f"{place.protocol}_{scope}endpoints"
-    chain = f"{place.protocol}_{scope}{'a' if sticky else 'n'}{len(found)}"
-    chains[chain] = (
-        *((remembered(place.protocol),) if sticky else ()),
-        _draw(place, _BY_CLIENT if sticky else _AT_RANDOM, len(found), endpoints),
-    )
+    by, shares = _BY_CLIENT if sticky else _AT_RANDOM, draw([target.side for target in found])
+    before = (remembered(place.protocol),) if sticky else ()
+    if shares is not None:
+        rules = (*before, _draw_by_share(place.protocol, by, shares, found))
+        chain = f"{place.protocol}_w{hashlib.sha1(repr(rules).encode(), usedforsecurity=False).hexdigest()[:12]}"
+    else:
+        endpoints = f"{place.protocol}_{scope}endpoints"
+        rules = (*before, _draw(place, by, len(found), endpoints))
+        chain = f"{place.protocol}_{scope}{'a' if sticky else 'n'}{len(found)}"
+        for number, target in enumerate(found):
+            entries[endpoints, f"{place.asked} . {number}"] = f"{target.address} . {target.port}"
+    chains[chain] = rules
     entries["services" if place.address else "node_ports", place.socket] = f"goto {chain}"
-    for number, target in enumerate(found):
-        entries[endpoints, f"{place.asked} . {number}"] = f"{target.address} . {target.port}"
     if sticky:
         learner, rule = remembering(place.protocol, spec.session_affinity_config.client_ip.timeout_seconds)
         chains[learner] = (rule,)
@@ -173,10 +187,16 @@ _AT_RANDOM, _BY_CLIENT = "numgen random mod {}", "jhash ip saddr mod {} seed 0x7
 """With a seed of its own (which is what nft takes when it is told none), each rule would choose otherwise."""
 
 
-def _draw(place: _Place, draw: str, count: int, endpoints: str) -> str:
+def _draw_by_share(protocol: str, by: str, shares: Draw, found: Sequence[Target]) -> str:
+    """The rule that sends a connection to one of those that share, wherever it was asked."""
+    to = (f"{first}-{last} : {found[n].address} . {found[n].port}" for n, first, last in shares.ranges)
+    return f"meta l4proto {protocol} dnat ip to {by.format(shares.below)} map {{ {', '.join(to)} }}"
+
+
+def _draw(place: _Place, by: str, count: int, endpoints: str) -> str:
     """The rule that sends a connection to one of `count` endpoints."""
     where = f"{'ip daddr . ' if place.address else ''}{place.protocol} dport"
-    return f"dnat ip to {where} . {draw.format(count)} map @{endpoints}"
+    return f"dnat ip to {where} . {by.format(count)} map @{endpoints}"
 
 
 def _protocol(port: ServicePort) -> str:

@@ -453,7 +453,7 @@ class CanaryStep(_message.Message):
     PAUSE_FIELD_NUMBER: _builtins.int
     ANALYSIS_FIELD_NUMBER: _builtins.int
     set_weight: _builtins.int
-    """Percent of the replicas that are of the new revision."""
+    """Percent of new connections that services lead to the new revision, and, as near as can be, of the replicas."""
     @_builtins.property
     def pause(self) -> Global___CanaryPause: ...
     @_builtins.property
@@ -811,6 +811,7 @@ class CanaryStatus(_message.Message):
     CURRENT_STEP_INDEX_FIELD_NUMBER: _builtins.int
     STEP_STARTED_TIME_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    REACHED_WEIGHT_FIELD_NUMBER: _builtins.int
     ANALYSIS_FIELD_NUMBER: _builtins.int
     BACKGROUND_FIELD_NUMBER: _builtins.int
     stable_hash: _builtins.str
@@ -823,6 +824,10 @@ class CanaryStatus(_message.Message):
     """Index of the step under way; as many as there are steps when all are done."""
     weight: _builtins.int
     """Percent meant for the new revision, exactly; replicas only come near it."""
+    reached_weight: _builtins.int
+    """The weight for which all replicas were there last. Services lead so much to the new revision, exactly, when it is
+    the weight that is meant; on the way from one to the other they follow the replicas.
+    """
     @_builtins.property
     def step_started_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -843,12 +848,13 @@ class CanaryStatus(_message.Message):
         current_step_index: _builtins.int = ...,
         step_started_time: _timestamp_pb2.Timestamp | None = ...,
         weight: _builtins.int = ...,
+        reached_weight: _builtins.int = ...,
         analysis: Global___AnalysisStatus | None = ...,
         background: Global___AnalysisStatus | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "background", b"background", "step_started_time", b"step_started_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "background", b"background", "canary_hash", b"canary_hash", "canary_revision", b"canary_revision", "current_step_index", b"current_step_index", "stable_hash", b"stable_hash", "stable_revision", b"stable_revision", "step_started_time", b"step_started_time", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "background", b"background", "canary_hash", b"canary_hash", "canary_revision", b"canary_revision", "current_step_index", b"current_step_index", "reached_weight", b"reached_weight", "stable_hash", b"stable_hash", "stable_revision", b"stable_revision", "step_started_time", b"step_started_time", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -347,6 +347,7 @@ class Endpoint(_message.Message):
     HOSTNAME_FIELD_NUMBER: _builtins.int
     NODE_NAME_FIELD_NUMBER: _builtins.int
     TARGET_REF_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     node_name: _builtins.str
     @_builtins.property
@@ -355,6 +356,10 @@ class Endpoint(_message.Message):
     def conditions(self) -> Global___EndpointConditions: ...
     @_builtins.property
     def target_ref(self) -> _core_pb2.ObjectReference: ...
+    @_builtins.property
+    def split(self) -> Global___TrafficSplit:
+        """Podium's own: while a canary is under way, how new connections are split between it and what is stable."""
+
     def __init__(
         self,
         *,
@@ -363,14 +368,46 @@ class Endpoint(_message.Message):
         hostname: _builtins.str = ...,
         node_name: _builtins.str = ...,
         target_ref: _core_pb2.ObjectReference | None = ...,
+        split: Global___TrafficSplit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "target_ref", b"target_ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "split", b"split", "target_ref", b"target_ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "conditions", b"conditions", "hostname", b"hostname", "node_name", b"node_name", "target_ref", b"target_ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "conditions", b"conditions", "hostname", b"hostname", "node_name", b"node_name", "split", b"split", "target_ref", b"target_ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Endpoint: _TypeAlias = Endpoint  # noqa: Y015
+
+@_typing.final
+class TrafficSplit(_message.Message):
+    """Endpoints of one Deployment get together what as many endpoints would get anyway; of that its new revision's get
+    `weight` percent, whatever their number, and the others the rest. Where there are none of one of them, the other gets
+    all.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    deployment: _builtins.str
+    canary: _builtins.bool
+    """Whether this endpoint is of the new revision."""
+    weight: _builtins.int
+    def __init__(
+        self,
+        *,
+        deployment: _builtins.str = ...,
+        canary: _builtins.bool = ...,
+        weight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "deployment", b"deployment", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrafficSplit: _TypeAlias = TrafficSplit  # noqa: Y015
 
 @_typing.final
 class EndpointConditions(_message.Message):

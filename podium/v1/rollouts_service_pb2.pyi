@@ -137,7 +137,7 @@ class RolloutStatus(_message.Message):
     available: _builtins.int
     old: _builtins.int
     weight: _builtins.int
-    """Canary: percent meant for the new revision, and what its replicas make of it."""
+    """Canary: percent of new connections that are meant for the new revision, and that services lead to it now."""
     actual_weight: _builtins.int
     serving_revision: _builtins.int
     """The revision that serves (BlueGreen), that gets what the new one does not (Canary), or was returned to."""

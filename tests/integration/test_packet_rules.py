@@ -15,7 +15,7 @@ from nodelet.network.isolation import Forward, pod_part, set_part
 from nodelet.network.packet_table import PacketTable
 from nodelet.network.services import service_part
 from nodelet.network.table import NOTHING
-from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, ServicePort, ServiceSpec
+from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, ServicePort, ServiceSpec, TrafficSplit
 from podium.v1.node_session_pb2 import PodRules, PortRange, ServiceRoute
 from tests.support.own_network import own_network
 
@@ -83,6 +83,26 @@ async def test_every_number_of_endpoints_is_a_difference_that_the_kernel_takes(
         await table.tell()
     assert taken.whole == 1, "only at first"
     assert len(taken.texts) == 8
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+@pytest.mark.parametrize("affinity", ["None", "ClientIP"])
+async def test_every_weight_of_a_canary_is_a_difference_that_the_kernel_takes(
+    network: None, protocol: str, affinity: str
+) -> None:
+    taken = Taken()
+    table = PacketTable(taken)
+    table.frame_with(FRAME)
+    for weight in (None, 0, 1, 10, 99, 100, 10, None):
+        route = _route(300, protocol, session_affinity=affinity, external_ips=["192.0.2.9"])
+        for number, endpoint in enumerate(route.slices[0].endpoints):
+            if weight is not None and number < 200:
+                endpoint.split.CopyFrom(TrafficSplit(deployment="web", canary=number < 7, weight=weight))
+        table.say("service/default/web", service_part(route, "n1"))
+        await table.tell()
+    assert taken.whole == 1, "only at first"
+    assert len(taken.texts) == 8
+    assert f"{protocol.lower()}_w" not in await asyncio.to_thread(_nft, "list", "chains", "ip"), "what is over is gone"
 
 
 async def test_pods_sets_and_policies_are_differences_that_the_kernel_takes(network: None) -> None:

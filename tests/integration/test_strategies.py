@@ -12,6 +12,7 @@ from podium.objects.conditions import get_condition
 from podium.objects.revisions import ROLE, hash_of, revision_of
 from podium.v1.apps_pb2 import Deployment, ReplicaSet
 from podium.v1.core_pb2 import Event
+from podium.v1.networking_pb2 import EndpointSlice, Service
 from tests.support.control_plane import ME, ControlPlane, control_plane
 from tests.support.waiting import until
 from tests.support.workloads import deployment
@@ -147,6 +148,36 @@ async def test_a_canary_goes_step_by_step_and_a_restart_neither_skips_nor_repeat
     await until(lambda: plane.is_rolled_out() and _reason(plane) == "NewReplicaSetAvailable")
     await until(lambda: plane.deployment().status.canary.stable_revision == 2)
     await until(lambda: {p.metadata.labels[ROLE] for p in plane.pods()} == {"stable"})
+
+
+async def test_services_share_by_weight_while_a_canary_is_under_way(plane: ControlPlane) -> None:
+    made = _canary(replicas=4)
+    steps = made.spec.strategy.canary.steps
+    for weight in (10, 60):
+        steps.add(set_weight=weight)
+        steps.add().pause.SetInParent()
+    service = Service()
+    service.metadata.namespace, service.metadata.name = "default", "web"
+    service.spec.selector.update(made.spec.selector.match_labels)
+    service.spec.ports.add(port=80)
+    await plane.writer.create(service, by=ME)
+    await _run(plane, made)
+
+    def splits() -> list[tuple[bool, int] | None]:
+        endpoints = [e for s in plane.reader.list(EndpointSlice, "default") for e in s.endpoints if e.conditions.ready]
+        said = [(e.split.canary, e.split.weight) if e.HasField("split") else None for e in endpoints]
+        return sorted(said, key=str)
+
+    await until(lambda: splits() == [None] * 4)
+    await plane.set_image("busybox:2")
+    await until(lambda: _reason(plane) == "RolloutPaused")
+    await until(lambda: splits() == [(False, 10)] * 3 + [(True, 10)])
+    await _say(plane, _promote(plane))
+    await until(lambda: plane.deployment().status.canary.reached_weight == 60)
+    await until(lambda: splits() == [(False, 60)] * 2 + [(True, 60)] * 2)
+    await _say(plane, _promote(plane))
+    await until(lambda: plane.is_rolled_out() and _reason(plane) == "NewReplicaSetAvailable")
+    await until(lambda: splits() == [None] * 4)
 
 
 async def test_a_canary_that_is_taken_back_needs_no_steps(plane: ControlPlane) -> None:

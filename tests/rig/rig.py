@@ -7,7 +7,8 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -98,6 +99,18 @@ class Host:
     def engine(self, *words: str, check: bool = True) -> str:
         """A command of the host's own Docker Engine."""
         return run("docker", "exec", self.container, "docker", *words, check=check).stdout
+
+    @contextmanager
+    def hung(self, process: int, *, seconds: float) -> Iterator[None]:
+        """A process of the host hangs for so long; leaving waits for its end. Few milliseconds more, on a busy machine
+        too: one shell on the host stops it and lets it go on."""
+        script = f"kill -STOP {process}; echo; sleep {seconds}; kill -CONT {process}"
+        shell = subprocess.Popen(["docker", "exec", self.container, "sh", "-c", script], stdout=subprocess.PIPE)
+        with shell:
+            assert shell.stdout is not None
+            assert shell.stdout.readline(), "it was stopped"
+            yield
+        assert shell.returncode == 0
 
     def started(self) -> dict[str, str]:
         """When each running container of the host was started, by id."""

@@ -190,26 +190,15 @@ def test_a_rolling_update_waits_for_a_node_that_hears_late(client: Client, names
     elsewhere = next(p for p in client.list(Pod, namespace=namespace) if p.spec.node_name != "node1")
     nodelet = NODES[0].pid_of("podium-nodelet")
     with _asked_all_the_while(NODES[0], namespace, address) as answers:
-        with _hung(NODES[0], nodelet, seconds=3):
-            podium("-n", namespace, "delete", "pod", elsewhere.metadata.name, "--no-wait")
+        with NODES[0].hung(nodelet, seconds=3):
+            client.delete(Pod, elsewhere.metadata.name, namespace=namespace)
         podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
         for _ in range(3):
             until(lambda: _ending(client, namespace), seconds=60, what="a pod to end")
-            with _hung(NODES[0], nodelet, seconds=2):
+            with NODES[0].hung(nodelet, seconds=2):
                 pass
         podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=90s", timeout=100)
     _only_answered(answers)
-
-
-@contextmanager
-def _hung(host: Host, process: int, *, seconds: float) -> Iterator[None]:
-    """A process hangs for as long as the block lasts, and for so many seconds at least."""
-    host.sh(f"kill -STOP {process}")
-    try:
-        yield
-        host.sh(f"sleep {seconds}")
-    finally:
-        host.sh(f"kill -CONT {process}")
 
 
 def _ending(client: Client, namespace: str) -> bool:

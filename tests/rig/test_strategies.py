@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Mapping
 
 from podium.client import Client
 from podium.v1.core_pb2 import Pod
+from podium.v1.networking_pb2 import Service
 from tests.rig.manifests import deployment
-from tests.rig.rig import PODIUM, podium, run, until
+from tests.rig.rig import NODES, PODIUM, Host, podium, run, until
 
 
 def _pods(client: Client, namespace: str) -> list[Pod]:
@@ -49,6 +51,49 @@ def test_a_canary_waits_and_is_promoted(client: Client, namespace: str) -> None:
     podium("-n", namespace, "rollout", "promote", "deploy/web")
     podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=90s", timeout=120)
     assert set(_images(client, namespace)) == {"nginx:1.16.1"}
+
+
+def test_a_canary_gets_its_share_of_requests_whatever_its_replicas(client: Client, namespace: str) -> None:
+    steps = [{"setWeight": 10}, {"pause": {}}, {"setWeight": 60}, {"pause": {}}]
+    strategy = {"type": "Canary", "canary": {"maxSurge": 1, "maxUnavailable": 0, "steps": steps}}
+    manifest = deployment("web", replicas=4, deployment={"strategy": strategy})
+    service = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }  # fmt: skip
+    _apply(namespace, f"{manifest}\n---\n{json.dumps(service)}", "--wait", "--timeout=120s")
+    address = client.get(Service, "web", namespace=namespace).spec.cluster_ip
+    podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
+    for step, weight, replicas in ((2, 10, 1), (4, 60, 2)):
+        said = until(lambda: _told(namespace, f"pause at step {step} of 4"), seconds=90, what=f"step {step}")  # noqa: B023
+        assert f"weight {weight}% (is {weight}%)" in said
+        assert _images(client, namespace).count("nginx:1.16.1") == replicas
+        for host in NODES:
+            until(lambda: "tcp_w" in _rules(host), seconds=10, what="weights in force")  # noqa: B023
+            _is_shared_by_chance(host, address, requests=400, percent=weight)
+        podium("-n", namespace, "rollout", "promote", "deploy/web")
+    podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=90s", timeout=120)
+    assert set(_images(client, namespace)) == {"nginx:1.16.1"}
+    until(lambda: "tcp_w" not in _rules(NODES[0]), seconds=10, what="an end of weights")
+
+
+def _told(namespace: str, what: str) -> str:
+    """What is told of the rollout, once it tells this."""
+    said = podium("-n", namespace, "rollout", "status", "deploy/web", "--no-watch")
+    return said if what in said else ""
+
+
+def _rules(host: Host) -> str:
+    return host.sh("nft list map ip podium services")
+
+
+def _is_shared_by_chance(host: Host, address: str, *, requests: int, percent: int) -> None:
+    """So many requests get the new revision in so many percent, within four standard deviations of chance."""
+    asked = f"for i in $(seq {requests}); do curl -sS -m 5 http://{address}/; done | grep -o 'image 1.1[46]'"
+    answers = Counter(host.sh(asked, timeout=150).splitlines())
+    assert answers.total() == requests
+    expected, deviation = requests * percent / 100, (requests * percent * (100 - percent)) ** 0.5 / 100
+    assert abs(answers["image 1.16"] - expected) <= 4 * deviation, answers
 
 
 def test_a_canary_that_crashes_goes_back_by_itself(client: Client, namespace: str) -> None:

@@ -152,7 +152,7 @@ def _end(pod: Pod, exit_code: int) -> None:
 
 def _run(pod: Pod, ready: bool) -> None:
     clock = SystemClock()
-    pod.status.phase = "Running"
+    pod.status.phase, pod.status.pod_ip = "Running", f"10.64.{pod.spec.node_name.removeprefix('n')}.2"
     for type_ in ("ContainersReady", "Ready"):
         set_condition(pod.status.conditions, type_, "True" if ready else "False", now=clock.now())
     del pod.status.container_statuses[:]

@@ -5,9 +5,11 @@
 State is `status.canary`: the step under way and since when, the exact weight, and what was measured. A template that
 changes again begins anew, and what was half moved goes back to the stable revision meanwhile.
 
-Weight is replicas for now, rounded to the nearest whole one (halves up), but at least one replica for any weight, and
-at least one less than all below 100. One replica alone can't be shared: both revisions get one where maxSurge allows a
-second, and else the new one waits for weight 100. A first revision, and a return to the stable one, take no steps.
+Services lead exactly as many new connections to the new revision as the weight says, once it is reached: once the
+replicas for it are there. These are rounded to the nearest whole one (halves up), but at least one replica for any
+weight, and at least one less than all below 100. One replica alone can't be shared: both revisions get one where
+maxSurge allows a second, and else the new one waits for weight 100. A first revision, and a return to the stable one,
+take no steps.
 """
 
 from __future__ import annotations
@@ -137,7 +139,10 @@ def _take_weight(sets: Sets, state: CanaryStatus, step: CanaryStep, now: datetim
         and Sets.is_wholly_available(target, new)
         and not any(rs.spec.replicas for rs in sets.others if rs is not stable)
     )
-    return None if reached else Progress(complete=False)
+    if not reached:
+        return Progress(complete=False)
+    state.reached_weight = step.set_weight
+    return None
 
 
 def _take_pause(sets: Sets, state: CanaryStatus, step: CanaryStep, now: datetime.datetime) -> Progress | None:

@@ -21,6 +21,7 @@ from podium.v1.networking_pb2 import (
     Service,
     ServicePort,
     ServiceSpec,
+    TrafficSplit,
 )
 
 
@@ -107,7 +108,14 @@ def _state(endpoint: Endpoint) -> str:
     found = endpoint.conditions
     if found.terminating:
         return "ending, answers" if found.serving else "ending"
-    return "ready" if found.ready or not found.HasField("ready") else "not ready"
+    state = "ready" if found.ready or not found.HasField("ready") else "not ready"
+    return f"{state}, {_part(endpoint.split)}" if endpoint.HasField("split") else state
+
+
+def _part(split: TrafficSplit) -> str:
+    if split.canary:
+        return f"of the {split.weight}% for the canary of {split.deployment}"
+    return f"of the {100 - split.weight}% for what is stable of {split.deployment}"
 
 
 def _rule(way: str, peers: Iterable[NetworkPolicyPeer], ports: Iterable[NetworkPolicyPort]) -> str:

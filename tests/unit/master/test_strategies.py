@@ -244,6 +244,30 @@ def test_a_canary_stops_at_each_pause_and_goes_on_when_promoted() -> None:
     assert world.told.count("CanaryStep") >= 3
 
 
+def test_a_weight_is_reached_when_all_replicas_for_it_are_there() -> None:
+    world = _canary(10, 60, replicas=4)
+    world.set_image("two")
+    seen = set[tuple[int, int]]()
+
+    def check() -> None:
+        state = world.deployment.status.canary
+        if not state.canary_hash:
+            return
+        seen.add((state.reached_weight, state.weight))
+        new, _ = canary.share(state.reached_weight, limits_of(world.deployment))
+        serving = world.sets[-1].status.available_replicas
+        assert serving >= new or state.reached_weight == 0, "what was reached is there"
+
+    for _ in range(2):
+        for _ in range(20):
+            world.step()
+            world.serve()
+            world.observe()
+            check()
+        world.deployment.status.canary.current_step_index += 1  # `promote`, out of the pause
+    assert seen == {(0, 10), (10, 10), (10, 60), (60, 60)}
+
+
 def test_another_template_in_the_middle_begins_anew_from_the_stable_one() -> None:
     world = _canary(40)
     world.set_image("two")

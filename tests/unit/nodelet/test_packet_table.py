@@ -15,7 +15,7 @@ from nodelet.network.packet_table import PacketTable
 from nodelet.network.protocol import NetworkFault
 from nodelet.network.services import service_part, targets
 from nodelet.network.table import NOTHING, Part, Table
-from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, ServicePort, ServiceSpec
+from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, ServicePort, ServiceSpec, TrafficSplit
 from podium.v1.node_session_pb2 import PodRules, PortRange, ServiceRoute
 from tests.support.clock import settle
 
@@ -357,6 +357,24 @@ def test_who_asks_from_within_may_be_kept_on_its_node(spec: dict[str, str], node
 def test_a_headless_service_and_a_mere_name_are_not_routed() -> None:
     assert service_part(_route(_slice(*TWO), cluster_ip="None"), "n1") == NOTHING
     assert service_part(_route(type="ExternalName", external_name="example.com"), "n1") == NOTHING
+
+
+def test_where_a_canary_is_under_way_its_weight_is_drawn_and_not_its_replicas() -> None:
+    route = _route(_slice(*TWO))
+    for endpoint, canary in zip(route.slices[0].endpoints, (False, True), strict=True):
+        endpoint.split.CopyFrom(TrafficSplit(deployment="web", canary=canary, weight=10))
+    part = service_part(route, "n3")
+    (chain,) = part.chains
+    assert part.entries == {("services", "10.63.0.9 . tcp . 80"): f"goto {chain}"}
+    ranges = "{ 0-179999 : 10.64.1.2 . 8080, 180000-199999 : 10.64.2.2 . 8080 }"
+    assert part.chains[chain] == (f"meta l4proto tcp dnat ip to numgen random mod 200000 map {ranges}",)
+    route.spec.session_affinity = "ClientIP"
+    sticky = service_part(route, "n3")
+    (by_client,) = (rules for name, rules in sticky.chains.items() if name.startswith("tcp_w"))
+    assert "tcp_sticky" in by_client[0]
+    assert by_client[1].endswith(f"jhash ip saddr mod 200000 seed 0x706f6469 map {ranges}")
+    route.spec.internal_traffic_policy = "Local"
+    assert service_part(route, "n2").entries["tcp_endpoints", "10.63.0.9 . 80 . 0"] == "10.64.2.2 . 8080"
 
 
 def test_endpoints_that_end_answer_only_when_no_other_does() -> None:

@@ -55,6 +55,15 @@ def test_a_slice_says_who_is_asked() -> None:
         assert line in said
 
 
+def test_a_slice_says_how_a_canary_shares() -> None:
+    endpoints = [
+        {"addresses": [f"10.64.1.{n}"], "split": {"deployment": "web", "canary": n == 2, "weight": 10}} for n in (1, 2)
+    ]
+    said = _said("EndpointSlice", "discovery.k8s.io/v1", addressType="IPv4", endpoints=endpoints)
+    assert "10.64.1.1 ready, of the 90% for what is stable of web" in said
+    assert "10.64.1.2 ready, of the 10% for the canary of web" in said
+
+
 def test_a_policy_is_told_in_words() -> None:
     peers = [
         {"podSelector": {"matchLabels": {"app": "web"}}},
