@@ -37,6 +37,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "storage": ("bench.bench_storage",),
     "network": ("bench.bench_network",),
     "endpoints": ("bench.bench_endpoints",),
+    "ingress": ("bench.bench_ingress",),
     "config-host": ("bench.bench_config", "--rig"),
 }
 

@@ -1,5 +1,7 @@
 """What an Ingress claims, who gets it, and what a request meets."""
 
+# ruff: noqa: E501  — tables: one case, one line
+
 from __future__ import annotations
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from podium.objects.ingress import Place, class_of, default_class, match, redirects, served_classes, table_of
 from podium.v1.ingress_pb2 import Ingress, IngressClass
+from tests.golden import MANIFESTS, admitted
 from tests.support.ingress import ASKED_HOSTS, ASKED_PATHS, Path, expected, ingress, ingresses
 
 
@@ -108,3 +111,23 @@ def test_redirects_unless_told_not_to() -> None:
     assert redirects(made)
     made.metadata.annotations["podium.dev/ssl-redirect"] = "false"
     assert not redirects(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "path", "met"),
+    [
+        ("minimal-ingress", "any.org", "/testpath/x", "test"), ("minimal-ingress", "any.org", "/", ""),
+        ("ingress-wildcard-host", "foo.bar.com", "/bar", "service1"), ("ingress-wildcard-host", "foo.bar.com", "/foo", ""),
+        ("ingress-wildcard-host", "bar.foo.com", "/foo", "service2"), ("ingress-wildcard-host", "foo.com", "/foo", ""),
+        ("ingress-wildcard-host", "baz.bar.foo.com", "/foo", ""), ("test-ingress", "any.org", "/any", "test"),
+        ("simple-fanout-example", "foo.bar.com", "/foo", "service1"), ("simple-fanout-example", "foo.bar.com", "/bar/x", "service2"),
+        ("name-virtual-host-ingress-no-third-host", "first.bar.com", "/", "service1"),
+        ("name-virtual-host-ingress-no-third-host", "second.bar.com", "/", "service2"),
+        ("name-virtual-host-ingress-no-third-host", "192.0.2.1", "/", "service3"),
+        ("tls-example-ingress", "https-example.foo.com", "/", "service1"),
+    ],
+)  # fmt: skip
+def test_the_documentations_manifests_behave(name: str, host: str, path: str, met: str) -> None:
+    (manifest,) = [m for m in MANIFESTS if m.stem == "ingresses"]
+    (made,) = [obj for obj in admitted(manifest) if isinstance(obj, Ingress) and obj.metadata.name == name]
+    assert _led([made], host, path) == met
