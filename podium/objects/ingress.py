@@ -29,6 +29,7 @@ PROXY_LABEL = "podium.dev/ingress-proxy"
 SSL_REDIRECT = "podium.dev/ssl-redirect"
 REQUEST_TIMEOUT = "podium.dev/request-timeout"
 BACKEND_PROTOCOL = "podium.dev/backend-protocol"
+REWRITE_PREFIX = "podium.dev/rewrite-prefix"
 HTTP1, H2C = "HTTP", "H2C"
 
 EXACT = "Exact"

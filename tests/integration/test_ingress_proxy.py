@@ -81,6 +81,29 @@ async def test_who_does_not_answer_is_503_with_words(proxy: Proxy) -> None:
     assert await proxy.get("x", "/other") == (404, b"nothing is served here\n")
 
 
+@pytest.mark.parametrize(
+    ("to", "asked", "told"),
+    [
+        ("/", "/pay", "/"), ("/", "/pay/", "/"), ("/", "/pay/cart?x=/pay", "/cart?x=/pay"), ("/", "/exact", "/"),
+        ("/new/", "/pay/cart", "/new/cart"), ("/new", "/pay", "/new"), ("/new/", "/pay", "/new/"),
+        ("/new", "/other/x", "/new/other/x"),
+        ("/new", "/exact", "/new"), ("/new", "/pay/pay", "/new/pay"),
+    ],
+)  # fmt: skip
+async def test_prefixes_are_rewritten(proxy: Proxy, to: str, asked: str, told: str) -> None:
+    paths = (
+        RulePath("", "/pay/", "Prefix", "s"),
+        RulePath("", "/exact", "Exact", "s"),
+        RulePath("", "/", "Prefix", "s"),
+    )
+    made = ingress("i", *paths)
+    made.metadata.annotations["podium.dev/rewrite-prefix"] = to
+    proxy.serve([made])
+    await until_ready(proxy)
+    _, body = await proxy.get("x", asked)
+    assert json.loads(body)["path"] == told
+
+
 async def test_connections_are_upgraded(proxy: Proxy) -> None:
     proxy.serve([ingress("i", default="s")])
     await until_ready(proxy)

@@ -11,7 +11,15 @@ from master.admission.validation import names
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax, each_by_syntax
 from podium.errors import BadRequest, Violation
 from podium.objects import duration
-from podium.objects.ingress import BACKEND_PROTOCOL, CLASS_ANNOTATION, H2C, HTTP1, REQUEST_TIMEOUT, SSL_REDIRECT
+from podium.objects.ingress import (
+    BACKEND_PROTOCOL,
+    CLASS_ANNOTATION,
+    H2C,
+    HTTP1,
+    REQUEST_TIMEOUT,
+    REWRITE_PREFIX,
+    SSL_REDIRECT,
+)
 from podium.v1.ingress_pb2 import (
     HTTPIngressPath,
     Ingress,
@@ -26,6 +34,7 @@ from podium.v1.ingress_pb2 import (
 
 _NEVER_IN_A_PATH = ("//", "/./", "/../", "%2f", "%2F")
 _NEVER_AT_ITS_END = ("/..", "/.")
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._~-]*")
 _AS_SENT = re.compile(r"[!-~]*")
 LONGEST_TIMEOUT = 24 * 3600
 
@@ -66,10 +75,17 @@ def _protocol(text: str) -> str:
     return "" if text in (HTTP1, H2C) else f"must be one of {HTTP1}, {H2C}"
 
 
+def _plain_path(text: str) -> str:
+    return (
+        "" if _PLAIN_PATH.fullmatch(text) else 'must begin with "/" and have only letters, digits and / . _ ~ - in it'
+    )
+
+
 _ANNOTATIONS: dict[str, Callable[[str], str]] = {
     SSL_REDIRECT: _truth,
     REQUEST_TIMEOUT: _timeout,
     BACKEND_PROTOCOL: _protocol,
+    REWRITE_PREFIX: _plain_path,
 }
 
 

@@ -102,6 +102,11 @@ backend none
 _RETURN = "    http-request return status"
 _MISSING = f'{_RETURN} 503 content-type text/plain string "the service that this leads to is not there\\n"\n'
 
+_REWRITE = """\
+    http-request set-var(txn.rest) path,bytes({length})
+    http-request set-path {begin}%[var(txn.rest)] if {{ var(txn.rest) -m len 1: }}
+    http-request set-path {whole} unless {{ var(txn.rest) -m len 1: }}
+"""
 
 PORTS = Ports()
 
@@ -146,6 +151,9 @@ def _backend(name: str, backend: Backend) -> str:
         lines.append(_MISSING)
     if backend.timeout is not None:
         lines.append(f"    timeout server {milliseconds(backend.timeout)}ms\n")
+    if backend.rewrite is not None:
+        length, to = backend.rewrite
+        lines.append(_REWRITE.format(length=length, whole=to, begin=to.rstrip("/")))
     lines += _servers(backend)
     return "".join(lines)
 

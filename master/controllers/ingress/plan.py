@@ -7,6 +7,7 @@ nothing. Only a headless service, which has no address, is led to by its endpoin
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from podium.objects.ingress import (
     BACKEND_PROTOCOL,
     H2C,
     REQUEST_TIMEOUT,
+    REWRITE_PREFIX,
     Claim,
     Place,
     Table,
@@ -38,6 +40,13 @@ class Server(NamedTuple):
     port: int
 
 
+class Rewrite(NamedTuple):
+    """A path loses as many characters at its beginning, and gets these instead."""
+
+    length: int
+    to: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """What a route leads to.
@@ -47,12 +56,14 @@ class Backend:
         missing: Whether what it should lead to is not there.
         timeout: Seconds in which an answer must begin; None for the proxy's own.
         h2c: Whether it is spoken to in HTTP/2, in the clear.
+        rewrite: How paths are changed, None when they are not.
     """
 
     servers: tuple[Server, ...] = ()
     missing: bool = False
     timeout: float | None = None
     h2c: bool = False
+    rewrite: Rewrite | None = None
 
 
 class Problem(NamedTuple):
@@ -150,6 +161,7 @@ def _backend(claim: Claim, ingress: Ingress, around: Around) -> tuple[str, Backe
         servers=_servers(service, port, around),
         timeout=duration.seconds(annotations[REQUEST_TIMEOUT]) if REQUEST_TIMEOUT in annotations else None,
         h2c=_speaks_http2(annotations.get(BACKEND_PROTOCOL), port),
+        rewrite=_rewrite(claim.place, annotations.get(REWRITE_PREFIX)),
     )
     return f"{namespace}_{name}_{port.port}{_options(made)}", made, ""
 
@@ -162,7 +174,18 @@ def _speaks_http2(said: str | None, port: ServicePort) -> bool:
 def _options(backend: Backend) -> str:
     """What tells backends of one service apart."""
     said = "_h2c" if backend.h2c else ""
-    return f"{said}_{milliseconds(backend.timeout)}ms" if backend.timeout is not None else said
+    if backend.timeout is not None:
+        said += f"_{milliseconds(backend.timeout)}ms"
+    if backend.rewrite is not None:
+        said += f"_{backend.rewrite.length}_{hashlib.sha256(backend.rewrite.to.encode()).hexdigest()[:12]}"
+    return said
+
+
+def _rewrite(place: Place, to: str | None) -> Rewrite | None:
+    """What no path takes has nothing to be replaced."""
+    if to is None or not place.path:
+        return None
+    return Rewrite(len(place.path if place.exact else place.path.rstrip("/")), to)
 
 
 def milliseconds(seconds: float) -> int:

@@ -65,6 +65,7 @@ def refusals(obj: Any, old: Any = None) -> dict[str, str]:
         tls(hosts=["a.example.com", "*.example.com"]), tls(), cls(), cls("k8s.io/ingress-nginx"), cls("example.com/a/b"),
         noted("podium.dev/ssl-redirect", "false"), noted("podium.dev/request-timeout", "1h30m"),
         noted("podium.dev/backend-protocol", "H2C"), noted("kubernetes.io/ingress.class", "a", ingressClassName="a"),
+        noted("podium.dev/rewrite-prefix", "/a.b/c_d~e-f/"),
     ],
 )  # fmt: skip
 def test_these_are_taken(obj: Any) -> None:
@@ -110,6 +111,9 @@ def test_these_are_taken(obj: Any) -> None:
         (noted("podium.dev/request-timeout", "60"), "metadata.annotations[podium.dev/request-timeout]", "such as 30s"),
         (noted("podium.dev/request-timeout", "0s"), "metadata.annotations[podium.dev/request-timeout]", "such as 30s"),
         (noted("podium.dev/backend-protocol", "FCGI"), "metadata.annotations[podium.dev/backend-protocol]", "HTTP, H2C"),
+        (noted("podium.dev/rewrite-prefix", "a"), "metadata.annotations[podium.dev/rewrite-prefix]", 'must begin with "/"'),
+        (noted("podium.dev/rewrite-prefix", "/a%[src]"), "metadata.annotations[podium.dev/rewrite-prefix]", "only letters"),
+        (noted("podium.dev/rewrite-prefix", "/a b"), "metadata.annotations[podium.dev/rewrite-prefix]", "only letters"),
         (cls(""), "spec.controller", "is required"),
         (cls("nginx"), "spec.controller", "a domain and a path"),
     ],
