@@ -21,6 +21,8 @@ from tests.rig.manifests import deployment
 from tests.rig.rig import ADDRESSES, NODES, PODIUM, podium, run, until
 
 HOSTS = tuple(ADDRESSES[node.name] for node in NODES)
+PAUSE = 0.02
+"""Seconds between a client's requests: a steady load, which leaves the machine time for what is tried."""
 SYSTEM = ("-n", "podium-system")
 PROXIES = "podium.dev/ingress-proxy=true"
 
@@ -28,7 +30,7 @@ PROXIES = "podium.dev/ingress-proxy=true"
 @pytest.fixture(scope="module", autouse=True)
 def proxies() -> Iterator[None]:
     """The proxies, on every host; removed with all that belongs to them."""
-    podium("ingress", "install", "--wait", "--timeout=60s", timeout=90)
+    podium("ingress", "install", "--wait", "--timeout=120s", timeout=150)
     yield
     installed = podium("ingress", "install", "--dry-run", "-o", "yaml")
     podium("delete", "-f", "-", stdin=installed, timeout=90)
@@ -151,7 +153,7 @@ class Load:
     def _ask(self, address: str) -> None:
         connection = http.client.HTTPConnection(address, 80, timeout=10)
         headers = {"Host": self._host} if self._keep else {"Host": self._host, "Connection": "close"}
-        while not self._over.is_set():
+        while not self._over.wait(PAUSE):
             try:
                 connection.request("GET", "/", headers=headers)
                 answer = connection.getresponse()
@@ -166,14 +168,14 @@ class Load:
 def test_changes_of_rules_and_of_pods_lose_no_request(client: Client, namespace: str) -> None:
     _apply(namespace, _web("web", replicas=3))
     podium("-n", namespace, "create", "ingress", "web", "--rule=web.example.com/*=web:80")
-    podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=60s", timeout=90)
+    podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=120s", timeout=150)
     _everywhere("web.example.com", "web")
     with Load("web.example.com", keep=True) as kept, Load("web.example.com", keep=False) as fresh:
         for number in range(4):
             podium("-n", namespace, "create", "ingress", f"n{number}", f"--rule=n{number}.example.com/*=web:80")
             _everywhere(f"n{number}.example.com", "web")
         podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
-        podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=60s", timeout=90)
+        podium("-n", namespace, "rollout", "status", "deploy/web", "--timeout=120s", timeout=150)
     for load in (kept, fresh):
         assert set(load.results) == {"200"}, load.results
         assert load.results["200"] > 300
@@ -195,7 +197,7 @@ def test_a_proxy_that_is_killed_comes_back(client: Client, namespace: str) -> No
 
     until(lambda: not listed(), seconds=30, what="the host not to be listed")
     assert _says(ADDRESSES["node2"], "web.example.com", "web"), "the others go on"
-    until(lambda: listed() and _says(address, "web.example.com", "web"), seconds=40, what="the proxy to serve again")
+    until(lambda: listed() and _says(address, "web.example.com", "web"), seconds=60, what="the proxy to serve again")
 
     (proxy,) = [p for p in client.list(Pod, namespace="podium-system", selector=PROXIES)
                 if p.spec.node_name == "node1" and is_ready(p)]  # fmt: skip
