@@ -12,7 +12,7 @@ from master.access.scope import check_namespace
 from master.admission import admit
 from podium.errors import AlreadyExists, BadRequest
 from podium.objects.conditions import FALSE, set_condition
-from podium.objects.kinds import Key, Kind, kind_of
+from podium.objects.kinds import Key, Kind, key_of, kind_of
 from podium.objects.meta import generate_name, new_uid
 from podium.objects.pod import GATED_MESSAGE, SCHEDULED, SCHEDULING_GATED
 
@@ -37,7 +37,7 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
         check_namespace(situation.cache, metadata.namespace)
     if generated:
         metadata.name = generate_name(metadata.generate_name)
-    key = Key(kind.name, metadata.namespace, metadata.name)
+    key = key_of(obj)
     if metadata.name and situation.cache.get(key) is not None:
         raise already_exists(key)
     _begin(kind, obj, situation)

@@ -77,6 +77,10 @@ class Reader(Protocol):
         """Objects of a kind with an ownerReference to `uid`, controller or not."""
         ...
 
+    def versions_owned_by(self, kind: type[Message], uid: str) -> builtins.list[tuple[Key, int]]:
+        """The keys and revisions of what `owned_by` would give, none of which is decoded for it."""
+        ...
+
     def orphans(self, kind: type[M], namespace: str) -> builtins.list[M]:
         """Objects of a kind in a namespace that nobody controls. Only of kinds that controllers adopt: Pod, ReplicaSet,
         ControllerRevision."""

@@ -60,6 +60,9 @@ class CacheReader:
     def owned_by(self, kind: type[M], uid: str) -> builtins.list[M]:
         return [item.message for item in self._cache.tables[kind_of(kind).name].owned_by(uid)]
 
+    def versions_owned_by(self, kind: type[Message], uid: str) -> builtins.list[tuple[Key, int]]:
+        return [(item.key, item.revision) for item in self._cache.tables[kind_of(kind).name].owned_by(uid)]
+
     def orphans(self, kind: type[M], namespace: str) -> builtins.list[M]:
         return [item.message for item in self._cache.tables[kind_of(kind).name].orphans(namespace)]
 

@@ -1,14 +1,17 @@
 """Gathers what an autoscaler decides by: its target's pods, what they use, what Prometheus says. Decides nothing.
 
-Pods seldom change and are looked at every second, so what is read of one is kept until its resourceVersion is another.
+Pods seldom change and are looked at every second, so what is read of one is kept until its revision is another; the
+pods themselves are not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -52,7 +55,7 @@ class Observer:
 
     def __init__(self, *, reader: Reader, usages: Usages, queries: Queries, clock: Clock) -> None:
         self._reader, self._usages, self._queries, self._clock = reader, usages, queries, clock
-        self._known: dict[Key, dict[str, KnownPod]] = {}
+        self._known: dict[Key, dict[Key, KnownPod]] = {}
 
     def forget(self, key: Key) -> None:
         """An autoscaler is gone, or has nothing to look at."""
@@ -78,9 +81,16 @@ class Observer:
     def _pods(self, key: Key, target: Any) -> list[KnownPod]:
         """The target's own, or those of its ReplicaSets."""
         owners = [target, *self._reader.owned_by(ReplicaSet, target.metadata.uid)]
-        pods = (pod for owner in owners for pod in self._reader.owned_by(Pod, owner.metadata.uid))
-        before = self._known.get(key, {})
-        now = self._known[key] = {known.uid: known for known in (_known(pod, before) for pod in pods)}
+        before, now = self._known.get(key, {}), dict[Key, KnownPod]()
+        for owner in owners:
+            for name, revision in self._reader.versions_owned_by(Pod, owner.metadata.uid):
+                known = before.get(name)
+                if known is None or known.revision != revision:
+                    pod = self._reader.get(Pod, name.namespace, name.name)
+                    known = KnownPod.of(pod, revision) if pod is not None else None
+                if known is not None:
+                    now[name] = known
+        self._known[key] = now
         return list(now.values())
 
     def _used(self, key: Key, pods: Sequence[KnownPod]) -> dict[str, PodUsage]:
@@ -105,35 +115,62 @@ class Observer:
 # ---------------------------------------------------------------- pods
 
 
-@dataclass(slots=True)
-class KnownPod:
-    """What was read of a pod, at one resourceVersion."""
+class Requests:
+    """What the containers of a pod request, by resource, and of all pods that request the same.
 
-    pod: Pod
+    Args:
+        containers: Each container's name, and its requests as pairs of a resource and a quantity.
+    """
+
+    __slots__ = ("_containers", "_found")
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = [(name, dict(requests)) for name, requests in containers]
+        self._found: dict[tuple[str, str], int | str] = {}
+
+    def of(self, resource: str, only_container: str) -> int | str:
+        """The sum in thousandths, or why it cannot be said, with `%s` for the pod's name."""
+        key = (resource, only_container)
+        if key not in self._found:
+            self._found[key] = self._sum(resource, only_container)
+        return self._found[key]
+
+    def _sum(self, resource: str, only_container: str) -> int | str:
+        total, found = 0, False
+        for name, requests in self._containers:
+            if only_container not in ("", name):
+                continue
+            found = True
+            if not requests.get(resource):
+                return f"container {name} of pod %s requests no {resource}"
+            total += quantity.milli(requests[resource])
+        return total if found else f"pod %s has no container {only_container}"
+
+
+Containers = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+_shared = lru_cache(maxsize=4096)(Requests)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPod:
+    """What was read of a pod, at one revision."""
+
+    revision: int
     uid: str
-    version: str
     node: str
     facts: PodFacts
-    requests: dict[tuple[str, str], int | str] = field(default_factory=dict)
+    requests: Requests
 
     @classmethod
-    def of(cls, pod: Pod) -> KnownPod:
+    def of(cls, pod: Pod, revision: int = 0) -> KnownPod:
         """Read a pod."""
-        metadata = pod.metadata
-        return cls(pod, metadata.uid, metadata.resource_version, pod.spec.node_name, _facts(pod))
+        containers = tuple((c.name, tuple(sorted(c.resources.requests.items()))) for c in _lasting(pod))
+        return cls(revision, pod.metadata.uid, sys.intern(pod.spec.node_name), _facts(pod), _shared(containers))
 
     def requested(self, resource: str, only_container: str) -> int | str:
         """What it requests in thousandths, or why that cannot be said; empty: all containers together."""
-        key = (resource, only_container)
-        if key not in self.requests:
-            self.requests[key] = _requested(self.pod, resource, only_container)
-        return self.requests[key]
-
-
-def _known(pod: Pod, before: Mapping[str, KnownPod]) -> KnownPod:
-    metadata = pod.metadata
-    known = before.get(metadata.uid)
-    return known if known is not None and known.version == metadata.resource_version else KnownPod.of(pod)
+        found = self.requests.of(resource, only_container)
+        return found % self.facts.name if isinstance(found, str) else found
 
 
 # ---------------------------------------------------------------- what nodelets measure
@@ -174,20 +211,6 @@ def _figure(usage: PodUsage, resource: str, only_container: str) -> Figure | Non
 
 def _seconds(stamp: Timestamp) -> float:
     return stamp.seconds + stamp.nanos / 1e9
-
-
-def _requested(pod: Pod, resource: str, only_container: str) -> int | str:
-    """What the pod requests in thousandths, or why that cannot be said."""
-    total, found = 0, False
-    for container in _lasting(pod):
-        if only_container not in ("", container.name):
-            continue
-        found = True
-        request = container.resources.requests.get(resource)
-        if not request:
-            return f"container {container.name} of pod {pod.metadata.name} requests no {resource}"
-        total += quantity.milli(request)
-    return total if found else f"pod {pod.metadata.name} has no container {only_container}"
 
 
 def _lasting(pod: Pod) -> Iterator[Container]:

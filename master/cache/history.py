@@ -54,20 +54,13 @@ class History:
     def append(self, event: Event) -> None:
         """Add an event that is newer than all here."""
         self._events.append(event)
-        if len(self._events) > self._retention.decoded:
-            self._cool(self._events[-self._retention.decoded - 1])
+        if len(self._events) > self._retention.framed:
+            self._events[-self._retention.framed - 1].wire = None
         if len(self._events) > self._retention.most_events:
             surplus = len(self._events) - self._retention.events
             self._floor = self._events[surplus - 1].revision
             self._dropped += surplus
             del self._events[:surplus]
-
-    def _cool(self, event: Event) -> None:
-        if event.old is not None:
-            event.old.forget_message()
-        if event.removed or self._retention.compact:
-            event.new.forget_message()
-        event.wire = event.change = None
 
     def publish(self) -> None:
         """Let cursors see what has been appended, now or soon."""

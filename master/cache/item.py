@@ -77,7 +77,8 @@ class Item:
 class Event:
     """A committed change. `old` is None when the object is new; when `removed`, `new` is its last state.
 
-    `wire` and `change` keep the event as it goes to watchers and to subscribers: made once, shared by all.
+    `wire` keeps the event as it goes to watchers, and `change`, while it is told, as it goes to subscribers: made once,
+    shared by all.
     """
 
     old: Item | None

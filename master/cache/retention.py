@@ -15,12 +15,12 @@ class Retention:
 
     Attributes:
         events: Changes that watches can be resumed from; up to an eighth more are held.
-        decoded: Of those, the newest, whose superseded objects stay decoded for subscribers.
-        compact: Current objects are decoded only while their last change is among the `decoded` ones.
+        framed: Of those, the newest, which stay encoded as watchers are sent them.
+        compact: Objects are decoded anew whenever they are read.
     """
 
     events: int = 10_000
-    decoded: int = 1_000
+    framed: int = 1_000
     compact: bool = False
 
     @property
@@ -30,7 +30,7 @@ class Retention:
 
 
 _USUAL = Retention()
-_OF_KIND = {"Event": Retention(events=4_000, decoded=100, compact=True)}
+_OF_KIND = {"Event": Retention(events=4_000, framed=100, compact=True)}
 
 
 def retention_of(kind: str) -> Retention:

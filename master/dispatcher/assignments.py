@@ -10,6 +10,7 @@ A pod's own status comes from its node, so a change of nothing but status is not
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -217,7 +218,7 @@ class Ledger:
 
     def pod_changed(self, old: Pod | None, new: Pod, *, deleted: bool) -> Collection[str]:
         """Follow one change of a pod. Returns the nodes that must be told of it."""
-        uid, node = new.metadata.uid, new.spec.node_name
+        uid, node = new.metadata.uid, sys.intern(new.spec.node_name)
         told = set()
         if old is not None and old.metadata.uid != uid:
             told.add(self._remove(old.metadata.uid))

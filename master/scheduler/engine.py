@@ -9,6 +9,7 @@ Nothing here waits, reads a clock, or knows of tasks.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -106,7 +107,7 @@ class Engine:
 
     def see_pod(self, pod: Pod, now: float) -> None:
         """A pod was added or changed. `now`: seconds of the monotonic clock."""
-        key, uid = PodKey(pod.metadata.namespace, pod.metadata.name), pod.metadata.uid
+        key, uid = PodKey(sys.intern(pod.metadata.namespace), pod.metadata.name), pod.metadata.uid
         entry = self.ledger.entries.get(key)
         if entry is not None and entry.uid != uid:
             self._forget(entry)

@@ -7,6 +7,7 @@ are remembered, and counted when the node appears.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -120,7 +121,7 @@ class Ledger:
         return left
 
     def _put(self, entry: Entry, node: str, state: State) -> None:
-        entry.node, entry.state = node, state
+        entry.node, entry.state = sys.intern(node), state
         self._on_node.setdefault(node, {})[entry.key] = entry
 
     def free(self, entry: Entry) -> int | None:

@@ -5,6 +5,7 @@ An object is its protobuf message; `apiVersion` and `kind` are not stored in it 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -210,5 +211,5 @@ def named(name: str) -> Kind:
 
 
 def key_of(obj: Any) -> Key:
-    """The key of an object."""
-    return Key(kind_of(obj).name, obj.metadata.namespace, obj.metadata.name)
+    """The key of an object. Namespaces are few and keys are kept by the hundred thousand: they share the text."""
+    return Key(kind_of(obj).name, sys.intern(obj.metadata.namespace), obj.metadata.name)

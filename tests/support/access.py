@@ -78,6 +78,9 @@ class FakeAccess:
     def owned_by(self, kind: type[M], uid: str) -> builtins.list[M]:
         return [o for o in self.list(kind) if any(ref.uid == uid for ref in o.metadata.owner_references)]  # type: ignore[attr-defined]
 
+    def versions_owned_by(self, kind: type[Message], uid: str) -> builtins.list[tuple[Key, int]]:
+        return [(key_of(o), int(o.metadata.resource_version)) for o in self.owned_by(kind, uid)]  # type: ignore[attr-defined]
+
     def orphans(self, kind: type[M], namespace: str) -> builtins.list[M]:
         return [o for o in self.list(kind, namespace) if controller_of(o) is None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,10 @@ from master.cache.retention import Retention, retention_of
 from master.cache.stamp import stamp
 from master.cache.table import Table
 from master.store.memory import MemoryStore
-from master.store.protocol import Put, Remove
+from master.store.protocol import Put, Remove, Revision
 from podium.errors import Expired, TooSlow
 from podium.objects.kinds import Key, key_of
+from podium.v1.core_pb2 import Event as EventMessage
 from podium.v1.core_pb2 import Pod
 from tests.support.clock import VirtualClock
 
@@ -161,30 +163,54 @@ async def test_many_cursors_are_woken_at_once_when_quiet_and_together_when_busy(
         each.cancel()
 
 
-def test_old_events_drop_what_they_had_decoded() -> None:
-    history = History(floor=0)
-    first = item(pod("a"), 1)
-    message = first.message
-    history.append(Event(first, item(pod("a", node="n"), 2), removed=False))
-    assert first.message is message
-    for revision in range(3, Retention().decoded + 3):
-        history.append(added("b", revision))
-    assert first.message is not message
-    assert first.message == message
+def test_only_the_newest_events_stay_framed() -> None:
+    history = History(floor=0, retention=Retention(framed=2))
+    events = [added("a", 1), added("b", 2), added("c", 3)]
+    for event in events:
+        event.wire = b"frame"
+        history.append(event)
+    assert [event.wire for event in events] == [None, b"frame", b"frame"]
 
 
-def test_objects_of_a_compact_kind_are_soon_kept_as_bytes_only() -> None:
-    kept = {}
-    for compact in (False, True):
-        history = History(floor=0, retention=Retention(decoded=1, compact=compact))
-        first = item(pod("a"), 1)
-        message = first.message
-        history.append(Event(None, first, removed=False))
-        assert first.message is message, "its writer and subscribers are about to read it"
-        history.append(added("b", 2))
-        assert first.message == message
-        kept[compact] = first.message is first.message
-    assert kept == {False: True, True: False}
+async def test_what_is_past_is_bytes_once_it_was_told() -> None:
+    store, heard = MemoryStore(), list[Pod]()
+    key = Key("Pod", "default", "a")
+    first = Revision((await store.commit([Put(key, pod("a").SerializeToString(deterministic=True))]))[0])
+    async with WatchCache(store) as cache:
+        before = cache.get(key)
+        assert before is not None
+        message = before.message
+
+        def hear(events: Sequence[Event]) -> None:
+            heard.extend(event.old.message for event in events if event.old is not None)
+
+        with cache.listening(["Pod"], hear):
+            value = pod("a", node="n").SerializeToString(deterministic=True)
+            await cache.wait_for((await store.commit([Put(key, value, first)]))[0])
+        assert heard[0] is message, "who is told looks at what was there already"
+        assert before.decoded is None
+        assert before.message == message, "who asks later has it decoded anew"
+        assert before.message is not before.message
+
+
+async def test_objects_of_a_compact_kind_are_kept_as_bytes_only() -> None:
+    store, heard = MemoryStore(), list[EventMessage]()
+    key = Key("Event", "default", "a")
+    made = EventMessage(message="hello")
+    made.metadata.name, made.metadata.namespace = "a", "default"
+    async with WatchCache(store) as cache:
+
+        def hear(events: Sequence[Event]) -> None:
+            heard.extend(event.new.message for event in events)
+
+        with cache.listening(["Event"], hear):
+            value = made.SerializeToString(deterministic=True)
+            cache.lend(value, made)
+            await cache.wait_for((await store.commit([Put(key, value)]))[0])
+        kept = cache.get(key)
+        assert kept is not None
+        assert heard[0] is made
+        assert kept.message is not kept.message
 
 
 def test_events_are_a_compact_kind_and_others_are_not() -> None:

@@ -28,7 +28,7 @@ def pod(name: str = "a", *, cpu: str | None = "100m", node: str = "n1", **status
         {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}"},
+            "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": "1"},
             "spec": {
                 "nodeName": node,
                 "initContainers": [
@@ -123,6 +123,7 @@ class World:
     """A Deployment with a ReplicaSet of two pods; it is a Reader, Usages and Queries."""
 
     def __init__(self) -> None:
+        self.pods, self.read = {"a": pod(), "b": pod("b", node="n2")}, list[str]()
         self.watched: dict[Key, set[str]] = {}
         self.answers: dict[str, tuple[Sample, ...]] = {}
         self.target = Deployment()
@@ -133,7 +134,15 @@ class World:
             owned = ReplicaSet()
             owned.metadata.uid = "rs"
             return [owned]
-        return [pod(), pod("b", node="n2")] if kind is Pod and uid == "rs" else []
+        return []
+
+    def versions_owned_by(self, kind: Any, uid: str) -> list[tuple[Key, int]]:
+        owned = list(self.pods.items()) if kind is Pod and uid == "rs" else []
+        return [(Key("Pod", "shop", name), int(found.metadata.resource_version)) for name, found in owned]
+
+    def get(self, kind: Any, namespace: str, name: str) -> Any:
+        self.read.append(name)
+        return self.pods[name]
 
     def of_node(self, node: str) -> dict[str, PodUsage]:
         return {"uid-a": usage(main=0.1), "uid-b": usage("b", main=0.1)} if node == "n1" else {}
@@ -169,6 +178,19 @@ async def test_pods_and_their_usage_are_found_and_asked_for() -> None:
     assert world.watched == {KEY: {"n1", "n2"}}
     await world.observer().observe(autoscaler(external("up")), world.target)
     assert world.watched == {KEY: set()}, "nobody looks at usage any more"
+
+
+async def test_a_pod_is_read_again_only_when_it_changed() -> None:
+    world = World()
+    observer = world.observer()
+    await observer.observe(autoscaler(CPU), world.target)
+    await observer.observe(autoscaler(CPU), world.target)
+    assert world.read == ["a", "b"]
+    world.pods["b"] = pod("b", node="n2", phase="Failed")
+    world.pods["b"].metadata.resource_version = "2"
+    seen = await observer.observe(autoscaler(CPU), world.target)
+    assert world.read == ["a", "b", "b"]
+    assert [one.over for one in seen.pods] == [False, True]
 
 
 async def test_what_prometheus_says_becomes_a_reading() -> None:
