@@ -188,6 +188,13 @@ class Writer(Protocol):
         """Many independent writes, committed in groups; each answered in its place, a failure stops no other."""
         ...
 
+    async def write_together(self, writes: Sequence[Write], *, by: Principal) -> list[Message]:
+        """Several writes of different objects, all of them or none; readers see none before all.
+
+        Raises: PodiumError: one of them was refused.
+        """
+        ...
+
 
 class EventRecorder(Protocol):
     """Records Events about objects: aggregated, batched, expiring; never blocks and never fails its caller."""

@@ -27,7 +27,7 @@ from master.access.delete import plan_delete
 from master.access.eviction import Evictions, plan_eviction
 from master.access.holds import Hold
 from master.access.planned import Attempt, Planned, Situation, copy_of
-from master.access.protocol import Bind, Create, Delete, Mutate, Principal, Update
+from master.access.protocol import Bind, Create, Delete, Mutate, Principal, Update, Write
 from master.access.quotas import QuotaLedger
 from master.access.reader import not_found
 from master.access.scope import settle_scope
@@ -38,7 +38,7 @@ from master.access.writes import ApiWrite, Apply, Evict, Patch, Rescale
 from master.auth.authorizer import Authorizer
 from master.cache.cache import WatchCache
 from master.cache.item import Item
-from master.store.protocol import Mismatch, Outcome, Put, Store
+from master.store.protocol import Mismatch, Op, Outcome, Put, Store
 from podium.aio.clock import Clock
 from podium.codec.apply import server_side_apply
 from podium.codec.json import object_from_dict, parse_json
@@ -154,6 +154,29 @@ class StoreWriter:
                 del attempts[index]
         return [outcome for outcome in outcomes if outcome is not None]
 
+    async def write_together(self, writes: Sequence[Write], *, by: Principal) -> list[Message]:
+        """See `Writer.write_together`."""
+        situation = self._situation(by)
+        attempts = [self._attempt(write, situation) for write in writes]
+        await self._settle_doubts()
+        for _ in range(ATTEMPTS):
+            planned = self._admitted_all(attempts)
+            changing = [each for each in planned if each.op is not None]
+            with self._held(changing):
+                outcome = await self._commit_together(changing) if changing else []
+            if not isinstance(outcome, Mismatch):
+                return [each.message for each in planned]
+        raise _contended(attempts[0].key)
+
+    def _admitted_all(self, attempts: Sequence[Attempt]) -> list[Planned]:
+        admitted: list[Planned] = []
+        try:
+            admitted.extend(map(self._admitted, attempts))
+        except PodiumError:
+            _release(admitted)
+            raise
+        return admitted
+
     def _situation(self, by: Principal) -> Situation:
         now = self._clock.now()
         return Situation(
@@ -234,30 +257,45 @@ class StoreWriter:
             hold.release()
 
     async def _commit(self, group: Sequence[Planned], *, durable: bool) -> Sequence[_Outcome]:
-        ops = [planned.op for planned in group if planned.op is not None]
-        for planned, op in zip(group, ops, strict=True):
+        """Commit writes that are independent of each other."""
+        try:
+            committed = await self._submit(group, [(op,) for op in _ops(group)], durable=durable)
+        except PodiumError as error:
+            return [error] * len(group)
+        return [self._settle(planned, outcome) for planned, outcome in zip(group, committed, strict=True)]
+
+    async def _commit_together(self, group: Sequence[Planned]) -> list[Message] | Mismatch:
+        """Commit all of these writes, or none. Raises: PodiumError."""
+        [outcome] = await self._submit(group, [_ops(group)], durable=True)
+        if isinstance(outcome, Mismatch):
+            self._take_back(group)
+            return outcome
+        return [_written(planned, revision) for planned, revision in zip(group, outcome, strict=True)]
+
+    async def _submit(
+        self, group: Sequence[Planned], transactions: Sequence[Sequence[Op]], *, durable: bool
+    ) -> Sequence[Outcome]:
+        for planned, op in zip(group, _ops(group), strict=True):
             self._cache.lend(op.value, planned.message)
         try:
-            committed = await self._store.commit_each([(op,) for op in ops], durable=durable)
-        except PodiumError as error:
+            committed = await self._store.commit_each(transactions, durable=durable)
+        except PodiumError:
             self._take_back(group)
             _release(group)
-            return [error] * len(group)
+            raise
         except asyncio.CancelledError:
             self._take_back(group)
             raise
         # The store tells events in order: everything that made us lose, too, is before its newest revision.
         await self._cache.wait_for(self._store.revision)
         _release(group)
-        return [self._settle(planned, outcome) for planned, outcome in zip(group, committed, strict=True)]
+        return committed
 
     def _settle(self, planned: Planned, outcome: Outcome) -> Message | Mismatch:
         if isinstance(outcome, Mismatch):
             self._take_back([planned])
             return outcome
-        message: Message = planned.message
-        planned.message.metadata.resource_version = str(outcome[0])
-        return message
+        return _written(planned, outcome[0])
 
     def _take_back(self, group: Sequence[Planned]) -> None:
         for planned in group:
@@ -402,6 +440,16 @@ def _first_of_each_key(attempts: dict[int, Attempt]) -> Iterator[int]:
             yield index
             if attempt.key.name:
                 taken.add(attempt.key)
+
+
+def _ops(group: Sequence[Planned]) -> list[Op]:
+    return [planned.op for planned in group if planned.op is not None]
+
+
+def _written(planned: Planned, revision: int) -> Message:
+    message: Message = planned.message
+    planned.message.metadata.resource_version = str(revision)
+    return message
 
 
 def _release(group: Iterable[Planned]) -> None:

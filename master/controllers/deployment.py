@@ -28,6 +28,7 @@ from master.access.protocol import (
 )
 from master.controllers.deployment_config import DeploymentConfig, Settled
 from master.controllers.deployment_plan import plan_deployment, plan_labels
+from master.controllers.deployment_resize import DeploymentResize
 from master.controllers.deployment_status import deployment_status
 from master.controllers.deployment_story import story
 from master.controllers.ownership import carry_out, controller_key, plan_claims, selecting
@@ -60,10 +61,14 @@ class DeploymentController:
     def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._config = DeploymentConfig(reader=reader, writer=writer, events=events, clock=clock)
+        self._resize = DeploymentResize(
+            reader=reader, writer=writer, events=events, clock=clock, by=_BY, pods_of=self._pods_of
+        )
         self.triggers = (
-            Trigger(Deployment, lambda change: [key_of(change.new)]),
+            Trigger(Deployment, self._keys_of_deployment),
             Trigger(ReplicaSet, self._keys_of_set),
             Trigger(Pod, self._keys_of_pod, controller="ReplicaSet"),
+            Trigger(Pod, self._resize.keys, controller="ReplicaSet"),
             Trigger(ConfigMap, self._config.keys),
             Trigger(Secret, self._config.keys),
         )
@@ -89,11 +94,21 @@ class DeploymentController:
         return After(min(waits), plan.because) if waits else Done(plan.because)
 
     async def _take_step(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> DeploymentPlan:
-        plan = plan_deployment(deployment, sets, old_pods_exist=self._old_pods_exist(deployment, sets))
+        plan = plan_deployment(
+            deployment,
+            sets,
+            old_pods_exist=self._old_pods_exist(deployment, sets),
+            around=self._resize.surroundings(),
+        )
         for step in plan.steps:
             if isinstance(step, CreateSet):
                 self._config.prepare(deployment, step.replica_set, sets)
-        await self._carry_out(deployment, plan)
+        if plan.moves:
+            await self._resize.hand_over(deployment, plan.moves, [_write(step) for step in plan.steps])
+        else:
+            await self._carry_out(deployment, plan)
+        if plan.resizes:
+            await self._resize.resize(deployment, plan.resizes)
         await self._label(deployment)
         await self._note_revision(deployment, plan.revision)
         return plan
@@ -214,6 +229,10 @@ class DeploymentController:
             # Soon its pods are gone, and with them what they suffered from.
             status.aborted.problems.extend(told_problems(self._pods_of(newest)))
         return status, wait
+
+    def _keys_of_deployment(self, change: Change[Deployment]) -> Iterable[Key]:
+        self._resize.note(change)
+        return (key_of(change.new),)
 
     def _keys_of_set(self, change: Change[ReplicaSet]) -> Iterable[Key]:
         keys = {controller_key(rs, Deployment) for rs in (change.old, change.new) if rs is not None}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from master.controllers.strategies import bluegreen, canary, rolling
+from master.controllers.strategies.inplace import Surroundings
 from master.controllers.strategies.sets import BLUE_GREEN, CANARY, Sets
 from master.controllers.strategies.steps import DeploymentPlan, LabelPod
 from podium.objects.meta import is_terminating
@@ -17,7 +18,11 @@ from podium.v1.core_pb2 import Pod
 
 
 def plan_deployment(
-    deployment: Deployment, replica_sets: Sequence[ReplicaSet], *, old_pods_exist: bool = False
+    deployment: Deployment,
+    replica_sets: Sequence[ReplicaSet],
+    *,
+    old_pods_exist: bool = False,
+    around: Surroundings | None = None,
 ) -> DeploymentPlan:
     """Decide the next step.
 
@@ -25,6 +30,7 @@ def plan_deployment(
         deployment: What is asked for, defaults filled in, and the state that its strategy is in.
         replica_sets: Those that it controls.
         old_pods_exist: Whether pods of other templates are left, terminating ones included; Recreate waits for them.
+        around: Where its pods run, to resize them there where it asks for that.
     """
     if is_terminating(deployment):
         return DeploymentPlan(because="is being deleted")
@@ -35,7 +41,7 @@ def plan_deployment(
         case "Canary":
             return canary.plan(sets)
         case _:
-            return rolling.plan(sets, old_pods_exist=old_pods_exist)
+            return rolling.plan(sets, old_pods_exist=old_pods_exist, around=around)
 
 
 def plan_labels(

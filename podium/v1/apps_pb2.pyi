@@ -300,7 +300,13 @@ class DeploymentStrategy(_message.Message):
     BLUE_GREEN_FIELD_NUMBER: _builtins.int
     CANARY_FIELD_NUMBER: _builtins.int
     ROLLBACK_FIELD_NUMBER: _builtins.int
+    RESIZE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
+    resize: _builtins.str
+    """What becomes of pods when the template changes in nothing but CPU and memory of its containers. Replace (default): as
+    in any rollout. InPlace, only with type RollingUpdate: they are resized where they run, with no restart, as far as
+    their nodes have room; the rest is replaced.
+    """
     @_builtins.property
     def rolling_update(self) -> Global___RollingUpdateDeployment: ...
     @_builtins.property
@@ -321,10 +327,11 @@ class DeploymentStrategy(_message.Message):
         blue_green: Global___BlueGreenDeployment | None = ...,
         canary: Global___CanaryDeployment | None = ...,
         rollback: Global___RollbackPolicy | None = ...,
+        resize: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["blue_green", b"blue_green", "canary", b"canary", "rollback", b"rollback", "rolling_update", b"rolling_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blue_green", b"blue_green", "canary", b"canary", "rollback", b"rollback", "rolling_update", b"rolling_update", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blue_green", b"blue_green", "canary", b"canary", "resize", b"resize", "rollback", b"rollback", "rolling_update", b"rolling_update", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

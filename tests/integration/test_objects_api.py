@@ -644,6 +644,54 @@ async def test_a_mutation_that_refuses_stops_no_other(api: Api) -> None:
     assert (await api.get(Deployment, "b")).spec.replicas == 9
 
 
+async def test_writes_together_are_made_all_or_none(api: Api) -> None:
+    for name in ("a", "b"):
+        await api.create(deployment(name))
+    seen: list[tuple[int, int]] = []
+
+    def sizes() -> tuple[int, int]:
+        found = [api.reader.get(Deployment, "default", name) for name in ("a", "b")]
+        return tuple(each.spec.replicas for each in found if each is not None)  # type: ignore[return-value]
+
+    def scaled(replicas: int) -> Callable[[Deployment], None]:
+        def change(obj: Deployment) -> None:
+            obj.spec.replicas = replicas
+
+        return change
+
+    def refuse(_: Deployment) -> None:
+        raise Conflict("not so")
+
+    a, b = (Key("Deployment", "default", name) for name in ("a", "b"))
+    with api.cache.listening(["Deployment"], lambda events: seen.append(sizes())):
+        with pytest.raises(Conflict, match="not so"):
+            await api.writer.write_together([Mutate(a, scaled(1)), Mutate(b, refuse)], by=ADMIN)
+        assert (sizes(), seen) == ((2, 2), [])
+        written = await api.writer.write_together([Mutate(a, scaled(1)), Mutate(b, scaled(3))], by=ADMIN)
+    assert [obj.metadata.name for obj in written] == ["a", "b"]  # type: ignore[attr-defined]
+    assert sizes() == (1, 3)
+    assert set(seen) == {(1, 3)}, "nobody saw one without the other"
+    unchanged = await api.writer.write_together([Mutate(a, scaled(1)), Mutate(b, scaled(3))], by=ADMIN)
+    assert unchanged == written, "nothing to write"
+
+
+async def test_writes_together_are_decided_anew_when_one_of_them_has_lost(api: Api) -> None:
+    for name in ("a", "b"):
+        await api.create(deployment(name))
+    tries: list[int] = []
+
+    def one_more(obj: Deployment) -> None:
+        tries.append(obj.spec.replicas)
+        obj.spec.replicas += 1
+
+    a, b = (Key("Deployment", "default", name) for name in ("a", "b"))
+    racing = [api.writer.write_together([Mutate(a, one_more), Mutate(b, one_more)], by=ADMIN) for _ in range(5)]
+    await asyncio.gather(*racing)
+    for name in ("a", "b"):
+        assert (await api.get(Deployment, name)).spec.replicas == 7
+    assert len(tries) > 10, "some had to be made again"
+
+
 async def test_events_are_written_without_waiting_for_the_disk(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "podium.db")
     async with objects_api(store) as api:

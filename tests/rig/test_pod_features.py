@@ -7,7 +7,7 @@ from typing import Any
 
 from podium.client import Client
 from podium.v1.core_pb2 import ContainerStatus, Pod
-from tests.rig.manifests import pod
+from tests.rig.manifests import deployment, pod
 from tests.rig.rig import PODIUM, podium, run, until
 
 FOREVER = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.2; done"]
@@ -77,6 +77,57 @@ def test_a_running_pod_is_looked_into(client: Client, namespace: str) -> None:
     assert (typed.stdout.strip(), typed.returncode) == ("closed", 7)
 
 
+def _change_limits(namespace: str, memory: str, cpu: str) -> None:
+    limits = {"memory": memory, "cpu": cpu}
+    body = {"spec": {"template": {"spec": {"containers": [{"name": "cache", "resources": {"limits": limits}}]}}}}
+    podium("-n", namespace, "patch", "deploy/cache", "-p", json.dumps(body))
+    podium("-n", namespace, "rollout", "status", "deploy/cache", "--timeout=60s")
+
+
+def test_a_deployment_is_resized_where_it_runs(client: Client, namespace: str) -> None:
+    container = {"command": FOREVER, "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": SHARE}}
+    how = {"strategy": {"resize": "InPlace"}}
+    _apply(namespace, deployment("cache", image="busybox", replicas=3, container=container, deployment=how))
+    podium("-n", namespace, "rollout", "status", "deploy/cache", "--timeout=60s")
+
+    def lives() -> dict[str, tuple[str, int]]:
+        pods = client.list(Pod, namespace=namespace)
+        return {p.metadata.name: (s.container_id, s.state.running.started_at.seconds) for p in pods
+                for s in p.status.container_statuses}  # fmt: skip
+
+    before = lives()
+    for memory, cpu in (("96Mi", "300m"), ("64Mi", "200m")):
+        _change_limits(namespace, memory, cpu)
+        assert lives() == before, "no pod was replaced, and no container was started again"
+        for name in before:
+            assert _sh(namespace, name, LIMIT) == str(int(memory.removesuffix("Mi")) << 20)
+    history = podium("-n", namespace, "rollout", "history", "deploy/cache")
+    assert "3" in history
+    podium("-n", namespace, "rollout", "undo", "deploy/cache")
+    podium("-n", namespace, "rollout", "status", "deploy/cache", "--timeout=60s")
+    assert (lives(), _sh(namespace, next(iter(before)), LIMIT)) == (before, str(96 << 20))
+
+
+def test_a_memory_limit_below_what_is_used_waits(client: Client, namespace: str) -> None:
+    hungry = ["sh", "-c", "kept=$(head -c 50000000 /dev/zero | tr '\\0' x); while true; do sleep 0.2; done"]
+    limits = {"limits": {"cpu": "200m", "memory": "256Mi"}}
+    _apply(namespace, pod("hungry", hungry, container={"resources": limits}))
+    before = _in_phase(client, namespace, "hungry", "Running").status.container_statuses[0]
+    usage = "cat /sys/fs/cgroup/memory.current 2>/dev/null || cat /sys/fs/cgroup/memory/memory.usage_in_bytes"
+    until(lambda: int(_sh(namespace, "hungry", usage)) > 50_000_000, seconds=30, what="it uses its memory")
+    _patch(namespace, "hungry", cpu="200m", memory="32Mi")
+
+    def waits() -> bool:
+        conditions = client.get(Pod, "hungry", namespace=namespace).status.conditions
+        return any(c.type == "PodResizeInProgress" and c.reason == "Error" for c in conditions)
+
+    until(waits, seconds=30, what="a limit below what is used waits")
+    assert _sh(namespace, "hungry", LIMIT) == str(256 << 20)
+    (after,) = client.get(Pod, "hungry", namespace=namespace).status.container_statuses
+    assert (after.container_id, after.restart_count) == (before.container_id, 0)
+
+
+SHARE = {"cpu": "200m", "memory": "64Mi"}
 LIMIT = "cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"
 
 

@@ -174,6 +174,18 @@ class FakeAccess:
         self.batches.append(len(writes))
         return [await self._one(write, by) for write in writes]
 
+    async def write_together(self, writes: Sequence[Write], *, by: Principal) -> builtins.list[Message]:
+        await self._durable()
+        before = dict(self.objects)
+        written: builtins.list[Message] = []
+        for write in writes:
+            result = await self._one(write, by)
+            if isinstance(result, PodiumError):
+                self.objects = before
+                raise result
+            written.append(result)
+        return written
+
     async def _one(self, write: Write, by: Principal) -> Message | PodiumError:
         try:
             match write:

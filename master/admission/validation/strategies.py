@@ -31,6 +31,9 @@ def _strategy(strategy: DeploymentStrategy, path: str, findings: Findings) -> No
     for name, (type_, json) in _PARTS.items():
         if name in present and strategy.type != type_:
             findings.append(Violation(f"{path}.{json}", f'must not be set when type is "{strategy.type}"'))
+    if strategy.resize == "InPlace" and strategy.type != "RollingUpdate":
+        said = f'must not be "InPlace" when type is "{strategy.type}": only a RollingUpdate resizes pods in place'
+        findings.append(Violation(f"{path}.resize", said))
 
 
 # ---------------------------------------------------------------- surge

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from master.controllers import rollout
 from master.controllers.rollout import Size
+from master.controllers.strategies import inplace
 from master.controllers.strategies.edits import finish, with_new_set
+from master.controllers.strategies.inplace import resizable
 from master.controllers.strategies.sets import RECREATE, Sets, size, sizes
 from master.controllers.strategies.steps import DeploymentPlan, Progress
 from podium.objects.revisions import DESIRED_REPLICAS, revision_of
 from podium.v1.apps_pb2 import ReplicaSet
 
 
-def plan(sets: Sets, *, old_pods_exist: bool) -> DeploymentPlan:
-    """The next step. `old_pods_exist`: whether pods of others are left; Recreate waits for them."""
+def plan(sets: Sets, *, old_pods_exist: bool, around: inplace.Surroundings | None = None) -> DeploymentPlan:
+    """The next step.
+
+    Args:
+        sets: What there is.
+        old_pods_exist: Whether pods of others are left; Recreate waits for them.
+        around: Where pods run, to resize them there; None: no pod is.
+    """
     # A return is no rollout: it goes on while paused.
     if (sets.deployment.spec.paused and not sets.held) or _is_resized(sets):
         return finish(sets, _resize(sets), renote=True)
     if sets.deployment.spec.strategy.type == RECREATE:
         return _recreate(sets, old_pods_exist)
-    return _roll(sets)
+    return (inplace.plan(sets, around) if around is not None else None) or _roll(sets)
 
 
 def progress(sets: Sets) -> Progress:
@@ -28,6 +36,8 @@ def progress(sets: Sets) -> Progress:
 
 def _roll(sets: Sets) -> DeploymentPlan:
     if sets.target is None:
+        if resizable(sets, sets.deployment.spec.template):
+            return with_new_set(sets, 0)
         first = rollout.grow_new(Size(name="", wanted=0), sizes(sets.others), sets.limits)
         return with_new_set(sets, first)
     new = size(sets.target)

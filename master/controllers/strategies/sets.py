@@ -25,6 +25,8 @@ from podium.objects.revisions import (
 from podium.v1.apps_pb2 import Deployment, ReplicaSet
 
 RECREATE, ROLLING_UPDATE, BLUE_GREEN, CANARY = "Recreate", "RollingUpdate", "BlueGreen", "Canary"
+IN_PLACE = "InPlace"
+"""Of `strategy.resize`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from podium.v1.apps_pb2 import ReplicaSet
-from podium.v1.core_pb2 import Pod
+from podium.v1.core_pb2 import Pod, PodTemplateSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +45,47 @@ class LabelPod:
     role: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResizePod:
+    """Have a pod ask for a template's resources.
+
+    Attributes:
+        pod: It.
+        template: Whose resources.
+        digest: The hash of the template that it is to match in the end.
+        refused: Whether it cannot have the resources of that one; noted on it first.
+        why: In its node's words; empty when that was told before.
+    """
+
+    pod: Pod
+    template: PodTemplateSpec
+    digest: str
+    refused: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """Make a pod of one ReplicaSet one of another, whose template it has come to match."""
+
+    pod: Pod
+    source: ReplicaSet
+    target: ReplicaSet
+
+
 Step = CreateSet | EditSet | DropSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentPlan:
-    """The next step of a Deployment. `revision`: the number of its newest template; 0 when that has no ReplicaSet."""
+    """The next step of a Deployment. `revision`: the number of its newest template; 0 when that has no ReplicaSet.
+
+    `moves` and the steps are made together or not at all: what one ReplicaSet loses another gains.
+    """
 
     steps: Sequence[Step] = ()
+    moves: Sequence[HandOver] = ()
+    resizes: Sequence[ResizePod] = ()
     revision: int = 0
     because: str
 

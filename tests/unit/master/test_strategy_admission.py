@@ -47,6 +47,8 @@ def _metric(**metric: Any) -> dict[str, Any]:
             "autoPromotion is false",
         ),
         ({"type": "Green"}, "type", "BlueGreen"),
+        ({"resize": "Sometimes"}, "resize", "Replace, InPlace"),
+        ({"type": "Recreate", "resize": "InPlace"}, "resize", "only a RollingUpdate"),
         ({"rollback": {"onFailure": "Sometimes"}}, "rollback.onFailure", "Automatic"),
         (_canary(steps=[{}]), "canary.steps[0]", "exactly one"),
         (_canary(steps=[{"setWeight": 20, "pause": {}}]), "canary.steps[0]", "setWeight and pause"),
