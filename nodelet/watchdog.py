@@ -1,4 +1,5 @@
-"""The watchdog: kills containers that must not run twice when their lease is over and the nodelet does not act.
+"""The watchdog: kills containers that must not run twice when their lease is over and the nodelet does not act. It lets
+the addresses of pools go, too, for which another node answers by then.
 
     python -m nodelet.watchdog DATA-DIR DOCKER-SOCKET
 
@@ -33,7 +34,8 @@ from nodelet.state.lease_file import EXCLUSIVE_LABEL, LeaseFile, boot_id, since_
 TURN_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 LOCK = "watchdog.lock"
-_ENGINE_SECONDS = 5.0
+POOL_DEVICE = "podium0"
+_ENGINE_SECONDS = _IP_SECONDS = 5.0
 
 
 def is_due(lease: dict[str, Any] | None, now: float, boot: str) -> bool:
@@ -42,6 +44,35 @@ def is_due(lease: dict[str, Any] | None, now: float, boot: str) -> bool:
         return False  # of an earlier boot nothing runs, and what a nodelet starts now has its consent
     kill_at = lease.get("kill_at")
     return isinstance(kill_at, float | int) and now >= kill_at + TURN_SECONDS
+
+
+class Watch:
+    """Looks, again and again.
+
+    Args:
+        withdraw: Lets addresses of pools go; whether that was done.
+    """
+
+    def __init__(self, engine: Engine, withdraw: Callable[[], bool]) -> None:
+        self._engine, self._withdraw = engine, withdraw
+        self._withdrawn = False
+
+    def look(self, lease: dict[str, Any] | None, *, now: float, boot: str) -> int:
+        """One look; how many containers were killed. What could not be done is tried again at the next."""
+        due = is_due(lease, now, boot)
+        self._withdrawn = due and (self._withdrawn or self._withdraw())
+        return _kill_all(self._engine) if due else 0
+
+
+def withdraw(device: str = POOL_DEVICE) -> bool:
+    """Answer for no address of a pool any more: they are those of scope `host` on the nodelet's device."""
+    command = ("ip", "-4", "address", "flush", "dev", device, "scope", "host")
+    try:
+        subprocess.run(command, capture_output=True, timeout=_IP_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _say(f"addresses of pools cannot be let go: {error}")
+        return isinstance(error, FileNotFoundError)  # no use in trying again
+    return True
 
 
 class Engine:
@@ -84,10 +115,7 @@ class Engine:
         return body if response.status < 400 else b""
 
 
-def look(lease: dict[str, Any] | None, engine: Engine, *, now: float, boot: str) -> int:
-    """One look; how many containers were killed. An engine that does not answer is asked again at the next."""
-    if not is_due(lease, now, boot):
-        return 0
+def _kill_all(engine: Engine) -> int:
     try:
         doomed = engine.running()
         for container in doomed:
@@ -103,9 +131,9 @@ def look(lease: dict[str, Any] | None, engine: Engine, *, now: float, boot: str)
 def watch(directory: Path, engine: Engine, stopping: Callable[[float], bool]) -> None:
     """Look until `stopping(seconds)`, which waits that long, says that it is enough, or the directory is gone: then
     the host is no node any more."""
-    file, boot = LeaseFile(directory), boot_id()
+    file, boot, watching = LeaseFile(directory), boot_id(), Watch(engine, withdraw)
     while not stopping(LOOK_SECONDS) and (directory / LOCK).exists():
-        look(file.read(), engine, now=since_boot(), boot=boot)
+        watching.look(file.read(), now=since_boot(), boot=boot)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ answering.
 
 The addresses have scope `host`: no connection of the host's own begins from one, and those of an earlier run are known
 by it. A nodelet that starts begins with what it knew; one that is gone leaves its addresses to the kernel, which goes
-on answering until a nodelet starts.
+on answering until a nodelet starts or the watchdog lets them go.
 """
 
 from __future__ import annotations

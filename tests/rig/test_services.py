@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from podium.client import Client
 from podium.v1.networking_pb2 import Service
@@ -76,20 +77,24 @@ def test_an_address_of_a_pool_is_answered_for_by_one_host_and_by_another_when_it
     until(lambda: _fetch(address) in servers, seconds=10, what="an answer by the first host again")
 
 
+@pytest.mark.parametrize("how", ["cut off", "frozen"])
 def test_a_host_that_its_master_has_lost_lets_its_addresses_go(
-    client: Client, namespace: str, pool: str, whole: None
+    client: Client, namespace: str, pool: str, whole: None, how: str
 ) -> None:
+    """Cut off, the nodelet does it; when it is frozen, the watchdog does."""
     _apply(namespace, _servers(), _service(type="LoadBalancer"))
     _ready(client, namespace, 3)
     (address,) = until(lambda: _addresses(client, namespace), seconds=10, what="an address")
     until(lambda: _fetch(address), seconds=10, what="an answer on the link")
     (first,) = _holders(address)
-    first.sh(f"iptables -I OUTPUT -d {ADDRESSES['master']} -j DROP")
+    frozen = how == "frozen"
+    nodelet = first.pid_of("podium-nodelet")
+    first.sh(f"kill -STOP {nodelet}" if frozen else f"iptables -I OUTPUT -d {ADDRESSES['master']} -j DROP")
     try:
-        until(lambda: len(held := _holders(address)) == 1 and held != [first], seconds=30, what="one other host")
+        until(lambda: first not in (held := _holders(address)) and held, seconds=30, what="another host alone")
         until(lambda: _fetch(address), seconds=10, what="an answer by the other")
     finally:
-        first.sh(f"iptables -D OUTPUT -d {ADDRESSES['master']} -j DROP")
+        first.sh(f"kill -CONT {nodelet}" if frozen else f"iptables -D OUTPUT -d {ADDRESSES['master']} -j DROP")
     until(lambda: _holders(address) == [first], seconds=30, what="the first host to answer again")
 
 
@@ -143,6 +148,58 @@ def test_hosts_tell_whether_they_have_endpoints(client: Client, namespace: str) 
     until(lambda: [said(host) for host in NODES] == ["503", "200", "503"], seconds=20, what="one host to have one")
     podium("-n", namespace, "scale", "deploy/who", "--replicas=0")
     until(lambda: {said(host) for host in NODES} == {"503"}, seconds=20, what="no host to have one")
+
+
+ANSWER = """
+use IO::Socket::INET;
+my $socket = IO::Socket::INET->new(LocalPort => 9000, Proto => "udp") or die;
+while ($socket->recv(my $data, 99)) { $socket->send($ENV{NAME}); }
+"""
+"""A server over UDP that answers with its pod's name."""
+ASK = """
+import socket, sys, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    client.settimeout(0.5)
+    while True:
+        try:
+            client.sendto(b"who", (sys.argv[1], 53))
+            print(client.recv(99).decode(), flush=True)
+        except OSError:
+            print("-", flush=True)
+        time.sleep(0.1)
+"""
+
+
+def test_a_client_with_one_socket_is_led_on_when_the_host_that_answers_it_dies(
+    client: Client, namespace: str, whole: None
+) -> None:
+    """A UDP client that keeps its port, as resolvers do: the kernel knows its flow, which would never end."""
+    container = {"env": [{"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}
+    for host in NODES[1:]:
+        made = yaml.safe_load(pod(host.name, ["perl", "-e", ANSWER], image="nginx:1.14.2", container=container,
+                                  spec={"nodeName": host.name}))  # fmt: skip
+        made["metadata"]["labels"] = {"app": "who"}
+        _apply(namespace, json.dumps(made))
+    _apply(namespace, _service(ports=[{"port": 53, "protocol": "UDP", "targetPort": 9000}]))
+    hosts = {p.metadata.name: Host(p.spec.node_name) for p in _ready(client, namespace, 2)}
+    address = client.get(Service, "who", namespace=namespace).spec.cluster_ip
+    NODES[0].sh(f"cat > /tmp/ask.py <<'END'\n{ASK}\nEND")
+    NODES[0].sh(
+        f"setsid /opt/podium/bin/python3 /tmp/ask.py {address} > /tmp/answers 2>&1 < /dev/null & echo $! > /tmp/asking"
+    )
+    try:
+        first = until(lambda: hosts.get(_last_answer()), seconds=20, what="an answer over UDP")
+        first.kill()
+        try:
+            until(lambda: hosts.get(_last_answer(), first) != first, seconds=30, what="an answer by the other pod")
+        finally:
+            first.start()
+    finally:
+        NODES[0].sh("kill $(cat /tmp/asking)", check=False)
+
+
+def _last_answer() -> str:
+    return NODES[0].sh("tail -n 1 /tmp/answers").strip()
 
 
 def test_a_client_stays_with_its_pod_while_others_come_and_leaves_it_when_it_goes(

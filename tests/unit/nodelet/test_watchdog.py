@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from nodelet.state.lease_file import LeaseFile
-from nodelet.watchdog import LOCK, Engine, alone, is_due, look
+from nodelet.watchdog import LOCK, Engine, Watch, alone, is_due
 
 LEASE = {"kill_at": 100.0, "boot": "b"}
 
@@ -72,14 +72,33 @@ def docker(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def test_what_must_not_run_twice_is_killed(docker: tuple[str, list[str]]) -> None:
     path, asked = docker
-    assert look(LEASE, Engine(path), now=99, boot="b") == 0
+    watch = Watch(Engine(path), lambda: True)
+    assert watch.look(LEASE, now=99, boot="b") == 0
     assert asked == []
-    assert look(LEASE, Engine(path), now=102, boot="b") == 2
+    assert watch.look(LEASE, now=102, boot="b") == 2
     assert asked == ["GET /containers/json", "POST /containers/c1/kill", "POST /containers/c2/kill"]
 
 
+def test_addresses_of_pools_are_let_go_once_and_again_when_that_fails_or_the_lease_was_renewed(tmp_path: Path) -> None:
+    answers = [False, True, True]
+    tried: list[bool] = []
+
+    def withdraw() -> bool:
+        tried.append(answers[len(tried)])
+        return tried[-1]
+
+    watch = Watch(Engine(str(tmp_path / "none")), withdraw)
+    for now, times in ((99, 0), (102, 1), (103, 2), (104, 2)):
+        watch.look(LEASE, now=now, boot="b")
+        assert len(tried) == times, now
+    renewed = {"kill_at": 200.0, "boot": "b"}
+    watch.look(renewed, now=105, boot="b")
+    watch.look(renewed, now=202, boot="b")
+    assert len(tried) == 3
+
+
 def test_an_engine_that_does_not_answer_is_asked_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert look(LEASE, Engine(str(tmp_path / "none")), now=102, boot="b") == 0
+    assert Watch(Engine(str(tmp_path / "none")), lambda: True).look(LEASE, now=102, boot="b") == 0
     assert "can't be told" in capsys.readouterr().err
 
 
