@@ -56,7 +56,7 @@ def test_an_address_of_a_pool_is_answered_for_by_one_host_and_by_another_when_it
     servers = {p.metadata.name for p in _ready(client, namespace, 3)}
     (address,) = until(lambda: _addresses(client, namespace), seconds=10, what="an address")
     assert address in POOL
-    until(lambda: _fetch(address) in servers, seconds=10, what="an answer on the link")
+    until(lambda: _fetch(address) in servers, seconds=30, what="an answer on the link")
     (first,) = _holders(address)
     assert first.name == _announcer(client, namespace)
     asked = f"http://{address}:7445/healthz"
@@ -71,7 +71,7 @@ def test_an_address_of_a_pool_is_answered_for_by_one_host_and_by_another_when_it
         first.start()
     podium("wait", "--for=condition=Ready", f"node/{first.name}", "--timeout=60s", timeout=90)
     until(lambda: _holders(address) == [first], seconds=20, what="its addresses to return to the host")
-    until(lambda: _fetch(address) in servers, seconds=10, what="an answer by the first host again")
+    until(lambda: _fetch(address) in servers, seconds=30, what="an answer by the first host again")
 
 
 @pytest.mark.parametrize("how", ["cut off", "frozen"])
@@ -82,14 +82,14 @@ def test_a_host_that_its_master_has_lost_lets_its_addresses_go(
     _apply(namespace, _servers(), _service(type="LoadBalancer"))
     _ready(client, namespace, 3)
     (address,) = until(lambda: _addresses(client, namespace), seconds=10, what="an address")
-    until(lambda: _fetch(address), seconds=10, what="an answer on the link")
+    until(lambda: _fetch(address), seconds=30, what="an answer on the link")
     (first,) = _holders(address)
     frozen = how == "frozen"
     nodelet = first.pid_of("podium-nodelet")
     first.sh(f"kill -STOP {nodelet}" if frozen else f"iptables -I OUTPUT -d {ADDRESSES['master']} -j DROP")
     try:
         until(lambda: first not in (held := _holders(address)) and held, seconds=30, what="another host alone")
-        until(lambda: _fetch(address), seconds=10, what="an answer by the other")
+        until(lambda: _fetch(address), seconds=30, what="an answer by the other")
     finally:
         first.sh(f"kill -CONT {nodelet}" if frozen else f"iptables -D OUTPUT -d {ADDRESSES['master']} -j DROP")
     until(lambda: _holders(address) == [first], seconds=30, what="the first host to answer again")
@@ -99,13 +99,13 @@ def test_hosts_go_on_answering_while_their_master_is_away(client: Client, namesp
     _apply(namespace, _servers(), _service(type="LoadBalancer"))
     _ready(client, namespace, 3)
     (address,) = until(lambda: _addresses(client, namespace), seconds=10, what="an address")
-    until(lambda: _fetch(address), seconds=10, what="an answer on the link")
+    until(lambda: _fetch(address), seconds=30, what="an answer on the link")
     (first,) = _holders(address)
     _pause("pause")
     try:
         for _ in range(30):  # much longer than a lease
             assert _holders(address) == [first]
-            until(lambda: _fetch(address, "nothing"), seconds=10, what="an answer, be it that there is no such page")
+            until(lambda: _fetch(address, "nothing"), seconds=30, what="an answer, be it that there is no such page")
             first.sh("sleep 0.5")
     finally:
         _pause("unpause")
