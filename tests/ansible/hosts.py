@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ IMAGE = "podium/ansible-host:test"
 # Another name lets two runs share an engine.
 LABEL = os.environ.get("PODIUM_ANSIBLE_TEST", "podium-ansible")
 NETWORK = f"{LABEL}-hosts"
+PLAY_SECONDS = 900.0
 
 # What a host in a container needs; `--privileged` would ask for more and fails on hardened kernels.
 _AS_A_HOST = (
@@ -33,6 +35,7 @@ def run(
     timeout: float = 60,
     stdin: bytes | None = None,
     environment: Mapping[str, str] | None = None,
+    directory: Path = ROOT,
 ) -> str:
     """Run a command and return what it printed; a failure shows everything that it said.
 
@@ -41,7 +44,7 @@ def run(
     """
     done = subprocess.run(
         [str(word) for word in command],
-        capture_output=True, timeout=timeout, input=stdin, cwd=ROOT,
+        capture_output=True, timeout=timeout, input=stdin, cwd=directory,
         env={**os.environ, **(environment or {})},
     )  # fmt: skip
     out = done.stdout.decode(errors="replace")
@@ -123,7 +126,7 @@ class Controller:
     """The machine that Ansible runs on: this one.
 
     Attributes:
-        directory: Holds the inventory, and the key that opens the hosts.
+        directory: Holds the inventory, the key that opens the hosts, and `ansible`, a link to the playbooks.
         program: ansible-playbook.
     """
 
@@ -145,11 +148,18 @@ class Controller:
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
         return self.key.with_suffix(".pub")
 
-    def play(self, playbook: str, *arguments: str, timeout: float = 600) -> str:
-        """Run a playbook of ansible/playbooks as README says to; returns what it printed."""
+    def write_inventory(self, inventory: str, hosts: Sequence[Host]) -> None:
+        """Make this the inventory, with the addresses of the hosts in place of `NAME_ADDRESS`."""
+        for host in hosts:
+            inventory = inventory.replace(f"{host.name.upper()}_ADDRESS", host.address)
+        (self.directory / "inventory.yml").write_text(inventory)
+
+    def play(self, playbook: str, *more: str, timeout: float = PLAY_SECONDS) -> str:
+        """Run the line of README that runs a playbook, with `more` arguments; returns what it printed."""
+        _, *arguments = shlex.split(lines_of_readme()[playbook].replace("$PWD", str(self.directory)))
         return run(
-            self.program, "-i", self.directory / "inventory.yml", ROOT / "ansible/playbooks" / playbook, *arguments,
-            timeout=timeout,
+            self.program, *arguments, *more,
+            timeout=timeout, directory=self.directory,
             environment={
                 "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
                 "ANSIBLE_HOME": str(self.directory / "home"),
@@ -158,8 +168,8 @@ class Controller:
         )  # fmt: skip
 
 
-def with_addresses(inventory: str, hosts: Sequence[Host]) -> str:
-    """The inventory with the addresses that the hosts were given in place of `NAME_ADDRESS`."""
-    for host in hosts:
-        inventory = inventory.replace(f"{host.name.upper()}_ADDRESS", host.address)
-    return inventory
+def lines_of_readme() -> dict[str, str]:
+    """The lines of README's section on real hosts that run playbooks, by playbook, in order."""
+    section = (ROOT / "README.md").read_text().partition("## On real hosts")[2].partition("\n## ")[0]
+    lines = [line.partition("#")[0].strip() for line in section.splitlines() if line.startswith("ansible-playbook ")]
+    return {re.findall(r"playbooks/(\S+)", line)[0]: line for line in lines}

@@ -1,18 +1,26 @@
-"""The life of a cluster on bare hosts: made, made again with nothing to do, used, taken away without a trace."""
+"""The life of a cluster on bare hosts, by the lines of README: made, grown, changed, upgraded under load, rotated,
+shrunk, restored onto another master, taken away without a trace."""
 
 from __future__ import annotations
 
 import json
-import stat
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from cryptography import x509
 
 from podium.client import Client
+from podium.client.config import load as load_config
 from podium.objects.conditions import is_true
 from podium.v1.core_pb2 import Node, Pod
-from tests.ansible.hosts import Controller, Host, recaps, run
+from podium.v1.networking_pb2 import Service
+from tests.ansible.conftest import NEXT_VERSION
+from tests.ansible.hosts import Controller, Host, lines_of_readme, recaps, run
+from tests.ansible.load import once, steady
 
 PODIUM = Path(sys.executable).parent / "podium"
 IMAGE = "busybox:latest"
@@ -27,11 +35,18 @@ spec:
     metadata: {{labels: {{app: web}}}}
     spec:
       securityContext: {{fsGroup: 2000}}
+      terminationGracePeriodSeconds: 5
+      topologySpreadConstraints:
+        - maxSkew: 1
+          topologyKey: kubernetes.io/hostname
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector: {{matchLabels: {{app: web}}}}
       containers:
         - name: web
           image: {IMAGE}
           imagePullPolicy: IfNotPresent
-          command: [sh, -c, "test -s /secret/key && test -g /data && exec sleep infinity"]
+          command: [sh, -c, "test -s /secret/key && hostname >/data/index.html && exec httpd -f -p 8080 -h /data"]
+          readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1}}
           volumeMounts:
             - {{name: secret, mountPath: /secret}}
             - {{name: data, mountPath: /data}}
@@ -45,13 +60,26 @@ apiVersion: v1
 kind: Secret
 metadata: {{name: seen}}
 stringData: {{key: what the nodelet mounts the engine sees}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web}}
+spec:
+  type: NodePort
+  selector: {{app: web}}
+  ports: [{{port: 80, targetPort: 8080}}]
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {{name: web}}
+spec: {{maxUnavailable: 1, selector: {{matchLabels: {{app: web}}}}}}
 """
 
 # What a host is asked for what is left; one line each, and none when nothing is.
 TRACES = """\
 ls -d /opt/podium /etc/podium /var/lib/podium /etc/systemd/system/podium-* /etc/systemd/system/*.wants/podium-* \
   /tmp/podium-* 2>/dev/null
-ls /sys/class/net | grep -E '^(podium0|pod[0-9a-f]{10})$'
+ls /sys/class/net | grep -E '^(podium0|podiumvx|pod[0-9a-f]{10})$'
 nft list tables | grep podium
 docker ps --all --quiet --filter label=io.podium.owner
 docker image ls --quiet podium/sandbox
@@ -61,92 +89,217 @@ true
 """
 
 
-@pytest.mark.timeout(1800)
-def test_life(hosts: tuple[Host, ...], controller: Controller) -> None:
-    _refused(hosts, controller)
-    _failed_half_way(hosts, controller)
-    _made(hosts, controller)
-    _made_again(controller)
-    _used(hosts, controller)
-    _taken_away(hosts, controller)
+def inventory(
+    controller: Controller, wheelhouse: Path, *, master: str = "node1", nodes: Sequence[str],
+    nodelet: Mapping[str, Any] | None = None,
+) -> str:  # fmt: skip
+    """An inventory as README's reader writes it. Leases are long, as these hosts share one machine with its tests."""
+    settings = {
+        "ansible_user": "admin", "ansible_become": True, "ansible_ssh_private_key_file": str(controller.key),
+        "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
+        "podium_wheelhouse": str(wheelhouse), "master_settings": {"lease": "30s"},
+        "nodelet_settings": dict(nodelet or {}),
+    }  # fmt: skip
+    hosts = {name: {"ansible_host": f"{name.upper()}_ADDRESS"} for name in {master, *nodes}}
+    labelled = {name: {"nodelet_labels": {"topology.kubernetes.io/zone": name}, **hosts[name]} for name in nodes}
+    groups = {"podium_masters": {"hosts": {master: hosts[master]}}, "podium_nodes": {"hosts": labelled}}
+    return yaml.safe_dump({"podium": {"vars": settings, "children": groups}})
 
 
-def _refused(hosts: tuple[Host, ...], controller: Controller) -> None:
+def test_readme_holds_each_playbook_that_is_played_here() -> None:
+    played = Path(__file__).read_text()
+    assert [name for name in lines_of_readme() if f'play("{name}"' not in played] == []
+    assert len(lines_of_readme()) == 8
+
+
+@pytest.mark.timeout(3600)
+def test_life(hosts: tuple[Host, ...], controller: Controller, releases: tuple[Path, Path]) -> None:
+    this, following = releases
+    first, grown = hosts[:2], hosts
+    controller.write_inventory(inventory(controller, this, nodes=["node1", "node2"]), hosts)
+    _refused(controller, first)
+    _failed_half_way(controller, first)
+    _made(controller, first)
+    _made_again(controller, first)
+    controller.write_inventory(inventory(controller, this, nodes=["node1", "node2", "node3"]), hosts)
+    _grown(controller)
+    _used(controller, grown)
+    changed = {"max_pods": 50}
+    controller.write_inventory(inventory(controller, this, nodes=["node1", "node2", "node3"], nodelet=changed), hosts)
+    _changed(controller, grown)
+    controller.write_inventory(
+        inventory(controller, following, nodes=["node1", "node2", "node3"], nodelet=changed), hosts
+    )
+    _upgraded(controller, grown)
+    _rotated(controller, grown)
+    _removed(controller, hosts[2])
+    _backed_up(controller, hosts[0])
+    controller.write_inventory(
+        inventory(controller, following, master="node3", nodes=["node1", "node2"], nodelet=changed), hosts
+    )
+    _restored(controller, first)
+    _taken_away(controller, hosts)
+
+
+def _client(controller: Controller) -> Client:
+    return Client.from_config(controller.admin_config)
+
+
+def _podium(controller: Controller, *words: str, stdin: str = "") -> str:
+    return run(
+        PODIUM, *words, stdin=stdin.encode(), timeout=200,
+        environment={"PODIUM_CONFIG": str(controller.admin_config)},
+    )  # fmt: skip
+
+
+def _containers(hosts: Sequence[Host]) -> list[str]:
+    return [host.sh("docker ps --quiet --no-trunc --filter label=io.podium.owner | sort") for host in hosts]
+
+
+def _refused(controller: Controller, hosts: Sequence[Host]) -> None:
     with pytest.raises(AssertionError, match=r"MiB free; 99999999 are needed"):
         controller.play("site.yml", "-e", "preflight_free_mib=99999999")
     for host in hosts:
         assert not host.sh("command -v docker dockerd podium nft || true"), "something was installed all the same"
 
 
-def _failed_half_way(hosts: tuple[Host, ...], controller: Controller) -> None:
+def _failed_half_way(controller: Controller, hosts: Sequence[Host]) -> None:
     """The nodes are told of a master that is not there: everything is installed, and nobody joins."""
     wrong = {"nodelet_masters": ["127.0.0.1:1"], "nodelet_start_seconds": 5}
-    with pytest.raises(AssertionError, match=r"(?s)beta is not Ready.*could not join"):
+    with pytest.raises(AssertionError, match=r"(?s)node2 is not Ready.*could not join"):
         controller.play("site.yml", "-e", json.dumps(wrong))
-    assert not _tokens_left(hosts, controller)
+    assert not _tokens_left(controller, hosts)
 
 
-def _tokens_left(hosts: tuple[Host, ...], controller: Controller) -> list[str]:
+def _tokens_left(controller: Controller, hosts: Sequence[Host]) -> list[str]:
     """What is left of join tokens: files on hosts, and tokens that the master would take."""
     files = [host.sh("ls /etc/podium/join-token 2>/dev/null || true").strip() for host in hosts]
-    with Client.from_config(controller.admin_config) as client:
+    with _client(controller) as client:
         return [*filter(None, files), *(token.id for token in client.cluster.list_tokens())]
 
 
-def _made(hosts: tuple[Host, ...], controller: Controller) -> None:
+def _made(controller: Controller, hosts: Sequence[Host]) -> None:
     first = recaps(controller.play("site.yml"))
-    assert {name: (r.failed, r.unreachable) for name, r in first.items()} == {"alpha": (0, 0), "beta": (0, 0)}
+    assert {name: (r.failed, r.unreachable) for name, r in first.items()} == {"node1": (0, 0), "node2": (0, 0)}
 
-    assert not _tokens_left(hosts, controller)
-    assert stat.S_IMODE(controller.admin_config.stat().st_mode) == 0o600
-    with Client.from_config(controller.admin_config) as client:
+    assert not _tokens_left(controller, hosts)
+    assert controller.admin_config.stat().st_mode & 0o777 == 0o600
+    with _client(controller) as client:
         nodes = {node.metadata.name: node for node in client.list(Node)}
-        assert sorted(nodes) == ["alpha", "beta"]
+        assert sorted(nodes) == ["node1", "node2"]
         assert all(is_true(node.status.conditions, "Ready") for node in nodes.values())
-        assert nodes["beta"].metadata.labels["topology.kubernetes.io/zone"] == "b"
+        assert nodes["node2"].metadata.labels["topology.kubernetes.io/zone"] == "node2"
     for host in hosts:
         # Certificates are for everybody; nothing else is.
         assert host.sh("find /etc/podium /var/lib/podium -type f -perm /o=rwx ! -name '*.crt'") == ""
 
 
-def _made_again(controller: Controller) -> None:
+def _made_again(controller: Controller, hosts: Sequence[Host]) -> None:
     output = controller.play("site.yml")
-    assert {name: r.changed for name, r in recaps(output).items()} == {"alpha": 0, "beta": 0}, output
+    assert {name: r.changed for name, r in recaps(output).items()} == {host.name: 0 for host in hosts}, output
 
 
-def _used(hosts: tuple[Host, ...], controller: Controller) -> None:
-    def podium(*words: str, stdin: str = "") -> str:
-        return run(
-            PODIUM,
-            *words,
-            stdin=stdin.encode(),
-            timeout=90,
-            environment={"PODIUM_CONFIG": str(controller.admin_config)},
-        )
+def _grown(controller: Controller) -> None:
+    output = controller.play("grow.yml")
+    changes = {name: r.changed for name, r in recaps(output).items()}
+    assert changes.pop("node3") > 0
+    assert changes == {"node1": 0, "node2": 0}, output
+    with _client(controller) as client:
+        assert [node.metadata.name for node in client.list(Node)] == ["node1", "node2", "node3"]
 
+
+def _used(controller: Controller, hosts: Sequence[Host]) -> None:
     for host in hosts:
         host.load_image(IMAGE)
-    podium("apply", "-f", "-", "--wait", "--timeout=60s", stdin=MANIFEST)
-    with Client.from_config(controller.admin_config) as client:
-        pods = client.list(Pod, selector="app=web")
-        assert sorted(pod.spec.node_name for pod in pods) == ["alpha", "beta"]
-    assert podium("exec", "deploy/web", "--", "echo", "it runs") == "it runs\n"
+    _ = _podium(controller, "apply", "-f", "-", "--wait", "--timeout=120s", stdin=MANIFEST)
+    with _client(controller) as client:
+        assert len({pod.spec.node_name for pod in client.list(Pod, selector="app=web")}) == 2
+    assert _podium(controller, "exec", "deploy/web", "--", "echo", "it runs") == "it runs\n"
 
-    # The units may be restarted at any time: containers go on, and are adopted.
-    before = [host.sh("docker ps --quiet --no-trunc | sort") for host in hosts]
+
+def _changed(controller: Controller, hosts: Sequence[Host]) -> None:
+    """Nodelets start anew with the setting; containers go on, also while the engine is restarted."""
+    before = _containers(hosts)
+    _ = controller.play("site.yml")
+    with _client(controller) as client:
+        assert {node.status.capacity["pods"] for node in client.list(Node)} == {"50"}
     for host in hosts:
-        host.sh("systemctl restart podium-nodelet docker")
-    podium("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
-    assert [host.sh("docker ps --quiet --no-trunc | sort") for host in hosts] == before
+        _ = host.sh("systemctl restart docker")
+    _ = _podium(controller, "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+    assert _containers(hosts) == before
 
 
-def _taken_away(hosts: tuple[Host, ...], controller: Controller) -> None:
+def _upgraded(controller: Controller, hosts: Sequence[Host]) -> None:
+    with _client(controller) as client:
+        port = client.get(Service, "web").spec.ports[0].node_port
+    addresses = [host.address for host in hosts]
+    assert {once(address, port) for address in addresses} == {200}
+    with steady(addresses, port) as load:
+        output = controller.play("upgrade.yml")
+    assert load.failures == []
+    assert all(load.answered[address] > 50 for address in addresses), load.answered
+    with _client(controller) as client:
+        nodes = list(client.list(Node))
+    assert {node.status.node_info.kubelet_version for node in nodes} == {NEXT_VERSION}, output
+    assert not [
+        n.metadata.name for n in nodes if n.spec.unschedulable or "podium.dev/upgrade" in n.metadata.annotations
+    ]
+
+
+def _issuer(pem: str) -> str:
+    return x509.load_pem_x509_certificate(pem.encode()).issuer.rfc4514_string()
+
+
+def _rotated(controller: Controller, hosts: Sequence[Host]) -> None:
+    def issuers() -> set[str]:
+        nodes = [host.sh("cat /var/lib/podium/nodelet/identity/node.pem") for host in hosts]
+        return {_issuer(pem) for pem in [*nodes, load_config(controller.admin_config).context().certificate]}
+
+    before, containers = issuers(), _containers(hosts)
+    _ = controller.play("rotate.yml")
+    after = issuers()
+    assert len(after) == 1
+    assert not after & before
+    assert _containers(hosts) == containers
+    assert load_config(controller.admin_config).context().ca.count("BEGIN CERTIFICATE") == 1, "the old CA is dropped"
+
+
+def _removed(controller: Controller, host: Host) -> None:
+    _ = controller.play("remove.yml")
+    assert host.sh(TRACES) == ""
+    with _client(controller) as client:
+        assert [node.metadata.name for node in client.list(Node)] == ["node1", "node2"]
+
+
+def _backed_up(controller: Controller, master: Host) -> None:
+    """The master stays behind; what happens after the backup is lost with it."""
+    _ = controller.play("backup.yml")
+    assert (controller.directory / "cluster.backup").stat().st_mode & 0o777 == 0o600
+    assert "backup" not in master.sh("ls -a /var/lib/podium/master; ls /tmp")
+    _ = _podium(controller, "create", "namespace", "since")
+    _ = master.sh("systemctl disable --now podium-master")
+
+
+def _restored(controller: Controller, hosts: Sequence[Host]) -> None:
+    before = _containers(hosts)
+    _ = controller.play("restore.yml")
+    with _client(controller) as client:
+        nodes = list(client.list(Node))
+        assert [n.metadata.name for n in nodes if is_true(n.status.conditions, "Ready")] == ["node1", "node2"]
+        assert len(client.list(Pod, selector="app=web")) == 2
+    assert "since" not in _podium(controller, "get", "namespaces", "-o", "name")
+    assert _containers(hosts) == before
+    again = recaps(controller.play("restore.yml"))
+    assert {r.changed for r in again.values()} == {0}, "nothing is restored twice"
+
+
+def _taken_away(controller: Controller, hosts: Sequence[Host]) -> None:
     with pytest.raises(AssertionError, match="Nothing was touched"):
         controller.play("reset.yml", "-e", "podium_reset=no")
-    controller.play("reset.yml", "-e", "podium_reset=yes")
+    _ = controller.play("reset.yml")
     for host in hosts:
         assert host.sh(TRACES) == "", host.name
         assert host.sh("systemctl is-system-running").strip() == "running"
     assert not controller.admin_config.exists()
-    again = recaps(controller.play("reset.yml", "-e", "podium_reset=yes"))
-    assert {name: r.changed for name, r in again.items()} == {"alpha": 0, "beta": 0}
+    again = recaps(controller.play("reset.yml"))
+    assert {r.changed for r in again.values()} == {0}
