@@ -1,6 +1,7 @@
 """A node pool of bare hosts: pods wait, the master sets a host up by SSH, they run; idle, the host is bare again.
 
-The master runs on this machine, at the hosts' gateway; it is killed in the middle of it all once.
+The master runs on this machine, at the hosts' gateway; it is killed in the middle of it all once. One of the hosts is
+turned off and on: its pods are replaced and end in order, while a restart of its units ends none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 
 from podium.client import Client
 from podium.errors import PodiumError
+from podium.objects.conditions import get_condition
 from podium.objects.nodepool import POOL_LABEL, status_of
 from podium.v1.apps_pb2 import Deployment
 from podium.v1.core_pb2 import Event, Node, Pod, Secret
@@ -29,6 +31,13 @@ from tests.support.workloads import deployment
 SECONDS_TO_A_RUNNING_POD = 60.0
 """What an operator is promised for a host that has an engine, of a machine that does nothing else."""
 IMAGE = "busybox:latest"
+SEEN = "/srv/seen"
+# Says on its host's disk when it was asked to end, and when it had.
+SLOW = """
+trap 'cut -d" " -f1 /proc/uptime >/seen/NAME.asked; sleep 3; cut -d" " -f1 /proc/uptime >/seen/NAME.ended; exit 0' TERM
+touch /seen/NAME.runs
+while :; do sleep 0.1; done
+"""
 WITH_ENGINE = "- hosts: podium_nodes\n  roles: [{role: docker}]\n"
 
 
@@ -114,8 +123,8 @@ def _pool(hosts: tuple[Host, ...]) -> NodePool:
         pool.spec.hosts.add(name=host.name, address=host.address, user="admin")
     pool.spec.credentials.secret_ref.name = "ssh"
     pool.spec.capacity.update({"cpu": "1", "memory": "512Mi", "pods": "20"})
-    pool.spec.scale_down.idle_seconds = 5
-    pool.spec.provision_timeout_seconds = 300
+    pool.spec.scale_down.idle_seconds = 3600
+    pool.spec.provision_timeout_seconds = 900
     return pool
 
 
@@ -141,7 +150,7 @@ def _web(replicas: int) -> Deployment:
     return made
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_pool_of_bare_hosts(hosts: tuple[Host, ...], controller: Controller, master: Master) -> None:
     with master.client() as client:
         client.create(_secret(hosts, controller))
@@ -150,6 +159,11 @@ def test_a_pool_of_bare_hosts(hosts: tuple[Host, ...], controller: Controller, m
         _a_host_that_is_not_known(client, hosts, controller)
     _a_master_that_dies_in_the_middle(master, hosts, controller)
     with master.client() as client:
+        client.delete(Deployment, "web")
+        _pods_run(client, hosts)
+        _restarts_end_nothing(client, hosts[1])
+        _turned_off(client, hosts[1])
+        _turned_on(client, hosts[1])
         _idle_hosts(client, hosts)
     assert _left_on_this_machine(master) == []
 
@@ -169,7 +183,7 @@ def _told(client: Client) -> str:
 def _one_pod(client: Client) -> None:
     """A pod waits; it runs within the time that is promised, engine and image being there."""
     client.create(_web(1))
-    took = until(lambda: _running(client), 240, lambda: _told(client))
+    took = until(lambda: _running(client), 900, lambda: _told(client))
     # Hosts, master and Ansible share this machine's processors, with whatever else runs here.
     crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     print(f"\npending pod to a pod that runs on a host set up for it: {took:.1f} s; load {crowd:.1f} a processor")
@@ -201,13 +215,95 @@ def _a_master_that_dies_in_the_middle(master: Master, hosts: tuple[Host, ...], c
     master.kill()
     master.start()
     with master.client() as client:
-        _ = until(lambda: _running(client) == ["alpha", "beta"], 240, lambda: _told(client))
+        _ = until(lambda: _running(client) == ["alpha", "beta"], 900, lambda: _told(client))
         nodes = client.list(Node)
         assert sorted(n.metadata.name for n in nodes) == ["alpha", "beta"]
 
 
+def _slow(pod: Pod, name: str) -> None:
+    container = pod.spec.containers[0]
+    container.image, container.image_pull_policy = IMAGE, "IfNotPresent"
+    del container.command[:]
+    container.command.extend(["sh", "-c", SLOW.replace("NAME", name)])
+    container.volume_mounts.add(name="seen", mount_path="/seen")
+    pod.spec.volumes.add(name="seen").host_path.path = SEEN
+
+
+def _pods_run(client: Client, hosts: tuple[Host, ...]) -> None:
+    """One that is replaced, and one that is critical and goes last; both on beta."""
+    beta = hosts[1]
+    for host in hosts:
+        host.sh(f"mkdir -p {SEEN}")
+    web = deployment("slow", replicas=1)
+    made = Pod(spec=web.spec.template.spec)
+    _slow(made, "slow")
+    web.spec.template.spec.CopyFrom(made.spec)
+    preferred = web.spec.template.spec.affinity.node_affinity.preferred_during_scheduling_ignored_during_execution.add()
+    preferred.weight = 100
+    preferred.preference.match_expressions.add(key="kubernetes.io/hostname", operator="In", values=[beta.name])
+    client.create(web)
+    critical = Pod()
+    critical.metadata.name = "critical"
+    critical.spec.priority_class_name, critical.spec.node_name = "system-node-critical", beta.name
+    critical.spec.containers.add(name="c")
+    _slow(critical, "critical")
+    client.create(critical)
+    _ = until(lambda: _places(client) == {"slow": [beta.name], "critical": [beta.name]}, 60, lambda: _places(client))
+
+
+def _places(client: Client) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pod in client.list(Pod):
+        if pod.status.phase == "Running" and not pod.metadata.HasField("deletion_timestamp"):
+            found.setdefault(pod.metadata.name.split("-")[0], []).append(pod.spec.node_name)
+    return found
+
+
+def _restarts_end_nothing(client: Client, beta: Host) -> None:
+    before = beta.sh("docker ps --quiet --no-trunc | sort")
+    beta.sh("systemctl restart podium-shutdown podium-nodelet")
+    assert "its pods stay" in beta.sh("journalctl -u podium-shutdown --no-pager -o cat")
+    _ = until(lambda: _ready(client, beta)[0] == "True", 60, lambda: _ready(client, beta))
+    assert beta.sh("docker ps --quiet --no-trunc | sort") == before
+    assert beta.sh(f"ls {SEEN}").split() == ["critical.runs", "slow.runs"]
+
+
+def _ready(client: Client, host: Host) -> tuple[str, str]:
+    ready = get_condition(client.get(Node, host.name).status.conditions, "Ready")
+    return (ready.status, ready.reason) if ready is not None else ("", "")
+
+
+def _turned_off(client: Client, beta: Host) -> None:
+    """As by its power button: systemd stops units in order, and the machine ends."""
+    beta.sh("systemctl poweroff", check=False)
+    _ = until(lambda: _ready(client, beta)[1] == "NodeShutdown", 30, lambda: _ready(client, beta))
+    _ = until(lambda: not _is_on(beta), 90, lambda: beta.sh("systemctl list-jobs", check=False))
+    _ = until(lambda: _places(client).get("slow") == ["alpha"], 60, lambda: _places(client))
+
+
+def _is_on(host: Host) -> bool:
+    return run("docker", "inspect", "-f", "{{.State.Running}}", host.container).strip() == "true"
+
+
+def _turned_on(client: Client, beta: Host) -> None:
+    _ = run("docker", "start", beta.container)
+    _ = until(lambda: _ready(client, beta)[0] == "True", 120, lambda: _ready(client, beta))
+    times = {name: float(beta.sh(f"cat {SEEN}/{name}")) for name in ("slow.asked", "slow.ended", "critical.asked",
+                                                                     "critical.ended")}  # fmt: skip
+    assert times["slow.asked"] + 2.5 < times["slow.ended"], "it had its time"
+    assert times["slow.ended"] <= times["critical.asked"] < times["critical.ended"], "critical pods end last"
+    critical = client.get(Pod, "critical")
+    assert (critical.status.phase, critical.status.reason) == ("Failed", "Terminated")
+    assert "NodeShutdown" not in _ready(client, beta)
+
+
 def _idle_hosts(client: Client, hosts: tuple[Host, ...]) -> None:
-    client.delete(Deployment, "web")
+    """Nothing runs any more: they are drained, made bare, and stand by."""
+    client.delete(Deployment, "slow")
+    client.delete(Pod, "critical")
+    client.patch(NodePool, "bare", {"spec": {"scaleDown": {"idleSeconds": 5}}}, type="merge")
+    for host in hosts:
+        host.sh(f"rm -rf {SEEN}")
     _ = until(lambda: {_phase(client, host) for host in hosts} == {"Standby"}, 240, lambda: _told(client))
     assert client.list(Node) == []
     for host in hosts:
