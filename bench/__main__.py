@@ -30,6 +30,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "start": ("bench.bench_start", "--network"),
     "services": ("bench.bench_services",),
     "dns": ("bench.bench_dns",),
+    "nodepools": ("bench.bench_nodepools",),
     "cli": ("bench.bench_cli",),
     "failover": ("bench.bench_failover",),
     "autoscale": ("bench.bench_autoscale",),
