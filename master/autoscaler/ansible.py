@@ -40,7 +40,7 @@ from podium.telemetry.log import get_logger
 
 _KNOCK_SECONDS = 1.0
 _END_SECONDS = 20.0
-_RELEASE_KNOCKS_SECONDS = 30.0
+_ANSWER_SECONDS = 30.0
 _MOST_SAID = 300
 
 log = get_logger(__name__)
@@ -77,7 +77,8 @@ class AnsibleProvisioner:
         """
         async with _Folder(self._settings.work, target) as folder:
             await self._hook(target, START, folder)
-            await self._until_ssh_answers(target, target.seconds)
+            # A host that nobody turned on is on, or will not be: others can be tried.
+            await self._until_ssh_answers(target, target.seconds if target.start else _ANSWER_SECONDS)
             variables = join_variables(token, self._settings.masters)
             await self._play(target, folder, "join", variables)
 
@@ -88,7 +89,7 @@ class AnsibleProvisioner:
             ProvisionFailed: It could not be done.
         """
         async with _Folder(self._settings.work, target) as folder:
-            await self._until_ssh_answers(target, _RELEASE_KNOCKS_SECONDS)
+            await self._until_ssh_answers(target, _ANSWER_SECONDS)
             await self._play(target, folder, "release", {})
             await self._hook(target, STOP, folder)
 
@@ -96,7 +97,7 @@ class AnsibleProvisioner:
         """Knock until somebody opens: a host that was just turned on takes its time."""
         why = "it did not answer"
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(seconds, target.seconds)):
                 while True:
                     try:
                         _, writer = await asyncio.open_connection(target.address, target.port)
