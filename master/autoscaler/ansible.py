@@ -177,8 +177,9 @@ async def _played(order: bytes) -> str:
     assert process.stdout is not None, "it was asked for"
     assert process.stderr is not None, "it was asked for"
     try:
-        process.stdin.write(order)
-        await process.stdin.drain()
+        with contextlib.suppress(OSError, RuntimeError):  # it has ended already, as its exit code will say
+            process.stdin.write(order)
+            await process.stdin.drain()
         said, complaints = await asyncio.gather(process.stdout.read(), process.stderr.read())
         _ = await process.wait()
     finally:

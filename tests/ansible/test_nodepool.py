@@ -304,7 +304,7 @@ def _idle_hosts(client: Client, hosts: tuple[Host, ...]) -> None:
     client.patch(NodePool, "bare", {"spec": {"scaleDown": {"idleSeconds": 5}}}, type="merge")
     for host in hosts:
         host.sh(f"rm -rf {SEEN}")
-    _ = until(lambda: {_phase(client, host) for host in hosts} == {"Standby"}, 240, lambda: _told(client))
+    _ = until(lambda: {_phase(client, host) for host in hosts} == {"Standby"}, 900, lambda: _told(client))
     assert client.list(Node) == []
     for host in hosts:
         assert host.sh(TRACES) == "", host.name
