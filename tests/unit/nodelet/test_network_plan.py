@@ -84,7 +84,9 @@ def test_pods_are_kept_from_the_hosts_loopback_and_from_others_addresses() -> No
 
 
 def test_without_a_service_range_nobody_is_refused_for_it() -> None:
-    assert "reject" not in nft.render(replace(FRAME, service_cidr=""))
+    without = nft.render(replace(FRAME, service_cidr=""))
+    assert without.count("reject") == nft.render(FRAME).count("reject") - 2
+    assert "ip daddr reject" not in " ".join(without.split())
 
 
 def test_a_service_without_endpoints_is_answered_at_once() -> None:
