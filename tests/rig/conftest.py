@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from podium.client import Client
-from tests.rig.rig import CONFIG, NODES, PROJECT, ROOT, podium, run
+from tests.rig.rig import CONFIG, NODES, PROJECT, ROOT, Host, podium, run
+
+_END = re.compile(r"^ +\+-+\nnode-init: nodelet ended", re.MULTILINE)
+"""Of an exception that nobody caught: the last line that Python writes, and what node-init says then."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,6 +33,22 @@ def rig() -> Iterator[None]:
     yield
     if not was_up:
         run("make", "down", timeout=120)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unbroken(rig: None) -> Iterator[None]:
+    """No nodelet ends by a fault of its own, whatever the tests do to it: it is started again, and hides that."""
+    before = {host.name: len(_log(host)) for host in NODES}
+    yield
+    for host in NODES:
+        log = _log(host)
+        new = log[before[host.name] if len(log) >= before[host.name] else 0 :]
+        ended = _END.search(new)
+        assert ended is None, f"the nodelet of {host.name} ended:\n{new[: ended.end()][-4000:]}"
+
+
+def _log(host: Host) -> str:
+    return host.sh("cat /var/log/podium/nodelet.log 2>/dev/null || true")
 
 
 @pytest.fixture
