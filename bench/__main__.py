@@ -31,6 +31,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "services": ("bench.bench_services",),
     "dns": ("bench.bench_dns",),
     "nodepools": ("bench.bench_nodepools",),
+    "path": ("bench.bench_path",),
     "cli": ("bench.bench_cli",),
     "failover": ("bench.bench_failover",),
     "autoscale": ("bench.bench_autoscale",),

@@ -49,6 +49,8 @@ from tests.rig.rig import CONFIG, PROJECT, run, until
 NAME = "bench-network"
 HOST_IMAGE = "podium/node:rig"
 PUBLISHED = 8099
+AS_MUCH = {"resources": {"requests": {"cpu": "1"}}}
+"""The weight that Docker gives its containers: a pod that asks for nothing has to wait for all others."""
 BOOT = """
 awk '$2 ~ "^/proc/|^/sys/firmware" { print $2 }' /proc/mounts | sort -r | while read -r path; do umount "$path"; done
 mount -o remount,rw /sys
@@ -113,8 +115,8 @@ MEASURES: dict[str, Callable[[Pair, int], float]] = {
 def on_podium() -> Iterator[list[Pair]]:
     """A pod on node1 that asks, one on node2 that answers, and a service between them."""
     with namespace(NAME):
-        server = pod("server", SERVE, image=IMAGE, spec={"nodeName": "node2"})
-        client = pod("client", ASK, image=IMAGE, spec={"nodeName": "node1"})
+        server = pod("server", SERVE, image=IMAGE, spec={"nodeName": "node2"}, container=AS_MUCH)
+        client = pod("client", ASK, image=IMAGE, spec={"nodeName": "node1"}, container=AS_MUCH)
         apply(NAME, server, client, service("server", CONTROL, DATA, STREAM, HTTP))
         pods = ready_pods(NAME, 2)
         with Client.from_config(CONFIG) as api:

@@ -9,7 +9,8 @@ pod sends to services in turn, and a host behind a link has all the endpoints. M
   time until a TCP connection to a service stands. Beside it, the same to an endpoint's own address.
 - `change`: one service's endpoint is another; from hearing it until the kernel has the rules. A connection that is made
   then must arrive at the new endpoint.
-- `load`: all services at once, as when a nodelet starts; `look`: what seeing to the table costs every ten seconds.
+- `load`: all services at once, as when a node joins, names included; `look`: what seeing to the table costs every ten
+  seconds.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from nodelet.dns.zone import Zone
 from nodelet.network import nft
 from nodelet.network.cluster import ClusterNetwork
 from nodelet.network.isolation import members_of, pod_part
@@ -117,12 +119,16 @@ class World:
         for line in LINKS.strip().splitlines():
             subprocess.run(line.split(), check=True, timeout=20)
         self.services, self._next = services, itertools.cycle(range(services))
-        self._table = PacketTable()
+        self._applied = asyncio.Event()
+        self._table = PacketTable(self._apply)
         self._table.frame_with(FRAME)
+        self._zone = Zone("cluster.local")
         self._network = ClusterNetwork(
             directory=directory, table=self._table, node=NODE, own_address="192.0.2.1", clock=SystemClock(),
             rules_changed=lambda uid: None,
         )  # fmt: skip
+        self._network.on_service(self._name)
+        self._running = asyncio.create_task(self._network.run())
         with inside("host"):
             self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._datagrams.bind(("", TARGET))
@@ -137,13 +143,30 @@ class World:
         records = [record(n, [endpoint(n * ENDPOINTS + k) for k in range(ENDPOINTS)]) for n in range(self.services)]
         records.append(NetworkRecord(id=members_of(NAMESPACE), addresses=members))
         update = NetworkUpdate(snapshot=True, records=records)
+        self._table.say("pod/bench", pod_part(POD, NAMESPACE, (), PODS))
         before, begin = _megabytes(), time.perf_counter()
+        heard, held = await self._take(update)
+        return {"hear_ms": (heard - begin) * 1e3, "hold_ms": (held - heard) * 1e3, "memory_mb": _megabytes() - before}
+
+    async def _take(self, update: NetworkUpdate) -> tuple[float, float]:
+        """When an update was heard, and when the kernel had the rules."""
+        self._applied.clear()
         self._network.take(update)
         heard = time.perf_counter()
-        self._table.say("pod/bench", pod_part(POD, NAMESPACE, (), PODS))
-        await self._table.tell()
-        end = time.perf_counter()
-        return {"hear_ms": (heard - begin) * 1e3, "tell_ms": (end - heard) * 1e3, "memory_mb": _megabytes() - before}
+        await self._applied.wait()
+        return heard, time.perf_counter()
+
+    async def _apply(self, text: str) -> None:
+        await nft.apply(text)
+        self._applied.set()
+
+    def _name(self, key: str) -> None:
+        self._zone.put(key, self._network.service(key))
+
+    async def end(self) -> None:
+        """Stop what runs."""
+        self._running.cancel()
+        await asyncio.wait([self._running])
 
     async def packets(self, count: int) -> dict[str, list[float]]:
         """Microseconds of first packets and connections: through services, and to endpoints themselves."""
@@ -157,22 +180,22 @@ class World:
         return made
 
     async def change(self, count: int) -> dict[str, list[float]]:
-        """Milliseconds of one endpoint's change, of services in turn."""
-        taken: list[float] = []
+        """Milliseconds of one endpoint's change, of services in turn, and of processor time, nft's included."""
+        taken, cost = list[float](), list[float]()
         for _ in range(count):
             number = next(self._next)
             kept = [endpoint(number * ENDPOINTS + k) for k in range(ENDPOINTS)]
             another = endpoint((number * ENDPOINTS + ENDPOINTS) % (self.services * ENDPOINTS))
             for told in ([another], kept):
                 update = NetworkUpdate(records=[record(number, told)])
-                begin = time.perf_counter()
-                self._network.take(update)
-                await self._table.tell()
-                taken.append((time.perf_counter() - begin) * 1e3)
+                used, begin = _processor(), time.perf_counter()
+                _, held = await self._take(update)
+                taken.append((held - begin) * 1e3)
+                cost.append((_processor() - used) * 1e3)
                 arrived = self._connection(service_address(number), PORT)[1]
                 if arrived not in told:
                     raise SystemExit(f"service {number} leads to {arrived}, not to one of {told}")
-        return {"change": taken}
+        return {"change": taken, "change_cost": cost}
 
     async def look(self, count: int) -> dict[str, list[float]]:
         """Milliseconds of processor time of seeing to the table, this process's and nft's."""
@@ -221,6 +244,7 @@ async def live(services: int) -> None:
         while line := await asyncio.to_thread(sys.stdin.readline):
             what, count = line.split()
             print(json.dumps(await asked[what](int(count))), flush=True)
+        await world.end()
 
 
 class Child:
@@ -272,8 +296,11 @@ def measure(services: int, rounds: int) -> None:
         less, more = statistics.median(few.figures[name]), statistics.median(many.figures[name])
         _say(name, services, few_us=less, many_us=more, ratio=more / less)
     changes = many.figures["change"]
+    costs = [statistics.median(world.figures["change_cost"]) for world in (few, many)]
+    late = statistics.quantiles(changes, n=100, method="inclusive")[98]
     _say("endpoint_change", services, few_median_ms=statistics.median(few.figures["change"]),
-         many_median_ms=statistics.median(changes), many_p99_ms=statistics.quantiles(changes, n=100)[98])  # fmt: skip
+         many_median_ms=statistics.median(changes), many_p99_ms=late,
+         few_processor_ms=costs[0], many_processor_ms=costs[1])  # fmt: skip
     _say("services_load", services, **many.load)
     looking = statistics.median(many.figures["look"])
     _say("services_look", services, processor_ms=looking, share_of_a_core=looking / 1e3 / LOOK_EVERY)

@@ -58,6 +58,7 @@ class Doubts:
 
     def __init__(self) -> None:
         self._leads: dict[str, Leads] = {}
+        self._owners: dict[Socket, set[str]] = {}
         self._said: set[Socket] = set()
         self._told: set[Socket] = set()
         self._settled: set[Socket] = set()
@@ -65,6 +66,12 @@ class Doubts:
     def say(self, owner: str, leads: Leads) -> None:
         """Replace what is known of an owner; without leads it is gone."""
         old = self._leads.pop(owner, {})
+        for socket in old.keys() - leads.keys():
+            self._owners[socket].discard(owner)
+            if not self._owners[socket]:
+                del self._owners[socket]
+        for socket in leads.keys() - old.keys():
+            self._owners.setdefault(socket, set()).add(owner)
         if leads:
             self._leads[owner] = leads
         self._said.update(_lost_or_first(old, leads))
@@ -83,11 +90,11 @@ class Doubts:
     def take(self) -> Leads:
         """Who may answer the sockets to be looked at now, by what is known by now."""
         doubted, self._settled = self._settled, set()
-        found = {socket: frozenset[Target]() for socket in doubted}
-        for leads in self._leads.values():
-            for socket in doubted & leads.keys():
-                found[socket] |= leads[socket]
-        return found
+        return {socket: self._who_may_answer(socket) for socket in doubted}
+
+    def _who_may_answer(self, socket: Socket) -> frozenset[Target]:
+        owners = self._owners.get(socket, ())
+        return frozenset().union(*(self._leads[owner][socket] for owner in owners))
 
     def give_back(self, sockets: Iterable[Socket]) -> None:
         """They could not be looked at."""
