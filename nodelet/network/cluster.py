@@ -32,6 +32,9 @@ _FILE = "cluster-network.pb"
 KEEP_SECONDS = 5.0
 """The file is written at most this often."""
 RETRY_SECONDS = 2.0
+GATHER_SECONDS = 0.2
+"""Before flows are looked at, unless somebody waits for it: the kernel goes through all of its table each time, which
+takes it some ten milliseconds."""
 LOOK_SECONDS = 10.0
 UNKNOWN_SECONDS = 5.0
 """After a start, how long the rules of the last run stay as they are while the master says nothing: the file is older
@@ -217,6 +220,8 @@ class ClusterNetwork:
         whether they are in force does, for a client that is remembered is led by what is remembered."""
         while True:
             await self._settled.wait()
+            if self._enforced is None:
+                await self._clock.sleep(GATHER_SECONDS)
             self._settled.clear()
             enforced, self._enforced = self._enforced, None
             remembered, flows = self._sticky.take(), self._doubts.take()
