@@ -131,8 +131,8 @@ def measure(rounds: int, seconds: int, number: int) -> None:
         _ = ready_pods(NAME, 1)
         with Client.from_config(CONFIG) as api:
             spec = api.get(Service, "server", namespace=NAME).spec
-        urls = {"node_port": f"http://{HOST}:{spec.ports[0].node_port}/", "ingress": f"http://{HOST}/",
-                "ingress_tls": f"https://{HOST}/", "nginx": f"http://{HOST}:{PEER_PORT}/"}  # fmt: skip
+        urls = {"node_port": f"http://{HOST}:{spec.ports[0].node_port}/", "ingress": f"http://{HOST}:80/",
+                "ingress_tls": f"https://{HOST}:443/", "nginx": f"http://{HOST}:{PEER_PORT}/"}  # fmt: skip
         with peer(spec.cluster_ip):
             for url in urls.values():
                 asked = ("docker", "exec", client, "curl", "-ksS", "-m", "3", url)

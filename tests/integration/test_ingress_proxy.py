@@ -71,7 +71,7 @@ async def test_servers_are_told_who_asks_and_how(proxy: Proxy) -> None:
     assert {k: v for k, v in said["headers"].items() if k in wanted} == wanted, "what the client says of itself is lost"
 
 
-async def test_who_does_not_answer_is_503_with_words(proxy: Proxy) -> None:
+async def test_who_does_not_answer_is_503_with_words(proxy: Proxy, tmp_path: Path) -> None:
     paths = (RulePath("", "/gone", "Prefix", "nobody"), RulePath("", "/silent", "Prefix", "silent"))
     made = ingress("i", *paths)
     proxy.serve([made])
@@ -79,6 +79,11 @@ async def test_who_does_not_answer_is_503_with_words(proxy: Proxy) -> None:
     assert await proxy.get("x", "/gone") == (503, b"the service that this leads to is not there\n")
     assert await proxy.get("x", "/silent") == (503, b"no pod of the service that this leads to answers\n")
     assert await proxy.get("x", "/other") == (404, b"nothing is served here\n")
+
+    async def logged() -> bool:
+        return b'"GET /silent HTTP/1.1"' in (tmp_path / "log").read_bytes()
+
+    await eventually(logged, what="what failed is in the log")
 
 
 @pytest.mark.parametrize(
@@ -292,7 +297,8 @@ async def test_what_haproxy_refuses_changes_nothing(proxy: Proxy, tmp_path: Path
     proxy.mount({"haproxy.cfg": b"nonsense\n"})
 
     async def refused() -> bool:
-        return b"is refused" in (tmp_path / "log").read_bytes()
+        said = (tmp_path / "log").read_bytes()
+        return b"is refused" in said and b"unknown keyword 'nonsense'" in said
 
     await eventually(refused)
     assert await proxy.answers("x", "/", "s")
@@ -316,3 +322,32 @@ async def test_the_program_waits_for_its_first_configuration(proxy: Proxy) -> No
     proxy.serve([ingress("i", default="s")])
     await until_ready(proxy)
     assert await proxy.answers("x", "/", "s")
+
+
+async def test_what_does_not_start_leaves_the_one_before(proxy: Proxy, tmp_path: Path) -> None:
+    proxy.serve([ingress("i", default="s")])
+    await until_ready(proxy)
+    good = proxy.ports
+    proxy.ports = good._replace(status=proxy.servers.port)  # which another process listens at
+    proxy.serve([ingress("i", default="t")])
+
+    async def fallen_back() -> bool:
+        said = (tmp_path / "log").read_bytes()
+        return b"did not start; going on with the one before" in said and b"cannot bind socket" in said
+
+    await eventually(fallen_back)
+    assert await proxy.answers("x", "/", "s")
+    proxy.ports = good
+    proxy.serve([ingress("i", default="t")])
+
+    async def mended() -> bool:
+        return await proxy.answers("x", "/", "t")
+
+    await eventually(mended)
+
+
+async def test_a_port_that_is_taken_ends_the_program_with_words(proxy: Proxy, tmp_path: Path) -> None:
+    proxy.ports = proxy.ports._replace(status=proxy.servers.port)
+    proxy.serve([ingress("i", default="s")])
+    assert await asyncio.wait_for(proxy.process.wait(), 30) == 1
+    assert b"cannot bind socket" in (tmp_path / "log").read_bytes()

@@ -38,7 +38,7 @@ _BASE = """\
 # Written by the master from Ingresses; changes are lost.
 global
     default-path config
-    log stdout format raw local0
+    log stdout format raw local0 err
     fd-hard-limit 100000
     stats socket "${{WORK}}/admin.sock" mode 600 level admin expose-fd listeners
     hard-stop-after 10m
@@ -51,6 +51,7 @@ defaults
     log global
     option httplog
     option dontlog-normal
+    option log-separate-errors
     option dontlognull
     option http-server-close
     option idle-close-on-response

@@ -31,7 +31,7 @@ take() {
   copy=$WORK/$number
   mkdir -p "$copy" && cp -L "$CONFIG/$1"/* "$copy/" 2>/dev/null
   if [ "$(version)" = "$1" ]; then
-    haproxy -c -q -f "$copy/haproxy.cfg" && return 0
+    haproxy -c -f "$copy/haproxy.cfg" >/dev/null && return 0
     say "version $1 is refused"
     refused=$1
   fi
@@ -39,12 +39,13 @@ take() {
   return 1
 }
 
-# Run what was taken, in the place of the process before.
+# Run what was taken, in the place of the process before. What it says of itself (each proxy of a configuration that
+# ends, among others) is shown only when it does not start.
 run() {
   if [ -n "$proxy" ]; then
-    haproxy -db -f "$copy/haproxy.cfg" -x "$WORK/admin.sock" -sf "$proxy" &
+    haproxy -db -f "$copy/haproxy.cfg" -x "$WORK/admin.sock" -sf "$proxy" 2>"$copy/said" &
   else
-    haproxy -db -f "$copy/haproxy.cfg" &
+    haproxy -db -f "$copy/haproxy.cfg" 2>"$copy/said" &
   fi
   [ -z "$proxy" ] || ending="$ending $proxy"
   proxy=$!
@@ -70,6 +71,7 @@ fall_back() {
   before=''
   for each in $ending; do before=$each; done
   [ -n "$before" ] && alive "$before" || return 1
+  cat "$copy/said" >&2
   say "version $seen did not start; going on with the one before"
   proxy=$before
   ending=${ending% *}
@@ -99,6 +101,7 @@ while :; do
   rest
   tidy
   if [ -n "$proxy" ] && ! alive "$proxy" && ! fall_back; then
+    cat "$copy/said" >&2
     say "haproxy has ended"
     exit 1
   fi
