@@ -186,6 +186,12 @@ class GarbageController:
 
     def _keys(self, change: Change[Any]) -> Iterable[Key]:
         obj, gone = change.new, change.type is ChangeType.DELETED
+        if not gone and not is_terminating(obj) and not obj.metadata.owner_references:
+            return ()
+        return self._concerned(change)
+
+    def _concerned(self, change: Change[Any]) -> Iterator[Key]:
+        obj, gone = change.new, change.type is ChangeType.DELETED
         if gone:
             if next(self._dependents(obj.metadata.uid), None) is not None:
                 yield Key(_UID, "", obj.metadata.uid)

@@ -219,14 +219,15 @@ class Ledger:
     def pod_changed(self, old: Pod | None, new: Pod, *, deleted: bool) -> Collection[str]:
         """Follow one change of a pod. Returns the nodes that must be told of it."""
         uid, node = new.metadata.uid, sys.intern(new.spec.node_name)
-        told = set()
+        told: set[str] = set()
         if old is not None and old.metadata.uid != uid:
             told.add(self._remove(old.metadata.uid))
         if deleted:
             told.add(self._remove(uid))
         elif node and self._follow(node, old, new):
             told.add(node)
-        return told - {""}
+        told.discard("")
+        return told
 
     def _follow(self, node: str, old: Pod | None, pod: Pod) -> bool:
         if self._node_of.get(pod.metadata.uid) != node:
@@ -271,6 +272,8 @@ class Ledger:
         return node
 
     def _count(self, node: str, before: frozenset[Key], now: frozenset[Key]) -> None:
+        if before == now:
+            return
         for key in now - before:
             self._users.setdefault(key, Counter())[node] += 1
         for key in before - now:

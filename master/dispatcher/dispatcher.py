@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,20 +114,20 @@ class Dispatcher:
                     session.assignments_changed()
                 self._ready.set()
 
-    def _nodes_concerned(self, change: Change[Any]) -> Sequence[str]:
+    def _nodes_concerned(self, change: Change[Any]) -> Collection[str]:
         deleted = change.type is ChangeType.DELETED
         match change.new:
             case Pod() as pod:
-                return list(self._ledger.pod_changed(change.old, pod, deleted=deleted))
+                return self._ledger.pod_changed(change.old, pod, deleted=deleted)
             case Node() as node:
                 self._node_changed(node, deleted=deleted)
                 return ()
             case PersistentVolume() as volume:
-                return list(self._ledger.volume_changed(change.old, volume, deleted=deleted))
+                return self._ledger.volume_changed(change.old, volume, deleted=deleted)
             case Service() | EndpointSlice() | NetworkPolicy() | Namespace():
                 return ()
             case used:
-                return list(self._ledger.object_changed(key_of(used)))
+                return self._ledger.object_changed(key_of(used))
 
     def _node_changed(self, node: Node, *, deleted: bool) -> None:
         name = node.metadata.name

@@ -13,7 +13,7 @@ version of what is common to all is what they are asked for by.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -65,8 +65,8 @@ class NetworkBook:
         self.drains = DrainBook()
         self._common: Records[str, NetworkRecord] = Records()
         self._members: dict[str, Records[str, str]] = {}
-        self._interest: dict[str, Counter[str]] = {}
-        self._nodes_of: dict[str, Counter[str]] = {}
+        self._interest: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._nodes_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._services: dict[Key, Service] = {}
         self._slices: dict[Key, dict[str, _Slice]] = {}
 
@@ -174,9 +174,9 @@ class NetworkBook:
                     del counter[key]
         if not now:
             return {before} if before else set()
-        self._interest.setdefault(now, Counter())[namespace] += 1
-        self._nodes_of.setdefault(namespace, Counter())[now] += 1
-        return {node for node in (before, now) if node}
+        self._interest[now][namespace] += 1
+        self._nodes_of[namespace][now] += 1
+        return {before, now} if before else {now}
 
     def _readdressed(self, namespace: str, before: _Whereabouts, now: _Whereabouts) -> bool:
         """Whether the namespace's addresses are others since a pod's are."""
