@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from master.controllers.strategies.edits import finish
 from master.controllers.strategies.sets import IN_PLACE, Sets
@@ -56,10 +57,15 @@ def plan(sets: Sets, around: Surroundings) -> DeploymentPlan | None:
         return replace(finish(sets, {}), resizes=found.returning, because=_said(found.returning, "takes back"))
     if found.settled:
         return _hand_over(sets, target, found.settled)
-    asked = _ask(sets, target, found, around)
+    rooms = _Rooms(around, target.spec.template)
+    budget = max(1, sets.limits.unavailable) - len(found.waiting) - max(0, sets.desired - found.available)
+    asked = list(islice(filter(rooms.take, found.candidates), max(0, budget)))
     if asked:
-        return replace(finish(sets, {}), resizes=asked, because=_said(asked, "resizes"))
-    return replace(finish(sets, {}), because="waits for pods to be resized") if found.waiting else None
+        resizes = [ResizePod(pod=pod, template=target.spec.template, digest=hash_of(target)) for pod in asked]
+        return replace(finish(sets, {}), resizes=resizes, because=_said(resizes, "resizes"))
+    # What is not well in an old ReplicaSet is replaced first; where the target's are not, more of them would not help.
+    held_up = budget <= 0 and not found.unwell and any(map(rooms.take, found.candidates))
+    return replace(finish(sets, {}), because="waits for pods to be resized") if found.waiting or held_up else None
 
 
 # ---------------------------------------------------------------- how far each pod has got
@@ -69,10 +75,12 @@ def plan(sets: Sets, around: Surroundings) -> DeploymentPlan | None:
 class _Found:
     """The pods of a Deployment told apart.
 
-    `waiting` have been asked, and their nodes have yet to answer; `returning` are to have other resources again.
+    `waiting` have been asked, and their nodes have yet to answer; `returning` are to have other resources again;
+    `unwell` are those of old ReplicaSets that are not ready.
     """
 
     available: int = 0
+    unwell: int = 0
     candidates: list[Pod] = field(default_factory=list)
     waiting: list[Pod] = field(default_factory=list)
     settled: list[tuple[Pod, ReplicaSet]] = field(default_factory=list)
@@ -96,6 +104,7 @@ def _look(sets: Sets, target: ReplicaSet, around: Surroundings) -> _Found:
 
 def _sort(found: _Found, target: ReplicaSet, rs: ReplicaSet, pod: Pod) -> None:
     digest = hash_of(target)
+    found.unwell += not is_ready(pod)
     refused = pod.metadata.annotations.get(REFUSED) == digest
     if not asks_for(pod, target.spec.template):
         if is_ready(pod) and not refused:
@@ -131,20 +140,6 @@ def _hand_over(sets: Sets, target: ReplicaSet, settled: Sequence[tuple[Pod, Repl
             moves.append(HandOver(pod=pod, source=rs, target=target))
     step = finish(sets, sizes, renote=True)
     return replace(step, moves=moves, because=f"hands {len(moves)} resized pods to {target.metadata.name}")
-
-
-def _ask(sets: Sets, target: ReplicaSet, found: _Found, around: Surroundings) -> list[ResizePod]:
-    """As many as may be unavailable at once, one at least: those that are on their way and those that are not well
-    count."""
-    most = max(1, sets.limits.unavailable) - len(found.waiting) - max(0, sets.desired - found.available)
-    rooms = _Rooms(around, target.spec.template)
-    asked: list[ResizePod] = []
-    for pod in found.candidates:
-        if len(asked) >= most:
-            break
-        if rooms.take(pod):
-            asked.append(ResizePod(pod=pod, template=target.spec.template, digest=hash_of(target)))
-    return asked
 
 
 class _Rooms:

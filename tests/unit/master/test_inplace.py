@@ -116,6 +116,21 @@ def test_those_that_are_not_well_count() -> None:
     assert world.asked() == ["p0"]
 
 
+def test_a_size_that_pods_do_not_bear_stops_after_the_first() -> None:
+    world = World(cpu="1200m")
+    world.old.spec.replicas, world.new.spec.replicas = 3, 1
+    moved = world.pods[0] = world._pod("p0", world.new, "n1")
+    moved.status.conditions[0].status = "False"
+    assert (world.asked(), sizes(world.plan())) == ([], {})
+
+
+def test_what_is_not_well_in_an_old_set_is_replaced_first() -> None:
+    world = World(cpu="1200m")
+    world.pods[3].status.conditions[0].status = "False"
+    assert world.asked() == []
+    assert sizes(world.plan())["new"] == 1
+
+
 def test_none_is_asked_whose_node_has_no_room() -> None:
     world = World(unavailable=4, cpu="2")
     assert world.asked() == ["p0", "p1", "p2", "p3"], "two cores more on each node, where two are left"
