@@ -120,7 +120,7 @@ def _grow(plans: Sequence[PoolPlan], around: Surroundings) -> Packing:
     used, offers = _Used(plans), _Offers()
     for plan in plans:
         _fill_up(plan, around, used)
-        for host in _in_phase(plan, COMING):
+        for host in _coming(plan, around):
             offers.add("", plan, host)
     for plan in plans:
         _offer(plan, around, used, offers)
@@ -161,6 +161,16 @@ def _marks(host: HostView) -> tuple[object, ...]:
 
 def _in_phase(plan: PoolPlan, phases: Iterable[str]) -> list[HostView]:
     return [host for host in plan.view.hosts if plan.hosts[host.spec.name].status.phase in phases]
+
+
+def _coming(plan: PoolPlan, around: Surroundings) -> list[HostView]:
+    """Hosts on their way, and those that have just arrived: the scheduler may not have heard of them yet."""
+    arrived = [
+        host
+        for host in _in_phase(plan, {READY})
+        if seconds_since(plan.hosts[host.spec.name].status.since, around.now) < around.tuning.unready_seconds
+    ]
+    return _in_phase(plan, COMING) + arrived
 
 
 def _candidates(plan: PoolPlan, around: Surroundings, used: _Used) -> list[HostView]:

@@ -21,7 +21,7 @@ import numpy as np
 from master.scheduler.engine import Engine
 from master.scheduler.place import place
 from master.scheduler.shape import Footprint, Shape
-from master.scheduler.snapshot import UNSCHEDULABLE, NodeFacts, TaintKey, facts_of
+from master.scheduler.snapshot import NOT_READY, UNREACHABLE, UNSCHEDULABLE, NodeFacts, TaintKey, facts_of
 from podium.v1.core_pb2 import Node, Pod
 
 SHAPES_AT_ONCE = 64
@@ -56,7 +56,8 @@ def pack(engine: Engine, nodes: Sequence[tuple[str, Node]], most: Mapping[str, i
 
     Args:
         engine: The scheduler.
-        nodes: Each with its group. Those of the group "" are coming anyway. Any other is taken only if it gets a pod.
+        nodes: Each with its group. Those of the group "" are coming anyway, and do not count once the scheduler has
+            them ready. Any other is taken only if it gets a pod.
         most: For every other group, how many of its nodes may be taken.
         daemons: Pods that each node will have of itself, where it lets them.
     """
@@ -204,6 +205,8 @@ class _Packer:
 
     def offer(self, group: str, node: Node) -> int:
         """How many pods a node gets."""
+        if not group and self._is_there(node.metadata.name):
+            return 0
         facts = self._named(facts_of(node))
         alike = (group, _likeness(facts))
         if group and (self._most.get(group, 0) <= 0 or self._offered >= NODES_AT_ONCE or alike in self._useless):
@@ -227,6 +230,12 @@ class _Packer:
             self._most[group] -= 1
             self._offered += 1
         return taken
+
+    def _is_there(self, name: str) -> bool:
+        """Whether the scheduler has the node itself, ready: then pods that fit go there anyway."""
+        cluster = self._trial.engine.cluster
+        row = cluster.row(name)
+        return row is not None and not any(t.key in (NOT_READY, UNREACHABLE) for t in cluster.facts(row).taints)
 
     def _named(self, facts: NodeFacts) -> NodeFacts:
         """By a name that no node has: the host may be on its way, and its node there already, not ready."""

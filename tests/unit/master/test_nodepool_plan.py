@@ -51,12 +51,17 @@ class World:
     stuck: list[str] = field(default_factory=list)
     budgets: list[PodDisruptionBudget] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    unheard: set[str] = field(default_factory=set)
+    """Nodes that the scheduler has not heard of yet."""
     tuning: PoolTuning = TUNING
 
     def pack(self, nodes: Sequence[tuple[str, Node]], most: Mapping[str, int]) -> FakePacking:
         left, may, taken = self.waiting, dict(most), []
         refused: dict[str, Counter[str]] = {}
-        for group, _ in nodes:
+        for group, node in nodes:
+            if not group and node.metadata.name in self.nodes and node.metadata.name not in self.unheard:
+                taken.append(0)  # the scheduler has it
+                continue
             if group and self.refuses:
                 refused.setdefault(group, Counter({"Insufficient cpu": left}))
             takes = 0 if self.refuses or (group and may.get(group, 0) <= 0) else min(left, PER_HOST)
@@ -155,6 +160,22 @@ def test_a_host_is_begun_with_in_the_order_of_the_list_and_no_more_than_needed()
     [plan] = world.plan()
     assert plan.grown == [], "what is coming covers them"
     assert plan.decision == "5 waiting pods get hosts that are on their way"
+
+
+def test_a_host_that_has_arrived_covers_its_pods_until_the_scheduler_has_heard_of_it() -> None:
+    world = World([node_pool()], waiting=3)
+    _ = world.plan()
+    world.played["pool-0"] = Played()
+    world.join("pool-0")
+    world.unheard = {"pool-0"}
+    for _ in range(3):
+        [plan] = world.plan()
+        assert plan.grown == []
+        assert world.phases() == {"pool-0": "Ready", "pool-1": "Standby", "pool-2": "Standby"}
+        world.later(1)
+    world.unheard = set()
+    [plan] = world.plan()
+    assert plan.grown == ["pool-1"], "what waits still does not fit there"
 
 
 def test_max_is_kept_and_said() -> None:

@@ -91,6 +91,11 @@ def test_a_node_whose_name_is_there_already_can_be_tried() -> None:
     assert whatif.pack(made, [("", node("h0"))], {}, []).taken == [1]
 
 
+def test_a_node_that_is_coming_does_not_count_once_it_is_there() -> None:
+    made = _waiting(node("h0", cpu="4"), *(pod(f"p{i}", cpu="3") for i in range(2)))
+    assert whatif.pack(made, [("", node("h0")), *[("pool", node("h1"))]], {"pool": 1}, []).taken == [0, 1]
+
+
 # ---------------------------------------------------------------- one node fewer
 
 
