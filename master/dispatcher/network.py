@@ -67,6 +67,9 @@ class NetworkBook:
         self._members: dict[str, Records[str, str]] = {}
         self._interest: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._nodes_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.newcomers: set[str] = set()
+        """Nodes that got their first pod of a namespace, whose members they must know before they run it. The taker's
+        to clear."""
         self._services: dict[Key, Service] = {}
         self._slices: dict[Key, dict[str, _Slice]] = {}
 
@@ -174,7 +177,10 @@ class NetworkBook:
                     del counter[key]
         if not now:
             return {before} if before else set()
-        self._interest[now][namespace] += 1
+        interest = self._interest[now]
+        interest[namespace] += 1
+        if interest[namespace] == 1:
+            self.newcomers.add(now)
         self._nodes_of[namespace][now] += 1
         return {before, now} if before else {now}
 

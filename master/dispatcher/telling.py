@@ -81,10 +81,19 @@ class NetworkTeller:
             case _:
                 return
         self._everybody |= self._book.drains.wanted > wanted
+        self._tell_newcomers()
         if self._everybody or self._concerned:
             self._wake.set()
         if self._book.drains.waits:
             self._drains.set()
+
+    def _tell_newcomers(self) -> None:
+        """A node that is new to a namespace is told of its members at once: with the pod, and before it. What the pod
+        answers is dropped otherwise, for it comes from nobody that the node knows."""
+        if self._book.newcomers:
+            for session in self._sessions.of(self._book.newcomers):
+                session.network_changed()
+            self._book.newcomers.clear()
 
     def _node_changed(self, node: Node, *, deleted: bool) -> None:
         self._everybody |= self._book.node_changed(node, deleted=deleted)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from master.dispatcher import telling
 from master.dispatcher.telling import PATIENCE_SECONDS
 from podium.aio.tasks import TaskScope
 from podium.objects.kinds import Key
@@ -204,6 +205,20 @@ async def test_a_master_that_starts_again_waits_for_nodes_that_have_not_come_bac
     assert here.drained_pods == {}, "nobody knows what the other one leads to"
     await world.clock.advance(PATIENCE_SECONDS)
     assert here.drained_pods == {world.uids["a"]: True}
+
+
+async def test_a_node_knows_who_is_in_a_namespace_before_it_gets_its_first_pod_of_it(
+    world: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "GATHER_A_SESSION", 1.0)  # as in a large fleet
+    _, there = await _two(world)
+    await world.clock.advance(1)
+    world.lead(a=False)
+    await settle()  # from here on what is new is gathered
+    world.pod("first", "n2")
+    await settle()
+    assert there.names() == {"first"}
+    assert "members/ns" in [record.id for update in there.network_updates for record in update.records]
 
 
 async def test_many_pods_that_end_at_once_are_drained_by_one_answer(world: Served) -> None:
