@@ -31,7 +31,7 @@ log = get_logger(__name__)
 
 GATHER_A_SESSION = 0.0005
 GATHER_AT_MOST = 0.5
-PATIENCE_SECONDS = 6.0
+PATIENCE_SECONDS = 10.0
 """Less than a nodelet waits with a pod that ends when it hears nothing (`nodelet.pods.memory`)."""
 LOOK_SECONDS = 0.25
 """How often to look whether a node is waited for no more."""

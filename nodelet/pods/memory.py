@@ -29,7 +29,7 @@ from podium.v1.core_pb2 import ContainerStatus, Pod, PodSpec
 
 _RETRY = Backoff(initial=1.0, maximum=60.0)
 _SAME_START_SECONDS = 5.0
-DRAIN_SECONDS = 8.0
+DRAIN_SECONDS = 12.0
 """How long a pod that must go stays as it is when nobody says that no node leads to it any more. Longer than the master
 waits for a node that does not answer (`master.dispatcher.telling`), which is what says so at the latest."""
 ARRIVAL_SECONDS = 0.25
