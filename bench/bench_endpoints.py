@@ -84,7 +84,8 @@ class Watcher:
 def flip_all(flips: int) -> None:
     """Pods become ready and unready in turns; prints how long every host took to see it."""
     names = [f"on-{host.name}" for host in NODES]
-    probe = {"httpGet": {"path": "/ready", "port": HTTP}, "periodSeconds": 1, "failureThreshold": 1}
+    probe = {"httpGet": {"path": "/ready", "port": HTTP}, "periodSeconds": 1, "failureThreshold": 1,
+             "timeoutSeconds": 5}  # fmt: skip
     with namespace(NAME):
         made = [
             manifest

@@ -6,7 +6,6 @@ with its standard input.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import select
@@ -19,23 +18,31 @@ PAUSE = 0.01
 PATIENCE = 0.5
 
 
-def connects(address: str, port: int) -> bool:
-    """Whether a connection stands."""
-    with socket.socket() as client, contextlib.suppress(OSError):
+def connects(address: str, port: int) -> bool | None:
+    """Whether a connection stands; None when that took too long to say."""
+    with socket.socket() as client:
         client.settimeout(PATIENCE)
-        client.connect((address, port))
-        return True
-    return False
+        try:
+            client.connect((address, port))
+        except TimeoutError:
+            return None
+        except OSError:
+            return False
+    return True
 
 
-def is_named(asking: socket.socket, name: str) -> bool:
-    """Whether the name has an address."""
+def is_named(server: str, name: str) -> bool | None:
+    """Whether the name has an address; None when there was no answer."""
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    asking.send(b"\1\2\1\0\0\1\0\0\0\0\0\0" + labels + b"\0\0\1\0\1")
-    with contextlib.suppress(OSError):
-        answer = asking.recv(2048)
-        return int.from_bytes(answer[6:8], "big") > 0
-    return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:  # its own: no late answer to another question
+        asking.settimeout(PATIENCE)
+        asking.connect((server, 53))
+        try:
+            asking.send(b"\1\2\1\0\0\1\0\0\0\0\0\0" + labels + b"\0\0\1\0\1")
+            answer = asking.recv(2048)
+        except OSError:
+            return None
+    return int.from_bytes(answer[6:8], "big") > 0
 
 
 def main() -> None:
@@ -43,15 +50,12 @@ def main() -> None:
     shown = subprocess.run(["ip", "-4", "addr", "show", "podium0"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"inet ([\d.]+)", shown)
     assert found is not None, shown
-    asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    asking.settimeout(PATIENCE)
-    asking.connect((found[1], 53))
     state = dict.fromkeys(sys.argv[1:], False)
     while not select.select([sys.stdin], [], [], PAUSE)[0]:
         for what, before in state.items():
             address, _, port = what.partition(":")
-            there = connects(address, int(port)) if port else is_named(asking, address)
-            if there != before:
+            there = connects(address, int(port)) if port else is_named(found[1], address)
+            if there is not None and there != before:
                 state[what] = there
                 print(json.dumps([time.time(), what, there]), flush=True)
 
