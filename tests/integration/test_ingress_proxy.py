@@ -120,6 +120,14 @@ async def test_connections_are_upgraded(proxy: Proxy) -> None:
     writer.close()
 
 
+async def test_who_takes_too_long_is_504(proxy: Proxy) -> None:
+    made = ingress("i", default="slow")
+    made.metadata.annotations["podium.dev/request-timeout"] = "150ms"
+    proxy.serve([made])
+    await until_ready(proxy)
+    assert (await proxy.get("x", "/"))[0] == 504
+
+
 H2_SERVER = """
 defaults
     mode http

@@ -63,7 +63,9 @@ class Servers:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
             name = self._names[writer.get_extra_info("sockname")[0]]
-            if headers.get("upgrade") == "echo":
+            if name == "slow":
+                await reader.read()  # until the other side has had enough
+            elif headers.get("upgrade") == "echo":
                 writer.write(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
                 writer.write(await reader.readexactly(5))
             else:
