@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,7 +160,7 @@ class CertificateAuthority:
 def new_ca(now: datetime.datetime, cluster_id: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     """A CA's key and certificate. Each has a name of its own, so that none is taken for the one that it replaces."""
     key = pki.new_key()
-    name = pki.subject(f"podium-ca-{now:%Y%m%d%H%M%S}", [cluster_id])
+    name = pki.subject(f"podium-ca-{now:%Y%m%d}-{secrets.token_hex(4)}", [cluster_id])
     builder = _builder(name, name, key.public_key(), now, now + CA_LIFETIME)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)

@@ -7,6 +7,7 @@ The SSH key and the variables, which may be secrets, are in no command line: the
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sys
@@ -146,7 +147,19 @@ def _run(order: _Order, tell: Callable[[Event], None], stopped: Callable[[], boo
             cancel_callback=stopped,
             quiet=True,
         )
+        for raw in unread(Path(ran.config.artifact_dir)):
+            heard(raw)
     return tally.outcome(code=int(ran.rc or 0), cut_off=_cut_off(str(ran.status), order.timeout))
+
+
+def unread(artifacts: Path) -> list[Mapping[str, Any]]:
+    """Events that Ansible left and ansible-runner has not read, in order.
+
+    It stops reading when it sees that the program has ended, and what came between its last look and that end stays in
+    the terminal (pexpect, "truncated output just before child exits"). Each event is a file until it was read.
+    """
+    found = [json.loads(path.read_bytes()) for path in (artifacts / "job_events").glob("*-partial.json")]
+    return sorted(found, key=lambda raw: str(raw.get("created", "")))
 
 
 def _cut_off(status: str, timeout: float) -> str:

@@ -48,7 +48,7 @@ Examples:
 async def explain(
     session: Session, what: tuple[str, ...], nodes: bool, port: int | None, protocol: str, to_namespace: str
 ) -> None:
-    """Say why a pod is pending, an autoscaler wants so many, a node pool did not grow; or what a field means."""
+    """Say why a pod is pending, why an autoscaler wants so many, why a node pool did not grow; what a field means."""
     if what[0] == "network" and len(what) == 3:
         from podium.cli.output.traffic import explain_network
 

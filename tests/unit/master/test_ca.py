@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from master.auth.ca import CertificateAuthority, Lifetimes
+from master.auth.ca import CertificateAuthority, Lifetimes, new_ca
 from master.auth.serving import ServingCertificate
 from podium import pki
 from podium.aio.clock import SystemClock
@@ -132,3 +132,10 @@ def test_the_serving_certificate_renews_itself_after_two_thirds_of_its_life(tmp_
     assert serving.renew_if_due()
     assert serving.chain != first
     assert serving.not_after > clock.now() + datetime.timedelta(days=29)
+
+
+def test_two_authorities_of_one_moment_have_names_of_their_own() -> None:
+    """A certificate names who signed it: by one name, the wrong one of two would be asked."""
+    now = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    (_, one), (_, other) = new_ca(now, "c"), new_ca(now, "c")
+    assert one.subject != other.subject

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from podium.errors import BadRequest, NotFound
 from podium.provisioning import Event, Happened, HostState, play, playbook
 from podium.provisioning.events import Tally, translate
 from podium.provisioning.messages import LONGEST, complaint, of_result
+from podium.provisioning.runner import unread
 
 
 def raw(event: str, **data: Any) -> dict[str, Any]:
@@ -145,3 +148,17 @@ def test_an_unknown_playbook_is_refused_with_those_there_are() -> None:
 async def test_a_limit_is_a_pattern_of_hosts(pattern: str) -> None:
     with pytest.raises(BadRequest, match="is no name of a host or group"):
         await play(playbook("site"), {}, limit=[pattern])
+
+
+def test_events_that_were_left_unread_are_found_in_order(tmp_path: Path) -> None:
+    events = tmp_path / "job_events"
+    events.mkdir()
+    for name, created, event in (
+        ("b", "2", "runner_on_ok"),
+        ("c", "3", "playbook_on_stats"),
+        ("a", "1", "runner_on_start"),
+    ):
+        (events / f"{name}-partial.json").write_text(json.dumps({"event": event, "created": created}))
+    (events / "1-d.json").write_text(json.dumps({"event": "verbose", "created": "0"}))
+    assert [raw["event"] for raw in unread(tmp_path)] == ["runner_on_start", "runner_on_ok", "playbook_on_stats"]
+    assert unread(tmp_path / "none") == []
