@@ -56,7 +56,7 @@ integration: engine venv ## Conformance suites, and a master with hollow nodelet
 	@$(BIN)/pytest -q -m docker tests/conformance tests/integration
 
 rig: engine venv ## Tests on several hosts with their own Docker Engines: kill, cut, restart.
-	@$(BIN)/pytest -q -p no:cacheprovider -o timeout_func_only=true --timeout=300 tests/rig
+	@$(BIN)/pytest -q -p no:cacheprovider -o timeout_func_only=true --timeout=300 --durations=12 tests/rig
 
 test-ansible: engine venv ## Lint the playbooks, and play the life of a cluster on bare hosts with systemd and SSH.
 	@[ -x .rig/ansible-venv/bin/ansible-lint ] || $(PYTHON) -m venv .rig/ansible-venv

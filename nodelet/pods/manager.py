@@ -1,8 +1,8 @@
 """The pods of this node: keeps a worker for each pod that is assigned, or that left something on this host.
 
 `assign()` gives the whole desired set; workers are made, told the news, or told to remove their pod. What the runtime
-lists and nobody is assigned (an *orphan*) is ended gracefully too, but only once a desired set has arrived: a nodelet
-that has just started knows nothing yet, and must not touch what runs.
+lists and nobody is assigned (an *orphan*) is ended gracefully too, but only once the master has spoken: a nodelet that
+has just started knows nothing yet, and what it kept on disk (`resume()`) may be older than what runs.
 
 `run()` follows the runtime's events, which only say where to look again, and lists everything from time to time to heal
 what events miss. When the runtime goes away, workers conclude nothing until it has been listed anew; pods that kept
@@ -114,6 +114,7 @@ class PodManager:
         self._gone: dict[str, PodWorker] = {}
         self._gone_in: dict[str, int] = {}
         self._desired: dict[str, Pod] | None = None
+        self._told = False
         self._drained: dict[str, bool] = {}
         self._objects: Objects = {}
         self._unclaimed: dict[str, Listing] | None = None
@@ -128,14 +129,19 @@ class PodManager:
 
     def assign(self, pods: Mapping[str, Pod], objects: Objects) -> None:
         """Everything that should be here now: pods by uid, and the objects that they use. Returns at once."""
-        first = self._desired is None
+        first, self._told = not self._told, True
+        self.resume(pods, objects)
+        if first and self._unclaimed is not None:
+            self._settle()
+
+    def resume(self, pods: Mapping[str, Pod], objects: Objects) -> None:
+        """What was assigned when it was last written down. Those pods are kept; nothing follows for others, which may
+        have come since. Returns at once."""
         self._desired, self._objects = dict(pods), dict(objects)
         self._gone = {uid: worker for uid, worker in self._gone.items() if uid in pods}
         self._drained = {uid: was_led for uid, was_led in self._drained.items() if uid in pods}
         if self._unclaimed is not None:
             self._follow(self._desired)
-            if first:
-                self._settle()
         self._assigned.set()
         self._assigned = asyncio.Event()
 
@@ -185,7 +191,7 @@ class PodManager:
         return worker
 
     def _settle(self) -> None:
-        """The first desired set and the first listing have met: end orphans, free what pods that are gone held."""
+        """The master's first word and the first listing have met: end orphans, free what pods that are gone held."""
         self._end_orphans()
         _ = self._scope.start(self._retain_network(), name="retain addresses")
         _ = self._scope.start(self._retain_volumes(), name="retain volumes")
@@ -277,12 +283,12 @@ class PodManager:
         self._gone_in = {uid: gone for uid, gone in self._gone_in.items() if gone >= epoch}
         for uid, worker in list(self._workers.items()):
             worker.offer(parts.get(uid, _NOTHING), epoch)
-        if self._desired is not None:
-            if first:
-                self._follow(self._desired)
-                self._settle()
-            else:
-                self._end_orphans()
+        if first and self._desired is not None:
+            self._follow(self._desired)
+        if first and self._told:
+            self._settle()
+        elif self._told:
+            self._end_orphans()
 
     async def collect_garbage(self) -> bool:
         """Remove unused images if the disk is filling up; whether any was."""

@@ -30,6 +30,10 @@ class Assignable(Protocol):
         """Everything that should be here now: pods by uid, and the objects that they use. Returns at once."""
         ...
 
+    def resume(self, pods: Mapping[str, Pod], objects: Objects) -> None:
+        """What was assigned when it was last written down: nothing follows for pods that are not among them."""
+        ...
+
     def drained(self, pods: Mapping[str, bool]) -> None:
         """No node leads to these pods any more, by uid; the value says whether services ever led to it."""
         ...

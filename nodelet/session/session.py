@@ -196,7 +196,7 @@ class Session:
         """Act on the assignments of the last session until a master says otherwise."""
         if assignments is not None and self._desired.apply(assignments):
             log.info("running the last assignments until a master answers", pods=len(self._desired.pods))
-            self._pods.assign(*self._desired.view())
+            self._pods.resume(*self._desired.view())
 
     async def run(self) -> None:
         """Hold a session, again and again."""

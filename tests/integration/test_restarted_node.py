@@ -23,7 +23,7 @@ from nodelet.volumes.protocol import PodVolumes
 from podium.codec.json import object_from_dict
 from podium.objects.references import Objects
 from podium.v1.core_pb2 import ConfigMap, Container, Pod
-from podium.v1.node_session_pb2 import Hello, NodeMessage
+from podium.v1.node_session_pb2 import Assignments, Hello, NodeMessage
 from tests.support.cluster import ADMIN, HollowCluster, HollowMember, hollow_cluster
 from tests.support.configuration import config_map
 from tests.support.host_volumes import host_volumes
@@ -136,6 +136,16 @@ async def test_a_change_while_it_was_down(host: Host) -> None:
     await host.member.kill()
     await host.change("2")
     host.start(host.volumes())
+    await host.has("2")
+
+
+async def test_assignments_that_were_written_down_before_the_pod_came(host: Host) -> None:
+    await host.member.kill()
+    await host.change("2")
+    member = host.cluster.start_again(
+        host.member, Assignments(snapshot=True, results_in=1), volumes=host.volumes(), runtime=host.member.runtime
+    )
+    await until(lambda: member.node.session.connected)
     await host.has("2")
 
 

@@ -92,6 +92,9 @@ class RecordingNode(Generic[D]):
     def assign(self, pods: Mapping[str, Pod], objects: Objects) -> None:
         self.assigned, self.objects = pods, objects
 
+    def resume(self, pods: Mapping[str, Pod], objects: Objects) -> None:
+        self.assign(pods, objects)
+
     def drained(self, pods: Mapping[str, bool]) -> None:
         self.drained_pods.update(pods)
 

@@ -499,6 +499,37 @@ async def test_a_new_nodelet_adopts_what_runs_and_ends_what_is_not_assigned() ->
         assert node.of("app").restart_count == 0
 
 
+async def test_what_was_written_down_before_a_pod_came_does_not_end_it() -> None:
+    """The assignments on disk are a second old: a nodelet that is killed may begin without its newest pod."""
+    node = Node()
+    async with kept(node):
+        await node.assign(make_pod(), make_pod(uid="u2"))
+        await node.clock.advance(2)
+    node.manager, node.network.retained = node.make_manager(), None
+    node.manager.resume({"u2": make_pod(uid="u2")}, {})
+    async with kept(node):
+        await node.clock.advance(100)
+        assert len(node.runtime.running()) == 2
+        assert node.network.retained is None, "nothing is freed either"
+        await node.assign(make_pod(), make_pod(uid="u2"), wait=5)
+        assert len(node.runtime.running()) == 2
+        assert node.of("app").restart_count == 0
+        assert node.network.retained == {"u1", "u2"}
+
+
+async def test_a_pod_that_the_master_does_not_know_is_ended_after_its_first_word() -> None:
+    node = Node()
+    async with kept(node):
+        await node.assign(make_pod(), make_pod(uid="u2"))
+        await node.clock.advance(2)
+    node.manager = node.make_manager()
+    node.manager.resume({"u1": make_pod()}, {})
+    async with kept(node):
+        await node.clock.advance(2)
+        await node.assign(make_pod(), wait=5)
+        assert node.runtime.running() == ["app"]
+
+
 async def test_an_orphan_gets_the_grace_that_its_labels_remember() -> None:
     node = Node()
     async with kept(node):
