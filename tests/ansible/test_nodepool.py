@@ -25,7 +25,7 @@ from podium.v1.apps_pb2 import Deployment
 from podium.v1.core_pb2 import Event, Node, Pod, Secret
 from podium.v1.nodepool_pb2 import NodePool
 from tests.ansible.hosts import NETWORK, ROOT, Controller, Host, run
-from tests.ansible.test_life import TRACES
+from tests.ansible.test_life import TRACES, inventory
 from tests.support.workloads import deployment
 
 SECONDS_TO_A_RUNNING_POD = 60.0
@@ -95,8 +95,11 @@ def until(condition: Callable[[], object], seconds: float, what: Callable[[], ob
 
 
 @pytest.fixture
-def master(hosts: tuple[Host, ...], controller: Controller, tmp_path: Path) -> Iterator[Master]:
+def master(
+    hosts: tuple[Host, ...], controller: Controller, releases: tuple[Path, Path], tmp_path: Path
+) -> Iterator[Master]:
     """A master, and hosts with an engine and an image but nothing of Podium."""
+    controller.write_inventory(inventory(controller, releases[0], nodes=[host.name for host in hosts]), hosts)
     playbook = controller.directory / "engine.yml"
     playbook.write_text(WITH_ENGINE)
     _ = run(controller.program, "-i", controller.directory / "inventory.yml", playbook, timeout=300,
@@ -105,7 +108,7 @@ def master(hosts: tuple[Host, ...], controller: Controller, tmp_path: Path) -> I
     for host in hosts:
         host.load_image(IMAGE)
     variables = controller.directory / "variables.yml"
-    variables.write_text(json.dumps({"podium_wheelhouse": str(controller.directory / "wheelhouse")}))
+    variables.write_text(json.dumps({"podium_wheelhouse": str(releases[0])}))
     made = Master(tmp_path / "master", _gateway(), variables)
     made.start()
     yield made
@@ -162,7 +165,7 @@ def test_a_pool_of_bare_hosts(hosts: tuple[Host, ...], controller: Controller, m
         client.delete(Deployment, "web")
         _pods_run(client, hosts)
         _restarts_end_nothing(client, hosts[1])
-        _turned_off(client, hosts[1])
+        _turned_off(client, hosts[0], hosts[1])
         _turned_on(client, hosts[1])
         _idle_hosts(client, hosts)
     assert _left_on_this_machine(master) == []
@@ -215,9 +218,9 @@ def _a_master_that_dies_in_the_middle(master: Master, hosts: tuple[Host, ...], c
     master.kill()
     master.start()
     with master.client() as client:
-        _ = until(lambda: _running(client) == ["alpha", "beta"], 900, lambda: _told(client))
+        _ = until(lambda: _running(client) == [hosts[0].name, beta.name], 900, lambda: _told(client))
         nodes = client.list(Node)
-        assert sorted(n.metadata.name for n in nodes) == ["alpha", "beta"]
+        assert sorted(n.metadata.name for n in nodes) == [hosts[0].name, beta.name]
 
 
 def _slow(pod: Pod, name: str) -> None:
@@ -273,12 +276,12 @@ def _ready(client: Client, host: Host) -> tuple[str, str]:
     return (ready.status, ready.reason) if ready is not None else ("", "")
 
 
-def _turned_off(client: Client, beta: Host) -> None:
+def _turned_off(client: Client, first: Host, beta: Host) -> None:
     """As by its power button: systemd stops units in order, and the machine ends."""
     beta.sh("systemctl poweroff", check=False)
     _ = until(lambda: _ready(client, beta)[1] == "NodeShutdown", 30, lambda: _ready(client, beta))
     _ = until(lambda: not _is_on(beta), 90, lambda: beta.sh("systemctl list-jobs", check=False))
-    _ = until(lambda: _places(client).get("slow") == ["alpha"], 60, lambda: _places(client))
+    _ = until(lambda: _places(client).get("slow") == [first.name], 60, lambda: _places(client))
 
 
 def _is_on(host: Host) -> bool:
