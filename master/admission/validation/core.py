@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from google.protobuf.message import Message
 
 from master.admission.validation import names
+from master.admission.validation.amounts import not_negative
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax, each_by_syntax
-from podium.errors import BadRequest, Violation
-from podium.objects import quantity
+from podium.errors import Violation
 from podium.v1.coordination_pb2 import LeaseSpec
 from podium.v1.core_pb2 import Event, Namespace, Node, NodeSpec, NodeStatus, Taint
 
 # ---------------------------------------------------------------- Node
 
 
-def _node_spec(spec: NodeSpec, path: str, findings: Findings) -> None:
+def distinct_taints(taints: Iterable[Taint], path: str, findings: Findings) -> None:
+    """No taint of a spec has another one's key and effect."""
     seen: set[tuple[str, str]] = set()
-    for index, taint in enumerate(spec.taints):
+    for index, taint in enumerate(taints):
         identity = (taint.key, taint.effect)
         if identity in seen:
             findings.append(
                 Violation(f"{path}.taints[{index}]", f'must be once: key "{taint.key}" with effect {taint.effect}')
             )
         seen.add(identity)
+
+
+def _node_spec(spec: NodeSpec, path: str, findings: Findings) -> None:
+    distinct_taints(spec.taints, path, findings)
     if spec.pod_cidr and spec.pod_cidrs and spec.pod_cidrs[0] != spec.pod_cidr:
         findings.append(Violation(f"{path}.podCIDRs[0]", f'must be podCIDR, "{spec.pod_cidr}"'))
 
@@ -33,18 +38,6 @@ def update_node(new: Node, old: Node, findings: Findings) -> None:
     """A node's address range stays."""
     if old.spec.pod_cidr and new.spec.pod_cidr != old.spec.pod_cidr:
         findings.append(Violation(".spec.podCIDR", f'is immutable once set: must be "{old.spec.pod_cidr}"'))
-
-
-def _quantities(entries: Mapping[str, str], path: str, findings: Findings) -> None:
-    """What a node reports is read by the scheduler for every pod: it must be readable."""
-    for name, text in entries.items():
-        try:
-            amount = quantity.parse(text)
-        except BadRequest as error:
-            findings.append(Violation(f"{path}[{name}]", error.message))
-            continue
-        if amount < 0:
-            findings.append(Violation(f"{path}[{name}]", f"must be at least 0, not {text}"))
 
 
 # ---------------------------------------------------------------- Namespace, Event
@@ -73,8 +66,9 @@ MESSAGES: dict[type[Message], MessageRule] = {NodeSpec: _node_spec, Event: _even
 
 FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (NodeSpec, "pod_cidrs"): each_by_syntax(names.ip_range),
-    (NodeStatus, "capacity"): _quantities,
-    (NodeStatus, "allocatable"): _quantities,
+    # What a node reports is read by the scheduler for every pod: it must be readable.
+    (NodeStatus, "capacity"): not_negative,
+    (NodeStatus, "allocatable"): not_negative,
     (Taint, "key"): by_syntax(names.qualified_name),
     (Taint, "value"): by_syntax(names.label_value),
     (LeaseSpec, "lease_duration_seconds"): between(1),

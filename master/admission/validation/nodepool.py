@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
 from master.admission.validation import meta, names
+from master.admission.validation.amounts import positive
+from master.admission.validation.core import distinct_taints
 from master.admission.validation.walk import FieldRule, Findings, MessageRule, between, by_syntax
-from podium.errors import BadRequest, Violation
-from podium.objects import quantity
+from podium.errors import Violation
 from podium.v1.nodepool_pb2 import (
     NodePoolHost,
     NodePoolHostStatus,
@@ -42,7 +42,7 @@ def _spec(spec: NodePoolSpec, path: str, findings: Findings) -> None:
                 Violation(where, f"must say {', '.join(missing)}", "what a host offers to pods is planned with")
             )
             break
-    _taints(spec, path, findings)
+    distinct_taints(spec.taints, path, findings)
 
 
 def _told_apart(spec: NodePoolSpec, path: str, findings: Findings) -> None:
@@ -59,27 +59,6 @@ def _told_apart(spec: NodePoolSpec, path: str, findings: Findings) -> None:
             findings.append(Violation(f"{where}.address", f'must not be that of host "{other}": {host.address}'))
 
 
-def _taints(spec: NodePoolSpec, path: str, findings: Findings) -> None:
-    seen: set[tuple[str, str]] = set()
-    for index, taint in enumerate(spec.taints):
-        if (taint.key, taint.effect) in seen:
-            findings.append(
-                Violation(f"{path}.taints[{index}]", f'must be once: key "{taint.key}" with effect {taint.effect}')
-            )
-        seen.add((taint.key, taint.effect))
-
-
-def _quantities(entries: Mapping[str, str], path: str, findings: Findings) -> None:
-    for name, text in entries.items():
-        try:
-            amount = quantity.parse(text)
-        except BadRequest as error:
-            findings.append(Violation(f"{path}[{name}]", error.message))
-            continue
-        if amount <= 0:
-            findings.append(Violation(f"{path}[{name}]", f"must be more than 0, not {text}"))
-
-
 def _matches(form: re.Pattern[str], problem: str) -> FieldRule:
     return by_syntax(lambda text: "" if form.fullmatch(text) else problem)
 
@@ -92,14 +71,14 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (NodePoolSpec, "labels"): meta.labels,
     (NodePoolSpec, "min"): between(0),
     (NodePoolSpec, "max"): between(0),
-    (NodePoolSpec, "capacity"): _quantities,
+    (NodePoolSpec, "capacity"): positive,
     (NodePoolSpec, "provision_timeout_seconds"): between(1, _MOST_SECONDS),
     (NodePoolHost, "name"): by_syntax(names.dns_subdomain),
     (NodePoolHost, "address"): _matches(_ADDRESS, "must be an address or a host's name"),
     (NodePoolHost, "port"): by_syntax(names.port_number),
     (NodePoolHost, "user"): _matches(_USER, "must be the name of a user"),
     (NodePoolHost, "labels"): meta.labels,
-    (NodePoolHost, "capacity"): _quantities,
+    (NodePoolHost, "capacity"): positive,
     (NodePoolScaleDown, "idle_seconds"): between(0, _MOST_SECONDS),
     (NodePoolScaleDown, "utilization_percent"): between(0, 100),
     (NodePoolPower, "start"): _hook,
@@ -107,5 +86,5 @@ FIELDS: dict[tuple[type[Message], str], FieldRule] = {
     (SecretReference, "name"): by_syntax(names.dns_subdomain),
     (SecretReference, "namespace"): by_syntax(names.dns_label),
     (NodePoolHostStatus, "failures"): between(0),
-    (NodePoolHostStatus, "allocatable"): _quantities,
+    (NodePoolHostStatus, "allocatable"): positive,
 }

@@ -11,9 +11,10 @@ from google.protobuf.message import Message
 
 from master.admission.defaults.pods import SYSTEM_PRIORITIES
 from master.admission.validation import names
+from master.admission.validation.amounts import readable
 from master.admission.validation.walk import FieldRule, Findings, MessageRule
-from podium.errors import BadRequest, Violation
-from podium.objects import quantity, quotas
+from podium.errors import Violation
+from podium.objects import quotas
 from podium.v1.meta_pb2 import IntOrString
 from podium.v1.policy_pb2 import (
     LimitRangeItem,
@@ -27,25 +28,6 @@ from podium.v1.policy_pb2 import (
 
 _OF_CONTAINERS = frozenset(("cpu", "memory", "ephemeral-storage"))
 _OF_CLAIMS = frozenset(("storage",))
-
-# ---------------------------------------------------------------- amounts
-
-
-def readable(amounts: Mapping[str, str], path: str, findings: Findings) -> dict[str, Fraction]:
-    """Amounts by resource name; those that cannot be read, or are negative, are noted and left out."""
-    read: dict[str, Fraction] = {}
-    for name, text in amounts.items():
-        try:
-            amount = quantity.parse(text)
-        except BadRequest as error:
-            findings.append(Violation(f"{path}[{name}]", error.message))
-            continue
-        if amount < 0:
-            findings.append(Violation(f"{path}[{name}]", f"must be at least 0, not {text}"))
-        else:
-            read[name] = amount
-    return read
-
 
 # ---------------------------------------------------------------- LimitRange
 
