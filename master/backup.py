@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import re
 import shutil
 import tarfile
@@ -32,7 +31,7 @@ from master.store.keyring import KEY_FILE, Keyring
 from master.store.sealed import SEALED_KINDS, unseal
 from podium.aio.clock import SystemClock
 from podium.errors import BadRequest, Internal, NotFound
-from podium.files import sync_directory
+from podium.files import replacing
 
 FORMAT = 1
 MANIFEST, SETTINGS = "backup.json", "settings.toml"
@@ -111,20 +110,10 @@ def check(folder: Path) -> str:
 
 
 def _pack(folder: Path, to: Path) -> None:
-    handle, aside = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with tarfile.open(fileobj=file, mode="w") as archive:
-                for path in sorted(folder.rglob("*")):
-                    if path.is_file():
-                        archive.add(path, arcname=str(path.relative_to(folder)), filter=_anonymous)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, to)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    sync_directory(to.parent)
+    with replacing(to) as file, tarfile.open(fileobj=file, mode="w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.add(path, arcname=str(path.relative_to(folder)), filter=_anonymous)
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:

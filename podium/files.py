@@ -8,20 +8,26 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from podium.errors import Conflict
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replace `path` by `data` in one step: written aside, flushed to disk, renamed, the directory flushed.
+    """Replace `path` by `data` in one step. Blocks for an fsync; call it at start, or from a thread."""
+    with replacing(path, mode=mode) as file:
+        file.write(data)
 
-    Blocks for an fsync; call it at start, or from a thread.
-    """
+
+@contextmanager
+def replacing(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` in one step, when the block ends: written aside, flushed to disk, renamed,
+    the directory flushed. When the block fails, `path` stays as it is. Blocks for an fsync."""
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
