@@ -7,11 +7,12 @@ that it is stopping means it.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 
-from nodelet.control import SOCKET, ask
+from nodelet.control import SOCKET
+from nodelet.control import ask as ask_nodelet
+from nodelet.programs import ask
 from nodelet.settings import NodeletSettings
 from podium.errors import Unavailable
 
@@ -33,7 +34,7 @@ async def drain_host(settings: NodeletSettings, *, now: bool, say: Callable[[str
         tell(f"the host is not shutting down (systemd says: {state}): its pods stay. --now ends them all the same.")
         return
     try:
-        async for line in ask(settings.data_dir / SOCKET, COMMAND):
+        async for line in ask_nodelet(settings.data_dir / SOCKET, COMMAND):
             tell(line)
     except Unavailable as error:
         tell(f"{error.message}: pods end with their engine")
@@ -42,14 +43,10 @@ async def drain_host(settings: NodeletSettings, *, now: bool, say: Callable[[str
 async def _system_state() -> str:
     """What `systemctl is-system-running` says; `stopping` from the beginning of a shutdown on."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            "systemctl", "is-system-running", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-        )
-        async with asyncio.timeout(_ASK_SECONDS):
-            said, _ = await process.communicate()
+        answer = await ask("systemctl", "is-system-running", seconds=_ASK_SECONDS)
     except (OSError, TimeoutError) as error:
         return str(error) or "nothing"
-    return said.decode(errors="replace").strip()
+    return answer.said.strip()
 
 
 def _print(line: str) -> None:

@@ -13,8 +13,7 @@ Whether the host itself may be reached from other hosts (VXLAN, host ports of `h
 
 from __future__ import annotations
 
-import asyncio
-
+from nodelet.programs import ask
 from podium.telemetry.log import get_logger
 
 log = get_logger(__name__)
@@ -67,19 +66,12 @@ async def let_pods_through(links: str, pods: str) -> None:
 async def _ask(*command: str, quiet: bool = False) -> str | None:
     """Standard output; None when the program is not here or refuses, which is logged unless `quiet`."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
+        answer = await ask(*command, seconds=_TIMEOUT)
     except FileNotFoundError:
         return None
-    try:
-        async with asyncio.timeout(_TIMEOUT):
-            out, complaint = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         log.warning("the firewall's program did not end", command=" ".join(command), seconds=_TIMEOUT)
         return None
-    if process.returncode and not quiet:
-        log.warning("the firewall refused", command=" ".join(command), error=complaint.decode(errors="replace").strip())
-    return None if process.returncode else out.decode(errors="replace")
+    if answer.code and not quiet:
+        log.warning("the firewall refused", command=" ".join(command), error=answer.complaint)
+    return None if answer.code else answer.said

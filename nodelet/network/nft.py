@@ -22,7 +22,6 @@ map is declared in the same transaction. So what such rules ask is declared with
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from dataclasses import dataclass
 from nodelet.network.ipam import gateway_of
 from nodelet.network.links import LINKS
 from nodelet.network.table import TABLE
+from nodelet.programs import ask
 
 _TIMEOUT = 20.0
 _DNS_PORT = 53
@@ -201,21 +201,13 @@ async def _nft(*arguments: str, stdin: str = "") -> tuple[int, str]:
 
     It reads from memory, not from a pipe: one that ends early must not be a pipe that breaks.
     """
-    pipe = asyncio.subprocess.PIPE
     with os.fdopen(os.memfd_create("rules"), "w+b") as rules:
         rules.write(stdin.encode())
         rules.seek(0)
         try:
-            process = await asyncio.create_subprocess_exec("nft", *arguments, stdin=rules, stdout=pipe, stderr=pipe)
+            answer = await ask("nft", *arguments, stdin=rules, seconds=_TIMEOUT)
         except FileNotFoundError:
             raise Refused("the program `nft` is missing; install the package nftables") from None
-    try:
-        async with asyncio.timeout(_TIMEOUT):
-            said, complaint = await process.communicate()
-    except TimeoutError:
-        raise Refused(f"nft did not end within {_TIMEOUT:g}s") from None
-    finally:
-        if process.returncode is None:  # too slow, or nobody waits any more
-            process.kill()
-            await process.wait()
-    return process.returncode or 0, (complaint if process.returncode else said).decode(errors="replace").strip()
+        except TimeoutError:
+            raise Refused(f"nft did not end within {_TIMEOUT:g}s") from None
+    return answer.code, answer.complaint if answer.code else answer.said.strip()
