@@ -7,25 +7,20 @@ import os
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from nodelet.network import nft
 from nodelet.network.cluster import ClusterNetwork
-from nodelet.network.packet_table import PacketTable
-from podium.aio.clock import SystemClock
 from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, ServicePort, ServiceSpec
 from podium.v1.node_session_pb2 import NetworkRecord, NetworkUpdate, ServiceRoute
-from tests.support.two_pods import HOST, NOBODY, PODS, PORT, two_pods
+from tests.support.two_pods import HOST, NOBODY, PODS, PORT, running_network, two_pods
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(os.getuid() != 0, reason="network namespaces take root")]
 
 ADDRESS = "10.63.0.9"
 ONE, TWO = PODS["one"], PODS["two"]
-FRAME = nft.Frame(pod_cidr="10.64.3.0/24", cluster_cidr="10.64.0.0/12", service_cidr="10.63.0.0/16")
 CLIENTS = [f"198.51.100.{n}" for n in range(1, 11)]
 
 
@@ -35,18 +30,6 @@ async def node() -> AsyncIterator[None]:
         for address in CLIENTS:
             await asyncio.to_thread(subprocess.run, ["ip", "addr", "add", f"{address}/32", "dev", "lo"], check=True)
         yield
-
-
-@asynccontextmanager
-async def _nodelet(directory: Path) -> AsyncIterator[ClusterNetwork]:
-    table = PacketTable()
-    table.frame_with(FRAME)
-    made = ClusterNetwork(directory=directory, table=table, node="n1", own_address=HOST, clock=SystemClock(),
-                          rules_changed=lambda uid: None)  # fmt: skip
-    running = asyncio.create_task(made.run())
-    yield made
-    running.cancel()
-    await asyncio.wait([running])
 
 
 def _update(endpoints: Mapping[str, str], seconds: int = 100) -> NetworkUpdate:
@@ -87,7 +70,7 @@ async def _in_force(network: ClusterNetwork, update: NetworkUpdate, chain: str) 
 
 
 async def test_clients_stay_when_endpoints_come_and_leave_those_that_go(node: None, tmp_path: Path) -> None:
-    async with _nodelet(tmp_path) as network:
+    async with running_network(tmp_path) as network:
         await _in_force(network, _update(BOTH), "a2")
         first = _who()
         assert set(first.values()) == {"one", "two"}
@@ -98,13 +81,13 @@ async def test_clients_stay_when_endpoints_come_and_leave_those_that_go(node: No
         assert set(_who().values()) == {"two"}
         await _in_force(network, _update(BOTH), "a2")
         assert set(_who().values()) == {"two"}, "they stay where they are by now"
-    async with _nodelet(tmp_path) as anew:
+    async with running_network(tmp_path) as anew:
         await _in_force(anew, _update(BOTH), "a2")
         assert set(_who().values()) == {"two"}, "a nodelet that starts keeps what its table had learned"
 
 
 async def test_a_client_that_does_not_come_is_forgotten(node: None, tmp_path: Path) -> None:
-    async with _nodelet(tmp_path) as network:
+    async with running_network(tmp_path) as network:
         await _in_force(network, _update(BOTH, seconds=2), "a2")
         first = _who()
         await _in_force(network, _update({TWO: "ready"}, seconds=2), "a1")
@@ -117,7 +100,7 @@ async def test_a_client_that_does_not_come_is_forgotten(node: None, tmp_path: Pa
 
 async def test_clients_of_node_ports_are_remembered_too(node: None, tmp_path: Path) -> None:
     place = (HOST, 30080)
-    async with _nodelet(tmp_path) as network:
+    async with running_network(tmp_path) as network:
         await _in_force(network, _update({TWO: "ready"}), "node_a1")
         assert set(_who(place).values()) == {"two"}
         await _in_force(network, _update(BOTH), "node_a2")

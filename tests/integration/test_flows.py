@@ -10,33 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from nodelet.network import nft
 from nodelet.network.cluster import ClusterNetwork
-from nodelet.network.packet_table import PacketTable
-from podium.aio.clock import SystemClock
 from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, ServicePort, ServiceSpec
 from podium.v1.node_session_pb2 import NetworkRecord, NetworkUpdate, ServiceRoute
-from tests.support.two_pods import HOST, NOBODY, PODS, PORT, two_pods
+from tests.support.two_pods import HOST, NOBODY, PODS, PORT, running_network, two_pods
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(os.getuid() != 0, reason="network namespaces take root")]
 
 ADDRESS = "10.63.0.9"
 ONE, TWO = PODS["one"], PODS["two"]
-FRAME = nft.Frame(pod_cidr="10.64.3.0/24", cluster_cidr="10.64.0.0/12", service_cidr="10.63.0.0/16")
 
 
 @pytest.fixture
 async def network(tmp_path: Path) -> AsyncIterator[ClusterNetwork]:
-    async with two_pods():
-        table = PacketTable()
-        table.frame_with(FRAME)
-        made = ClusterNetwork(directory=tmp_path, table=table, node="n1", own_address=HOST, clock=SystemClock(),
-                              rules_changed=lambda uid: None)  # fmt: skip
-        running = asyncio.create_task(made.run())
+    async with two_pods(), running_network(tmp_path) as made:
         yield made
-        running.cancel()
-        await asyncio.wait([running])
 
 
 @pytest.fixture

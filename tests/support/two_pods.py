@@ -7,7 +7,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+from nodelet.network import nft
+from nodelet.network.cluster import ClusterNetwork
+from nodelet.network.packet_table import PacketTable
+from podium.aio.clock import SystemClock
+from podium.aio.tasks import cancel_and_wait
 from tests.support.own_network import own_network
 
 HOST = "10.64.3.1"
@@ -91,3 +97,22 @@ async def _line_of(server: subprocess.Popen[str]) -> None:
     assert server.stdout is not None
     async with asyncio.timeout(20):
         await asyncio.to_thread(server.stdout.readline)
+
+
+FRAME = nft.Frame(pod_cidr="10.64.3.0/24", cluster_cidr="10.64.0.0/12", service_cidr="10.63.0.0/16")
+
+
+@asynccontextmanager
+async def running_network(directory: Path) -> AsyncIterator[ClusterNetwork]:
+    """What a nodelet on this host knows of the cluster's network, and brings into force."""
+    table = PacketTable()
+    table.frame_with(FRAME)
+    made = ClusterNetwork(
+        directory=directory, table=table, node="n1", own_address=HOST, clock=SystemClock(),
+        rules_changed=lambda uid: None,
+    )  # fmt: skip
+    running = asyncio.get_running_loop().create_task(made.run())
+    try:
+        yield made
+    finally:
+        await cancel_and_wait(running)
