@@ -34,7 +34,7 @@ from podium.aio.backoff import Backoff
 from podium.aio.clock import Clock
 from podium.errors import Conflict, NotFound, PodiumError
 from podium.objects.conditions import is_true
-from podium.objects.job import COMPLETE, FAILED, JOB_NAME, SUSPENDED, TRACKING_FINALIZER, is_tracked
+from podium.objects.job import COMPLETE, FAILED, GIVEN_UP, JOB_NAME, SUSPENDED, TRACKING_FINALIZER, is_tracked
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating, qualified_name
 from podium.objects.owners import controller_of, owner_reference
@@ -91,7 +91,9 @@ class JobController:
             failure = await self._pods.create(job, (job_pod(job, new) for new in plan.create))
             plan = self._plan(job)
         await self._write_status(job, plan.status)
-        await self._release([*plan.release, *plan.give_up])
+        aside = {pod.metadata.uid for pod in plan.set_aside}
+        await self._set_aside(plan.set_aside)
+        await self._release([*plan.release, *(pod for pod in plan.give_up if pod.metadata.uid not in aside)])
         await self._pods.delete(job, [*plan.delete, *plan.give_up])
         if failure is not None:
             raise failure
@@ -145,6 +147,9 @@ class JobController:
 
     async def _release(self, pods: Sequence[Pod]) -> None:
         await self._write([Mutate(key_of(pod), _release(pod)) for pod in pods if is_tracked(pod)])
+
+    async def _set_aside(self, pods: Sequence[Pod]) -> None:
+        await self._write([Mutate(key_of(pod), _give_up(pod)) for pod in pods if is_tracked(pod)])
 
     async def _let_go(self, pods: Sequence[Pod]) -> Outcome:
         await self._release(pods)
@@ -256,6 +261,15 @@ def _release(seen: Pod) -> Callable[[Any], None]:
             obj.metadata.finalizers.remove(TRACKING_FINALIZER)
 
     return release
+
+
+def _give_up(seen: Pod) -> Callable[[Any], None]:
+    def give_up(obj: Pod) -> None:
+        _same(obj, seen)
+        if not is_terminal(obj):
+            obj.metadata.annotations[GIVEN_UP] = "true"
+
+    return give_up
 
 
 def _same(obj: Pod, seen: Pod) -> None:

@@ -6,6 +6,10 @@ writes. A pod has the tracking finalizer until it is counted; three states follo
     over, with the finalizer    ─► its uid is in status.uncountedTerminatedPods ─► the finalizer goes
     uid there, finalizer gone   ─► succeeded or failed + 1, the uid goes
 
+With a limit for each index the last failed pod of an index keeps the count until the index is tried again. So does a
+pod that the Job gave up (suspended) when its index had failed before: it is marked, keeps the finalizer, and is itself
+not counted.
+
 An index that succeeded needs no such care, for `completedIndexes` is a set; nor do the last pods of a Job, because the
 write that counts them says as well that the Job is finished, and a finished Job counts no more.
 """
@@ -25,6 +29,7 @@ from podium.objects.job import (
     is_indexed,
     is_tracked,
     replaces_only_failed,
+    was_given_up,
 )
 from podium.objects.pod import FAILED, SUCCEEDED, is_ready, is_terminating
 from podium.v1.batch_pb2 import Job
@@ -40,7 +45,8 @@ class Census:
 
     Attributes:
         active: Alive, and to be counted when they end.
-        given_up: Alive without the finalizer: the Job was about to delete them, and never counts them.
+        given_up: Alive without the finalizer, or marked: the Job was about to delete them, and never counts them.
+        set_aside: Marked, with the finalizer, and over or being deleted: they keep the count of their index.
         terminating: Being deleted, and not known to be over.
         succeeded: Over, and to be counted.
         failed: To be counted as failed: over, or being deleted if the Job replaces such pods at once.
@@ -50,6 +56,7 @@ class Census:
 
     active: list[Pod] = field(default_factory=list)
     given_up: list[Pod] = field(default_factory=list)
+    set_aside: list[Pod] = field(default_factory=list)
     terminating: list[Pod] = field(default_factory=list)
     succeeded: list[Pod] = field(default_factory=list)
     failed: list[Pod] = field(default_factory=list)
@@ -70,6 +77,9 @@ def take_census(job: Job, pods: Iterable[Pod]) -> Census:
         census.tracked.add(pod.metadata.uid)
         if phase == SUCCEEDED:
             census.succeeded.append(pod)
+        elif was_given_up(pod):
+            if over or dying:
+                census.set_aside.append(pod)
         elif over or (dying and not patient):
             census.failed.append(pod)
     return census
@@ -85,7 +95,7 @@ def is_over(pod: Pod) -> bool:
 def _add_living(census: Census, pod: Pod, *, tracked: bool, dying: bool) -> None:
     if dying:
         census.terminating.append(pod)
-    elif tracked:
+    elif tracked and not was_given_up(pod):
         census.active.append(pod)
         census.ready += is_ready(pod)
     else:
@@ -94,7 +104,7 @@ def _add_living(census: Census, pod: Pod, *, tracked: bool, dying: bool) -> None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The last failed pod of an index, kept until the index is tried again, and what the next one is told."""
+    """The last pod of an index that failed or was given up, kept until it is tried again, and what the next is told."""
 
     pod: Pod
     failures: int
@@ -169,6 +179,8 @@ class _Clerk:
         if self._per_index:
             self._hold()
         self._enter_failed()
+        held = {h.pod.metadata.uid for h in self._held.values()}
+        self._release += [pod for pod in self._census.set_aside if pod.metadata.uid not in held]
         return Books(
             succeeded=len(self._completed) if self._indexed else self._status.succeeded + counted[0],
             failed=self._status.failed + counted[1],
@@ -231,7 +243,8 @@ class _Clerk:
         """Find indexes that have failed for good, and of the others the newest failed pod, which keeps the count."""
         tried_again = {index_of(pod): _tries(pod) for pod in self._census.active}
         newest: dict[int, Pod] = {}
-        for pod in self._census.failed:
+        # Of a failed pod and one set aside that were told the same, the failed one knows more: it comes last.
+        for pod in (*self._census.set_aside, *self._census.failed):
             index = self._index(pod)
             if index is None or index in self._completed or index in self._failed_indexes:
                 continue
@@ -240,6 +253,10 @@ class _Clerk:
                 newest[index] = pod
         lost = []
         for index, pod in newest.items():
+            if was_given_up(pod):
+                if index not in tried_again and not self._final:
+                    self._held[index] = Held(pod=pod, failures=failures_of(pod), ignored=ignored_failures_of(pod))
+                continue
             action = judge_failure(self._spec, pod).action
             if action is Action.FAIL_JOB:
                 continue

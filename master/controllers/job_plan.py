@@ -27,11 +27,14 @@ from podium.objects.job import (
     FAILURE_TARGET,
     SUCCESS_CRITERIA_MET,
     SUSPENDED,
+    failures_of,
+    ignored_failures_of,
     index_of,
     is_finished,
     is_indexed,
     is_tracked,
     replaces_only_failed,
+    was_given_up,
 )
 from podium.objects.meta import is_terminating, seconds_since, timestamp
 from podium.objects.pod import FAILED as POD_FAILED
@@ -64,6 +67,7 @@ class JobPlan:
         release: Pods whose end `status` holds, or that are not counted: their finalizer goes.
         delete: Pods to delete, and to count when they are over.
         give_up: Pods to release and delete, uncounted.
+        set_aside: Those of `give_up` to mark and not to release: their index has failed before, which is not forgotten.
         wait: Seconds after which to plan again if nothing happens.
         because: The log line.
     """
@@ -75,6 +79,10 @@ class JobPlan:
     give_up: Sequence[Pod] = ()
     wait: float | None = None
     because: str = ""
+
+    @property
+    def set_aside(self) -> Sequence[Pod]:
+        return [pod for pod in self.give_up if failures_of(pod) or ignored_failures_of(pod)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +300,7 @@ def _retried(
 
 
 def _index_pause(held: Held, now: datetime.datetime, backoff: Backoff) -> float:
-    if held.pod.status.phase != POD_FAILED:
+    if held.pod.status.phase != POD_FAILED or was_given_up(held.pod):
         return 0  # it was deleted, which says nothing about the program
     return ended_at(held.pod) + backoff.delay(max(1, held.failures + held.ignored)) - now.timestamp()
 

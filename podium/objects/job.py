@@ -15,6 +15,8 @@ FAILURE_COUNT = "batch.kubernetes.io/job-index-failure-count"
 IGNORED_FAILURE_COUNT = "batch.kubernetes.io/job-index-ignored-failure-count"
 TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
 """On a pod that its Job has not counted yet."""
+GIVEN_UP = "podium.dev/job-given-up"
+"""On a pod that its Job ended uncounted, and that keeps how often its index had failed."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
 COMPLETE, FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
@@ -73,6 +75,11 @@ def ignored_failures_of(pod: Pod) -> int:
 def is_tracked(pod: Pod) -> bool:
     """Whether the pod's end is yet to be counted."""
     return TRACKING_FINALIZER in pod.metadata.finalizers
+
+
+def was_given_up(pod: Pod) -> bool:
+    """Whether the Job ended the pod itself, for example because it was suspended."""
+    return GIVEN_UP in pod.metadata.annotations
 
 
 def _number(annotations: Mapping[str, str], key: str) -> int | None:

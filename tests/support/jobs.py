@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from master.admission import apply_defaults
 from master.controllers.job_plan import JobPlan, plan_job
 from master.controllers.job_pods import job_pod
-from podium.objects.job import TRACKING_FINALIZER, is_tracked
+from podium.objects.job import GIVEN_UP, TRACKING_FINALIZER, is_tracked
 from podium.objects.meta import timestamp
 from podium.objects.pod import is_terminal
 from podium.v1.batch_pb2 import Job, JobStatus
@@ -91,7 +91,10 @@ class World:
                 yield lambda new=new: self._add(job_pod(self.job, new))  # type: ignore[misc]
             return  # the controller plans again with what it has created
         yield lambda: self.status.CopyFrom(plan.status)
-        for pod in (*plan.release, *plan.give_up):
+        aside = plan.set_aside
+        for pod in aside:
+            yield lambda pod=pod: self._set_aside(pod)  # type: ignore[misc]
+        for pod in (*plan.release, *(pod for pod in plan.give_up if pod not in aside)):
             yield lambda pod=pod: self._release(pod, "given up" if pod in plan.give_up else "")  # type: ignore[misc]
         for pod in (*plan.delete, *plan.give_up):
             yield lambda pod=pod: self.delete(pod)  # type: ignore[misc]
@@ -104,6 +107,12 @@ class World:
         pod.spec.node_name = "n1"
         self.pods[pod.metadata.uid] = pod
         self.began[pod.metadata.uid] = ""
+
+    def _set_aside(self, pod: Pod) -> None:
+        found = self.pods.get(pod.metadata.uid)
+        if found is not None and is_tracked(found) and not is_terminal(found):
+            found.metadata.annotations[GIVEN_UP] = "true"
+            self.began[pod.metadata.uid] = "given up"
 
     def _release(self, pod: Pod, fate: str) -> None:
         found = self.pods.get(pod.metadata.uid)

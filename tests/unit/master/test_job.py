@@ -393,6 +393,29 @@ def test_an_index_is_tried_again_as_often_as_its_limit_says_and_after_its_own_ba
     assert (w.status.failed, w.status.succeeded, w.status.completed_indexes) == (2, 1, "1")
 
 
+def test_an_index_that_is_given_up_keeps_the_count_of_its_failures() -> None:
+    w = world(**per_index(1, 1))
+    w.end(of_index(w, 0), "Failed")
+    w.settle()
+    w.now = 10
+    w.settle()
+    second = of_index(w, 0)
+    w.job.spec.suspend = True
+    w.settle()
+    w.end(second, "Failed", 143)  # as whoever is told to end
+    w.delete(second)
+    w.settle()
+    assert (w.active(), w.status.failed) == ([], 1)
+    w.job.spec.suspend = False
+    w.settle()
+    assert of_index(w, 0).metadata.annotations[FAILURE_COUNT] == "1", "at once, with what is known of it"
+    assert second.metadata.uid not in w.pods
+    w.end(of_index(w, 0), "Failed")
+    w.settle()
+    assert w.status.failed_indexes == "0"
+    assert w.status.failed == 2
+
+
 def test_too_many_failed_indexes_fail_the_job_at_once() -> None:
     w = world(**per_index(4, 0, max_failed_indexes=1))
     w.end(of_index(w, 0), "Failed")
