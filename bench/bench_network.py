@@ -5,9 +5,10 @@
 - `service`: a Podium pod asks a service's address, another host's pod answers; `pod`: it asks that pod's own address.
 - `plain`: containers on plain Docker bridges of two more such hosts, joined by one route each: no rules, no addresses
   changed, no connections tracked.
+- `docker`: the same as Docker comes: a container on one host's bridge asks a port that the other host publishes.
 - `swarm`: containers on the encapsulated overlay network of Docker's swarm mode of two further hosts.
 
-The peers' hosts are containers on the rig's network, as the rig's own. Each round asks all four one after the other. A
+The peers' hosts are containers on the rig's network, as the rig's own. Each round asks all five one after the other. A
 kernel without IPVS lets no swarm service answer at its virtual address or through its ingress: there the task's own
 address is asked (`--endpoint-mode dnsrr`), which spares Swarm all that Podium does for a service; what the virtual
 address and the ingress say is printed.
@@ -166,6 +167,18 @@ def on_plain_bridges(image: Path) -> Iterator[Pair]:
 
 
 @contextlib.contextmanager
+def on_docker(image: Path) -> Iterator[Pair]:
+    """Two hosts with Docker's own rules, a container on each, and the server's ports published."""
+    with peer_host("docker1", image, iptables=True) as one, peer_host("docker2", image, iptables=True) as two:
+        published = [part for port in (CONTROL, DATA, STREAM, HTTP) for part in ("-p", f"{port}:{port}")]
+        run("docker", "exec", two, "docker", "run", "-d", *published, IMAGE, *SERVE)
+        run("docker", "exec", one, "docker", "run", "-d", "--name", "client", IMAGE, "sleep", "100000")
+        pair = Pair("docker", (*_on(one), "client"), _address(two))
+        _await(pair)
+        yield pair
+
+
+@contextlib.contextmanager
 def on_swarm(image: Path) -> Iterator[Pair]:
     """A swarm of two, an overlay network, a service on one host, and a container on the other that asks."""
     with peer_host("swarm1", image, iptables=True) as one, peer_host("swarm2", image, iptables=True) as two:
@@ -218,8 +231,10 @@ def saved() -> Iterator[Path]:
 
 def measure(rounds: int, seconds: int) -> None:
     """All networks in turns, so that whatever else the machine does falls on all."""
-    with saved() as image, on_podium() as ours, on_plain_bridges(image) as plain, on_swarm(image) as swarm:
-        pairs = (*ours, plain, swarm)
+    with contextlib.ExitStack() as stack:
+        image = stack.enter_context(saved())
+        pairs = [*stack.enter_context(on_podium())]
+        pairs += [stack.enter_context(peer(image)) for peer in (on_plain_bridges, on_docker, on_swarm)]
         found: dict[str, dict[str, list[float]]] = {what: {pair.name: [] for pair in pairs} for what in MEASURES}
         for turn in range(rounds):
             for what, measured in MEASURES.items():
@@ -227,7 +242,7 @@ def measure(rounds: int, seconds: int) -> None:
                     found[what][pair.name].append(measured(pair, seconds))
     for what, of in found.items():
         medians = {name: statistics.median(values) for name, values in of.items()}
-        ratios = {f"service_to_{peer}": medians["service"] / medians[peer] for peer in ("plain", "swarm")}
+        ratios = {f"service_to_{peer}": medians["service"] / medians[peer] for peer in ("plain", "docker", "swarm")}
         figures = {key: round(value, 3) for key, value in (medians | ratios).items()}
         print(json.dumps({"case": f"network_{what}", "rounds": rounds, "seconds": seconds, **figures}), flush=True)
 
