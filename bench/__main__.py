@@ -2,6 +2,7 @@
 
 Each benchmark is a program of its own that prints its conditions, and a line of JSON a figure. This runs them one
 after the other, gathers the lines in `bench/results.json`, and prints a table. Nothing else should run meanwhile.
+What needs the rig comes last; the rig is brought up for it, and left up.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "nodepools": ("bench.bench_nodepools",),
     "path": ("bench.bench_path",),
     "cli": ("bench.bench_cli",),
-    "failover": ("bench.bench_failover",),
-    "autoscale": ("bench.bench_autoscale",),
     "config": ("bench.bench_config",),
     "storage": ("bench.bench_storage",),
+}
+ON_RIG: dict[str, tuple[str, ...]] = {
+    "failover": ("bench.bench_failover",),
+    "autoscale": ("bench.bench_autoscale",),
     "network": ("bench.bench_network",),
     "endpoints": ("bench.bench_endpoints",),
     "ingress": ("bench.bench_ingress",),
@@ -46,7 +49,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
 
 def run(name: str) -> list[dict[str, object]]:
     """The JSON lines that a benchmark prints; everything it says is shown as it comes."""
-    module, *words = PROGRAMS[name]
+    module, *words = (PROGRAMS | ON_RIG)[name]
     lines = []
     environment = {"PODIUM_CONFIG": str(ROOT / ".rig" / "admin.yaml"), **os.environ}
     with subprocess.Popen(
@@ -75,15 +78,23 @@ def table(results: dict[str, list[dict[str, object]]]) -> str:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROGRAMS)}; all when none is named")
-    names = parser.parse_args().names or list(PROGRAMS)
-    unknown = [name for name in names if name not in PROGRAMS]
+    known = [*PROGRAMS, *ON_RIG]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; all when none is named")
+    names = parser.parse_args().names or known
+    unknown = [name for name in names if name not in known]
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; there is {', '.join(PROGRAMS)}")
-    results = {name: run(name) for name in names}
+        parser.error(f"unknown: {', '.join(unknown)}; there is {', '.join(known)}")
+    names.sort(key=lambda name: name in ON_RIG)
+    results: dict[str, list[dict[str, object]]] = {}
+    for name in names:
+        if name in ON_RIG and not ON_RIG.keys() & results.keys():
+            subprocess.run([ROOT / "tools" / "rig" / "up.sh"], cwd=ROOT, check=True, timeout=1800)
+        results[name] = run(name)
     conditions = {"cpus": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()}
     RESULTS.write_text(json.dumps({"conditions": conditions, "results": results}, indent=2) + "\n")
     print("\n" + table(results))
+    if ON_RIG.keys() & results.keys():
+        print("\nThe rig is up; `make down` removes it.")
 
 
 if __name__ == "__main__":
