@@ -58,14 +58,13 @@ integration: engine venv ## Conformance suites, and a master with hollow nodelet
 rig: engine venv ## Tests on several hosts with their own Docker Engines: kill, cut, restart.
 	@$(BIN)/pytest -q -p no:cacheprovider -o timeout_func_only=true --timeout=300 --durations=12 tests/rig
 
-# Not part of `test` yet: a quarter of an hour, and the test of node pools has not passed in one piece.
 test-ansible: engine venv ## Lint the playbooks, and play the life of a cluster on bare hosts with systemd and SSH.
 	@[ -x .rig/ansible-venv/bin/ansible-lint ] || $(PYTHON) -m venv .rig/ansible-venv
 	@.rig/ansible-venv/bin/pip install -q --disable-pip-version-check -c constraints.txt ansible-core ansible-lint
 	@cd ansible && PATH=$(CURDIR)/.rig/ansible-venv/bin:$$PATH ansible-lint -q
-	@ANSIBLE_PLAYBOOK=$(CURDIR)/.rig/ansible-venv/bin/ansible-playbook $(BIN)/pytest -q -p no:cacheprovider tests/ansible
+	@ANSIBLE_PLAYBOOK=$(CURDIR)/.rig/ansible-venv/bin/ansible-playbook $(BIN)/pytest -q -p no:cacheprovider --durations=6 tests/ansible
 
-test: lint types check-generated unit integration rig ## Everything but test-ansible.
+test: lint types check-generated unit integration rig test-ansible ## Everything.
 
 bench: engine venv ## Measure what docs/performance.md states.
 	@$(BIN)/python -m bench

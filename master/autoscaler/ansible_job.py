@@ -31,11 +31,14 @@ def inventory_of(target: Target, directory: Path) -> dict[str, Any]:
         "ansible_user": target.user,
         "ansible_become": target.user != "root",
         "ansible_ssh_args": " ".join(f"-o {option}" for option in options),
+        "ansible_remote_tmp": "~/.ansible/tmp",
         "nodelet_name": target.name,
         "nodelet_labels": dict(target.labels),
         "nodelet_taints": list(target.taints),
     }
-    return {"all": {"children": {GROUP: {"hosts": {target.name: host}}}}}
+    # What is done here instead of there, too, has a place of its own: the master's user has no home.
+    here = {"ansible_remote_tmp": str(directory / "tmp")}
+    return {"all": {"vars": here, "children": {GROUP: {"hosts": {target.name: host}}}}}
 
 
 def join_variables(token: str, masters: Sequence[str]) -> dict[str, Any]:

@@ -193,6 +193,8 @@ def _environment(order: _Order, folder: Path, programs: str) -> dict[str, str]:
         MARK: str(folder),
         "ANSIBLE_CONFIG": str(tree() / "ansible.cfg"),
         "ANSIBLE_HOME": str(folder / "home"),
+        # Below the user's home by default, whatever ANSIBLE_HOME says: too long a path for a socket where that is deep.
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
         "ANSIBLE_SSH_ARGS": " ".join(f"-o {option}" for option in ssh),
         # ansible-runner turns it off where nothing is said.
         "ANSIBLE_HOST_KEY_CHECKING": "True",

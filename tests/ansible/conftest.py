@@ -53,19 +53,18 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two wheelhouses, so that hosts need no package index: this tree, and the same as another version."""
     run(ROOT / "tools/rig/wheelhouse.sh", timeout=600)
     folder = tmp_path_factory.mktemp("releases")
-    this, following = folder / "this", folder / "next"
+    this, following, ansible = folder / "this", folder / "next", folder / "ansible"
+    wanted = run(sys.executable, ROOT / "tools/rig/requirements.py", "ansible").split("\n")
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "-c", ROOT / "constraints.txt",
+        "-w", ansible, *filter(None, wanted), timeout=300)  # fmt: skip
     for wheelhouse in (this, following):
         wheelhouse.mkdir()
-        for wheel in (ROOT / ".rig/wheelhouse").glob("*.whl"):
-            os.link(wheel, wheelhouse / wheel.name) if _same_disk(wheel, folder) else shutil.copy(wheel, wheelhouse)
+        for wheel in [*(ROOT / ".rig/wheelhouse").glob("*.whl"), *ansible.glob("*.whl")]:
+            _ = shutil.copy(wheel, wheelhouse)
     for wheel in (ROOT / ".rig/dist").glob("*.whl"):
         shutil.copy(wheel, this)
     _build(folder / "tree", following, NEXT_VERSION)
     return this, following
-
-
-def _same_disk(one: Path, other: Path) -> bool:
-    return one.stat().st_dev == other.stat().st_dev
 
 
 def _build(tree: Path, to: Path, version: str) -> None:

@@ -157,8 +157,12 @@ class Controller:
     def play(self, playbook: str, *more: str, timeout: float = PLAY_SECONDS) -> str:
         """Run the line of README that runs a playbook, with `more` arguments; returns what it printed."""
         _, *arguments = shlex.split(lines_of_readme()[playbook].replace("$PWD", str(self.directory)))
+        return self.run_playbook(*arguments, *more, timeout=timeout)
+
+    def run_playbook(self, *arguments: str | Path, timeout: float = PLAY_SECONDS) -> str:
+        """Run ansible-playbook beside the inventory, in an environment of its own; returns what it printed."""
         return run(
-            self.program, *arguments, *more,
+            self.program, *arguments,
             timeout=timeout, directory=self.directory,
             environment={
                 "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),

@@ -21,6 +21,7 @@ from podium.v1.networking_pb2 import Service
 from tests.ansible.conftest import NEXT_VERSION
 from tests.ansible.hosts import Controller, Host, lines_of_readme, recaps, run
 from tests.ansible.load import once, steady
+from tests.ansible.private_registry import PASSWORD, USERNAME, Registry, private_registry
 
 PODIUM = Path(sys.executable).parent / "podium"
 IMAGE = "busybox:latest"
@@ -91,14 +92,14 @@ true
 
 def inventory(
     controller: Controller, wheelhouse: Path, *, master: str = "node1", nodes: Sequence[str],
-    nodelet: Mapping[str, Any] | None = None,
+    nodelet: Mapping[str, Any] | None = None, more: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """An inventory as README's reader writes it. Leases are long, as these hosts share one machine with its tests."""
     settings = {
         "ansible_user": "admin", "ansible_become": True, "ansible_ssh_private_key_file": str(controller.key),
         "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
         "podium_wheelhouse": str(wheelhouse), "master_settings": {"lease": "30s"},
-        "nodelet_settings": dict(nodelet or {}),
+        "nodelet_settings": dict(nodelet or {}), **(more or {}),
     }  # fmt: skip
     hosts = {name: {"ansible_host": f"{name.upper()}_ADDRESS"} for name in {master, *nodes}}
     labelled = {name: {"nodelet_labels": {"topology.kubernetes.io/zone": name}, **hosts[name]} for name in nodes}
@@ -115,27 +116,30 @@ def test_readme_holds_each_playbook_that_is_played_here() -> None:
 @pytest.mark.timeout(3600)
 def test_life(hosts: tuple[Host, ...], controller: Controller, releases: tuple[Path, Path]) -> None:
     this, following = releases
+    names = [host.name for host in hosts]
     first, grown = hosts[:2], hosts
-    controller.write_inventory(inventory(controller, this, nodes=["node1", "node2"]), hosts)
+    controller.write_inventory(inventory(controller, this, nodes=names[:2]), hosts)
     _refused(controller, first)
     _failed_half_way(controller, first)
     _made(controller, first)
     _made_again(controller, first)
-    controller.write_inventory(inventory(controller, this, nodes=["node1", "node2", "node3"]), hosts)
+    controller.write_inventory(inventory(controller, this, nodes=names), hosts)
     _grown(controller)
     _used(controller, grown)
     changed = {"max_pods": 50}
-    controller.write_inventory(inventory(controller, this, nodes=["node1", "node2", "node3"], nodelet=changed), hosts)
-    _changed(controller, grown)
-    controller.write_inventory(
-        inventory(controller, following, nodes=["node1", "node2", "node3"], nodelet=changed), hosts
-    )
+    with private_registry(IMAGE) as registry:
+        login = {"username": USERNAME, "password": PASSWORD}
+        more = {"docker_insecure_registries": [registry.host], "nodelet_registry_credentials": {registry.host: login}}
+        controller.write_inventory(inventory(controller, this, nodes=names, nodelet=changed, more=more), hosts)
+        _changed(controller, grown)
+        _pulled(controller, grown, registry)
+    controller.write_inventory(inventory(controller, following, nodes=names, nodelet=changed, more=more), hosts)
     _upgraded(controller, grown)
     _rotated(controller, grown)
     _removed(controller, hosts[2])
     _backed_up(controller, hosts[0])
     controller.write_inventory(
-        inventory(controller, following, master="node3", nodes=["node1", "node2"], nodelet=changed), hosts
+        inventory(controller, following, master="node3", nodes=names[:2], nodelet=changed, more=more), hosts
     )
     _restored(controller, first)
     _taken_away(controller, hosts)
@@ -229,6 +233,21 @@ def _changed(controller: Controller, hosts: Sequence[Host]) -> None:
     assert _containers(hosts) == before
 
 
+def _pulled(controller: Controller, hosts: Sequence[Host], registry: Registry) -> None:
+    """Each host has what the registry gives to nobody else, and the login is root's alone."""
+    assert "no basic auth credentials" in hosts[0].sh(f"docker pull {registry.image} 2>&1", check=False)
+    pods = [f"pulled-{host.name}" for host in hosts]
+    for name, host in zip(pods, hosts, strict=True):
+        container = {"name": "main", "image": registry.image, "imagePullPolicy": "Always", "command": ["sleep", "999"]}
+        spec = {"nodeName": host.name, "terminationGracePeriodSeconds": 0, "containers": [container]}
+        made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        _ = _podium(controller, "create", "-f", "-", stdin=json.dumps(made))
+        seen = host.sh("stat -c '%a %U' /etc/podium/registries /etc/podium/registries/config.json")
+        assert seen.splitlines() == ["700 root", "600 root"]
+    _ = _podium(controller, "wait", "--for=condition=Ready", "pod", *pods, "--timeout=30s")
+    _ = _podium(controller, "delete", "pod", *pods)
+
+
 def _upgraded(controller: Controller, hosts: Sequence[Host]) -> None:
     with _client(controller) as client:
         port = client.get(Service, "web").spec.ports[0].node_port
@@ -237,6 +256,7 @@ def _upgraded(controller: Controller, hosts: Sequence[Host]) -> None:
     with steady(addresses, port) as load:
         output = controller.play("upgrade.yml")
     assert load.failures == []
+    assert len(_backups(controller)) == 1
     assert all(load.answered[address] > 50 for address in addresses), load.answered
     with _client(controller) as client:
         nodes = list(client.list(Node))
@@ -244,6 +264,11 @@ def _upgraded(controller: Controller, hosts: Sequence[Host]) -> None:
     assert not [
         n.metadata.name for n in nodes if n.spec.unschedulable or "podium.dev/upgrade" in n.metadata.annotations
     ]
+
+
+def _backups(controller: Controller) -> list[Path]:
+    """Those that nobody named."""
+    return list((controller.directory / "backups").glob("podium-*.backup"))
 
 
 def _issuer(pem: str) -> str:

@@ -1,17 +1,14 @@
 """A node pool of bare hosts: pods wait, the master sets a host up by SSH, they run; idle, the host is bare again.
 
-The master runs on this machine, at the hosts' gateway; it is killed in the middle of it all once. One of the hosts is
+The master is a third host, as site.yml makes it; it is killed in the middle of it all once. One of the hosts is
 turned off and on: its pods are replaced and end in order, while a restart of its units ends none.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +21,9 @@ from podium.objects.nodepool import POOL_LABEL, status_of
 from podium.v1.apps_pb2 import Deployment
 from podium.v1.core_pb2 import Event, Node, Pod, Secret
 from podium.v1.nodepool_pb2 import NodePool
-from tests.ansible.hosts import NETWORK, ROOT, Controller, Host, run
+from tests.ansible.hosts import Controller, Host, run
 from tests.ansible.test_life import TRACES, inventory
+from tests.rig.rig import until
 from tests.support.workloads import deployment
 
 SECONDS_TO_A_RUNNING_POD = 60.0
@@ -41,24 +39,30 @@ while :; do sleep 0.1; done
 WITH_ENGINE = "- hosts: podium_nodes\n  roles: [{role: docker}]\n"
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Master:
-    """The program, at the gateway's address, with Podium's own ports."""
+    """The program as Ansible installed it, on a host of its own."""
 
-    folder: Path
-    address: str
-    variables: Path
-    process: subprocess.Popen[bytes] | None = None
+    host: Host
+    config: Path
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "master", "run", "--data-dir", self.folder, "--listen", f"{self.address}:7443",
-             "--join-listen", f"{self.address}:7442", "--http-listen", "",
-             "--nodepool-variables", self.variables, "--nodepool-backoff", "2s"],
-            cwd=ROOT,
-        )  # fmt: skip
-        _ = until(self._answers, 30, lambda: f"the master does not answer, exit code {self.process}")
+    def client(self) -> Client:
+        """The administrator's."""
+        return Client.from_config(self.config)
+
+    def die(self) -> None:
+        """As by a power cut; systemd starts it again. Returns when it serves."""
+        before = self._started()
+        _ = self.host.sh("systemctl kill --signal=KILL --kill-whom=main podium-master")
+        until(lambda: self._started() not in ("", before), seconds=30, what=self._journal)
+        until(self._answers, seconds=30, what=self._journal)
+
+    def folders_of_jobs(self) -> str:
+        """Keys and inventories of what it does with hosts at present."""
+        return self.host.sh("find /var/lib/podium/master/nodepools -mindepth 1 -type d")
+
+    def _started(self) -> str:
+        return self.host.sh("systemctl show --property=ExecMainStartTimestampMonotonic --value podium-master").strip()
 
     def _answers(self) -> bool:
         try:
@@ -68,55 +72,27 @@ class Master:
             return False
         return True
 
-    def client(self) -> Client:
-        """The administrator's."""
-        return Client.from_config(self.folder / "admin.yaml")
-
-    def kill(self) -> None:
-        """As a power cut does."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait(10)
-
-    def stop(self) -> None:
-        """In good order."""
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait(40)
-
-
-def until(condition: Callable[[], object], seconds: float, what: Callable[[], object]) -> float:
-    """Seconds until a condition is true."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, what()
-        time.sleep(0.2)
-    return time.monotonic() - began
+    def _journal(self) -> str:
+        return self.host.sh("journalctl -u podium-master --no-pager -o cat -n 20")
 
 
 @pytest.fixture
-def master(
-    hosts: tuple[Host, ...], controller: Controller, releases: tuple[Path, Path], tmp_path: Path
-) -> Iterator[Master]:
-    """A master, and hosts with an engine and an image but nothing of Podium."""
-    controller.write_inventory(inventory(controller, releases[0], nodes=[host.name for host in hosts]), hosts)
+def master(hosts: tuple[Host, ...], controller: Controller, releases: tuple[Path, Path]) -> Iterator[Master]:
+    """A cluster of a master and no node: node3, and beside it two hosts with an engine and an image, and no more."""
+    *standby, host = hosts
+    names = [bare.name for bare in standby]
+    controller.write_inventory(inventory(controller, releases[0], nodes=names), hosts)
     playbook = controller.directory / "engine.yml"
     playbook.write_text(WITH_ENGINE)
-    _ = run(controller.program, "-i", controller.directory / "inventory.yml", playbook, timeout=300,
-            environment={"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
-                         "ANSIBLE_HOME": str(controller.directory / "home")})  # fmt: skip
-    for host in hosts:
-        host.load_image(IMAGE)
-    variables = controller.directory / "variables.yml"
-    variables.write_text(json.dumps({"podium_wheelhouse": str(releases[0])}))
-    made = Master(tmp_path / "master", _gateway(), variables)
-    made.start()
-    yield made
-    made.stop()
-
-
-def _gateway() -> str:
-    return run("docker", "network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", NETWORK).strip()
+    controller.run_playbook("-i", "inventory.yml", playbook)
+    for bare in standby:
+        bare.load_image(IMAGE)
+    more = {"master_nodepools": True, "master_settings": {"lease": "30s", "nodepool_backoff": "2s"}}
+    controller.write_inventory(inventory(controller, releases[0], master=host.name, nodes=[], more=more), hosts)
+    _ = controller.play("site.yml")
+    yield Master(host, controller.admin_config)
+    _ = controller.play("reset.yml")
+    assert host.sh(TRACES) == ""
 
 
 def _pool(hosts: tuple[Host, ...]) -> NodePool:
@@ -155,6 +131,7 @@ def _web(replicas: int) -> Deployment:
 
 @pytest.mark.timeout(1800)
 def test_a_pool_of_bare_hosts(hosts: tuple[Host, ...], controller: Controller, master: Master) -> None:
+    hosts = hosts[:2]
     with master.client() as client:
         client.create(_secret(hosts, controller))
         client.create(_pool(hosts))
@@ -165,10 +142,10 @@ def test_a_pool_of_bare_hosts(hosts: tuple[Host, ...], controller: Controller, m
         client.delete(Deployment, "web")
         _pods_run(client, hosts)
         _restarts_end_nothing(client, hosts[1])
-        _turned_off(client, hosts[0], hosts[1])
+        _turned_off(client, hosts[1])
         _turned_on(client, hosts[1])
         _idle_hosts(client, hosts)
-    assert _left_on_this_machine(master) == []
+    assert master.folders_of_jobs() == ""
 
 
 def _running(client: Client) -> list[str]:
@@ -186,7 +163,9 @@ def _told(client: Client) -> str:
 def _one_pod(client: Client) -> None:
     """A pod waits; it runs within the time that is promised, engine and image being there."""
     client.create(_web(1))
-    took = until(lambda: _running(client), 900, lambda: _told(client))
+    began = time.monotonic()
+    until(lambda: _running(client), seconds=900, what=lambda: _told(client))
+    took = time.monotonic() - began
     # Hosts, master and Ansible share this machine's processors, with whatever else runs here.
     crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     print(f"\npending pod to a pod that runs on a host set up for it: {took:.1f} s; load {crowd:.1f} a processor")
@@ -194,7 +173,7 @@ def _one_pod(client: Client) -> None:
 
 
 def _a_host_that_is_not_known(client: Client, hosts: tuple[Host, ...], controller: Controller) -> None:
-    """A host whose key is not in known_hosts is not spoken to; when it is there, the host is tried again by itself."""
+    """A host whose key is not in known_hosts is not spoken to."""
     right = _secret(hosts, controller)
     wrong = Secret()
     wrong.CopyFrom(right)
@@ -202,25 +181,24 @@ def _a_host_that_is_not_known(client: Client, hosts: tuple[Host, ...], controlle
     client.update(wrong)
     client.patch(Deployment, "web", {"spec": {"replicas": 2}}, type="merge")
     beta = hosts[1]
-    _ = until(lambda: _phase(client, beta) == "Failed", 60, lambda: _told(client))
+    until(lambda: _phase(client, beta) == "Failed", seconds=60, what=lambda: _told(client))
     assert "Host key verification failed" in status_of(client.get(NodePool, "bare"), beta.name).message
     client.update(right)
 
 
 def _a_master_that_dies_in_the_middle(master: Master, hosts: tuple[Host, ...], controller: Controller) -> None:
+    """With its key there, the host is tried again by itself; what was begun goes on after the master is back."""
     beta = hosts[1]
     installing = "pgrep -f ansible || ls /opt/podium"
     with master.client() as client:
-        _ = until(
-            lambda: _phase(client, beta) == "Provisioning" and beta.sh(installing, check=False), 120,
-            lambda: _told(client),
+        until(
+            lambda: _phase(client, beta) == "Provisioning" and beta.sh(installing, check=False), seconds=120,
+            what=lambda: _told(client),
         )  # fmt: skip
-    master.kill()
-    master.start()
+    master.die()
     with master.client() as client:
-        _ = until(lambda: _running(client) == [hosts[0].name, beta.name], 900, lambda: _told(client))
-        nodes = client.list(Node)
-        assert sorted(n.metadata.name for n in nodes) == [hosts[0].name, beta.name]
+        until(lambda: _running(client) == [host.name for host in hosts], seconds=900, what=lambda: _told(client))
+        assert [node.metadata.name for node in client.list(Node)] == [host.name for host in hosts]
 
 
 def _slow(pod: Pod, name: str) -> None:
@@ -251,7 +229,11 @@ def _pods_run(client: Client, hosts: tuple[Host, ...]) -> None:
     critical.spec.containers.add(name="c")
     _slow(critical, "critical")
     client.create(critical)
-    _ = until(lambda: _places(client) == {"slow": [beta.name], "critical": [beta.name]}, 60, lambda: _places(client))
+    until(
+        lambda: _places(client) == {"slow": [beta.name], "critical": [beta.name]},
+        seconds=60,
+        what=lambda: _places(client),
+    )
 
 
 def _places(client: Client) -> dict[str, list[str]]:
@@ -266,7 +248,7 @@ def _restarts_end_nothing(client: Client, beta: Host) -> None:
     before = beta.sh("docker ps --quiet --no-trunc | sort")
     beta.sh("systemctl restart podium-shutdown podium-nodelet")
     assert "its pods stay" in beta.sh("journalctl -u podium-shutdown --no-pager -o cat")
-    _ = until(lambda: _ready(client, beta)[0] == "True", 60, lambda: _ready(client, beta))
+    until(lambda: _ready(client, beta)[0] == "True", seconds=60, what=lambda: _ready(client, beta))
     assert beta.sh("docker ps --quiet --no-trunc | sort") == before
     assert beta.sh(f"ls {SEEN}").split() == ["critical.runs", "slow.runs"]
 
@@ -276,12 +258,12 @@ def _ready(client: Client, host: Host) -> tuple[str, str]:
     return (ready.status, ready.reason) if ready is not None else ("", "")
 
 
-def _turned_off(client: Client, first: Host, beta: Host) -> None:
+def _turned_off(client: Client, beta: Host) -> None:
     """As by its power button: systemd stops units in order, and the machine ends."""
     beta.sh("systemctl poweroff", check=False)
-    _ = until(lambda: _ready(client, beta)[1] == "NodeShutdown", 30, lambda: _ready(client, beta))
-    _ = until(lambda: not _is_on(beta), 90, lambda: beta.sh("systemctl list-jobs", check=False))
-    _ = until(lambda: _places(client).get("slow") == [first.name], 60, lambda: _places(client))
+    until(lambda: _ready(client, beta)[1] == "NodeShutdown", seconds=30, what=lambda: _ready(client, beta))
+    until(lambda: not _is_on(beta), seconds=90, what=lambda: beta.sh("systemctl list-jobs", check=False))
+    until(lambda: _places(client).get("slow", [beta.name]) != [beta.name], seconds=60, what=lambda: _places(client))
 
 
 def _is_on(host: Host) -> bool:
@@ -290,7 +272,7 @@ def _is_on(host: Host) -> bool:
 
 def _turned_on(client: Client, beta: Host) -> None:
     _ = run("docker", "start", beta.container)
-    _ = until(lambda: _ready(client, beta)[0] == "True", 120, lambda: _ready(client, beta))
+    until(lambda: _ready(client, beta)[0] == "True", seconds=120, what=lambda: _ready(client, beta))
     times = {name: float(beta.sh(f"cat {SEEN}/{name}")) for name in ("slow.asked", "slow.ended", "critical.asked",
                                                                      "critical.ended")}  # fmt: skip
     assert times["slow.asked"] + 2.5 < times["slow.ended"], "it had its time"
@@ -307,15 +289,10 @@ def _idle_hosts(client: Client, hosts: tuple[Host, ...]) -> None:
     client.patch(NodePool, "bare", {"spec": {"scaleDown": {"idleSeconds": 5}}}, type="merge")
     for host in hosts:
         host.sh(f"rm -rf {SEEN}")
-    _ = until(lambda: {_phase(client, host) for host in hosts} == {"Standby"}, 900, lambda: _told(client))
+    until(lambda: {_phase(client, host) for host in hosts} == {"Standby"}, seconds=900, what=lambda: _told(client))
     assert client.list(Node) == []
     for host in hosts:
         assert host.sh(TRACES) == "", host.name
     tokens = [token for token in client.cluster.list_tokens() if "node pool" in token.description]
     # The one that was in use when the master was killed ends by itself.
     assert len(tokens) <= 1
-
-
-def _left_on_this_machine(master: Master) -> list[str]:
-    """Keys and inventories of jobs that are done."""
-    return [path.name for path in (master.folder / "nodepools").iterdir() if path.is_dir()]

@@ -46,8 +46,8 @@ def podium(*words: str, check: bool = True, timeout: float = 60, stdin: str | No
     return run(PODIUM, *words, check=check, timeout=timeout, stdin=stdin).stdout
 
 
-def until(condition: Callable[[], T | None], *, seconds: float, what: str) -> T:
-    """The condition's first true value, looked at often; fails with `what` when it never comes.
+def until(condition: Callable[[], T | None], *, seconds: float, what: str | Callable[[], object]) -> T:
+    """The condition's first true value, looked at often; fails with `what` (or what it says then) when it never comes.
 
     Raises:
         AssertionError: Not within `seconds`.
@@ -58,7 +58,7 @@ def until(condition: Callable[[], T | None], *, seconds: float, what: str) -> T:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {seconds:g}s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:g}s: {what() if callable(what) else what}"
         pause.wait(0.1)
 
 
