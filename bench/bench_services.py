@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import gc
 import itertools
 import json
 import os
@@ -250,6 +251,9 @@ def _processor() -> float:
 
 async def live(services: int) -> None:
     """A world that does what it is told on standard input, and says what came of it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as a nodelet has it
     with tempfile.TemporaryDirectory() as directory:
         world = World(services, Path(directory))
         print(json.dumps(await world.load()), flush=True)

@@ -72,8 +72,8 @@ async def enrol(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Ev
 async def _live(settings: NodeletSettings, clock: Clock) -> None:
     """Be it until cancelled, which may come at any moment: also while the engine or a master is still waited for."""
     async with _fleet(settings, clock) if settings.runtime == "hollow" else _real(settings, clock):
-        # What was loaded lives as long as the process, and what a node is told of lives long: the collector need not look
-        # at all of it while ten thousand services are heard of.
+        # What was loaded lives as long as the process, and what a node is told of lives long: the collector need not
+        # look at all of it again and again while ten thousand services are heard of.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
