@@ -282,7 +282,9 @@ class ResourceQuotaSpec(_message.Message):
 
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Count only pods of all these scopes: Terminating, NotTerminating, BestEffort, NotBestEffort, PriorityClass."""
+        """Count only pods of all these scopes: Terminating, NotTerminating, BestEffort, NotBestEffort, PriorityClass,
+        CrossNamespacePodAffinity.
+        """
 
     @_builtins.property
     def scope_selector(self) -> Global___ScopeSelector: ...

@@ -474,8 +474,8 @@ class StorageClass(_message.Message):
     def metadata(self) -> _meta_pb2.ObjectMeta: ...
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Of `podium.dev/local`: `path`, the absolute folder in which volumes are made on each node; by default `volumes` in
-        the nodelet's data directory.
+        """Of `podium.dev/local`: `path`, the absolute folder in which volumes are made on each node; by default
+        `local-volumes` in the nodelet's data directory.
         """
 
     @_builtins.property

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from master.admission import apply_defaults, validate
-from podium.objects.quotas import Terms
+from podium.objects.quotas import SCOPES, Terms
 from tests.support.policies import bounded_pod, claim, named, quota
 
 NOW = 1_000.0
@@ -46,6 +46,14 @@ def refusals(obj: Any, old: Any = None) -> dict[str, str]:
 def test_quotas_that_are_refused(made: Any, field: str, words: str) -> None:
     apply_defaults(made)
     assert words in refusals(made)[field]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_each_scope_can_be_listed_and_selected(scope: str) -> None:
+    selector = {"matchExpressions": [{"scopeName": scope, "operator": "Exists"}]}
+    for made in (quota({"pods": 1}, scopes=[scope]), quota({"pods": 1}, scopeSelector=selector)):
+        apply_defaults(made)
+        assert refusals(made) == {}
 
 
 def test_bounds_may_change_and_scopes_may_not() -> None:
