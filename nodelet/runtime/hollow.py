@@ -364,7 +364,7 @@ class HollowRuntime:
         self._running(container_id, "ExecError")
         return HollowStream([(1, f"hollow container: would run {' '.join(command)}\n".encode())])
 
-    async def attach(self, container_id: str, *, stdin: bool, tty: bool) -> ExecStream:
+    async def attach(self, container_id: str, *, stdin: bool) -> ExecStream:
         record = self._running(container_id, "AttachError")
         return HollowStream([(1, self.settings.of(record.image).output)])
 

@@ -360,7 +360,9 @@ class Exec(Protocol):
     async def exec(
         self, container_id: str, command: Sequence[str], *, stdin: bool = False, tty: bool = False
     ) -> ExecStream: ...
-    async def attach(self, container_id: str, *, stdin: bool, tty: bool) -> ExecStream: ...
+    async def attach(self, container_id: str, *, stdin: bool) -> ExecStream:
+        """Join the container's own process; whether that has a terminal was settled when the container was made."""
+        ...
 
 
 @runtime_checkable

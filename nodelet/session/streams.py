@@ -143,8 +143,8 @@ class Streams:
         if not isinstance(runtime, Exec):
             raise _unable("attach")
         record = await self._running(request.pod)
-        process = await runtime.attach(record.id, stdin=request.stdin, tty=request.tty)
-        if request.tty and request.size.width:
+        process = await runtime.attach(record.id, stdin=request.stdin)
+        if request.size.width:
             await process.resize(request.size.width, request.size.height)
         await self._process(link, process)
 

@@ -134,29 +134,30 @@ Global___ExecRequest: _TypeAlias = ExecRequest  # noqa: Y015
 
 @_typing.final
 class AttachRequest(_message.Message):
+    """Whether there is a terminal is the container's own matter (`tty` in its spec), not the caller's."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_FIELD_NUMBER: _builtins.int
     STDIN_FIELD_NUMBER: _builtins.int
-    TTY_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     stdin: _builtins.bool
-    tty: _builtins.bool
     @_builtins.property
     def pod(self) -> Global___PodKey: ...
     @_builtins.property
-    def size(self) -> Global___TerminalSize: ...
+    def size(self) -> Global___TerminalSize:
+        """Of the caller's terminal, where the container has one."""
+
     def __init__(
         self,
         *,
         pod: Global___PodKey | None = ...,
         stdin: _builtins.bool = ...,
-        tty: _builtins.bool = ...,
         size: Global___TerminalSize | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pod", b"pod", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pod", b"pod", "size", b"size", "stdin", b"stdin", "tty", b"tty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pod", b"pod", "size", b"size", "stdin", b"stdin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import io
+import json
 import os
 import signal
 import struct
@@ -236,6 +237,28 @@ async def test_attach(world: World, podium: Podium) -> None:
     (pod, _) = await world.run_web(podium)
     attached = await podium("attach", "-i", pod.metadata.name, stdin="typed\n", code=EXIT)
     assert attached.out == "typed\n"
+
+
+async def test_attach_with_a_terminal_to_a_container_that_has_none(world: World, podium: Podium) -> None:
+    (pod, _) = await world.run_web(podium)
+    attached = await podium("attach", "-it", pod.metadata.name, stdin="typed\n", code=EXIT)
+    assert attached.out == "typed\n"
+    assert "was made without a terminal (`tty: true`)" in attached.err
+    assert world.hosts[pod.spec.node_name].processes[-1].sizes == []
+
+
+async def test_attach_to_a_container_that_has_a_terminal(world: World, podium: Podium) -> None:
+    await world.run_web(podium)
+    manifest = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "shell"},
+        "spec": {"containers": [{"name": "sh", "image": "web:1", "stdin": True, "tty": True}]},
+    }  # fmt: skip
+    (podium.folder / "shell.yaml").write_text(json.dumps(manifest))
+    await podium("apply", "-f", "shell.yaml", "--wait")
+    attached = await podium("attach", "-it", "shell", stdin="typed\n", code=EXIT)
+    assert (attached.out, "without a terminal" in attached.err) == ("typed\n", False)
+    host = world.hosts[(await podium("get", "pod", "shell", "-o", "jsonpath={.spec.nodeName}")).out.strip()]
+    assert host.processes[-1].sizes == [(80, 24)]
 
 
 def _archive(**members: bytes) -> bytes:

@@ -279,9 +279,32 @@ async def test_an_exec_that_is_abandoned_is_killed(runtime: DockerRuntime, sandb
 
 async def test_attach_talks_to_the_containers_own_process(runtime: DockerRuntime, sandbox: Sandbox) -> None:
     container = await started(runtime, sandbox, "sh", "-c", "read line; echo got $line", stdin=True)
-    stream = await runtime.attach(container, stdin=True, tty=False)
+    stream = await runtime.attach(container, stdin=True)
     await stream.write(b"hello\n")
     assert await output(stream) == (b"got hello\n", b"", 0)
+
+
+async def test_attach_to_a_container_with_a_terminal_is_raw_and_can_be_resized(
+    runtime: DockerRuntime, sandbox: Sandbox
+) -> None:
+    ask = "read line; echo got $line >&2; stty size"
+    container = await started(runtime, sandbox, "sh", "-c", ask, stdin=True, tty=True)
+    stream = await runtime.attach(container, stdin=True)
+    await stream.resize(132, 43)
+    await stream.write(b"hello\n")
+    out, err, code = await output(stream)
+    assert out == b"hello\r\ngot hello\r\n43 132\r\n"  # its terminal's echo first
+    assert (err, code) == (b"", 0)
+    logged = b"".join([piece for _, piece in await everything(runtime, container)])
+    assert logged == out
+
+
+async def test_resizing_where_there_is_no_terminal_changes_nothing(runtime: DockerRuntime, sandbox: Sandbox) -> None:
+    container = await started(runtime, sandbox, "sh", "-c", "read line; echo oops >&2; exit 4", stdin=True)
+    stream = await runtime.attach(container, stdin=True)
+    await stream.resize(132, 43)
+    await stream.write(b"hello\n")
+    assert await output(stream) == (b"", b"oops\n", 4)
 
 
 # ---------------------------------------------------------------- logs
@@ -305,7 +328,7 @@ async def test_following_gets_lines_as_they_come_and_ends(runtime: DockerRuntime
     lines = runtime.logs(container, follow=True, tail=None, since=None, timestamps=False)
     async with asyncio.timeout(PATIENCE):
         assert await anext(lines) == (1, b"1\n")
-        stream = await runtime.attach(container, stdin=True, tty=False)
+        stream = await runtime.attach(container, stdin=True)
         await stream.write(b"go\n")
         assert [line async for line in lines] == [(1, b"2\n")]
     await stream.close()

@@ -164,6 +164,14 @@ async def test_attach(world: World) -> None:
         world.stub.Attach, StreamFrame(attach=AttachRequest(pod=KEY, stdin=True)), StreamFrame(data=b"hi"), CLOSE
     )
     assert got[0].data == b"hi"
+    assert world.runtime.processes[0].sizes == []
+
+
+async def test_a_callers_terminal_has_its_size_from_the_start(world: World) -> None:
+    size, resized = TerminalSize(width=80, height=24), TerminalSize(width=100, height=30)
+    first = StreamFrame(attach=AttachRequest(pod=KEY, stdin=True, size=size))
+    await converse(world.stub.Attach, first, StreamFrame(resize=resized), CLOSE)
+    assert world.runtime.processes[0].sizes == [(80, 24), (100, 30)]
 
 
 async def test_much_data_passes_with_little_memory(world: World) -> None:

@@ -108,9 +108,9 @@ class EchoRuntime:
         if command[0] == "missing":
             raise RuntimeFault("ExecFailed", 'exec: "missing": executable file not found in $PATH')
         self.commands.append(command)
-        return await self.attach(container_id, stdin=stdin, tty=tty)
+        return await self.attach(container_id, stdin=stdin)
 
-    async def attach(self, container_id: str, *, stdin: bool, tty: bool) -> EchoProcess:
+    async def attach(self, container_id: str, *, stdin: bool) -> EchoProcess:
         process = EchoProcess()
         self.processes.append(process)
         return process

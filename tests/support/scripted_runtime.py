@@ -294,7 +294,7 @@ class ScriptedRuntime:
         self._call("exec", container_id, *command)
         return ScriptedExec(*self.exec_results.get(command[0], (0, "")))
 
-    async def attach(self, container_id: str, *, stdin: bool, tty: bool) -> ExecStream:
+    async def attach(self, container_id: str, *, stdin: bool) -> ExecStream:
         raise AssertionError("nobody attaches")
 
 

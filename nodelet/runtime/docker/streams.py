@@ -152,8 +152,9 @@ class DockerStreams:
             abandon=lambda: self._kill_exec(exec_id, container_id),
         )
 
-    async def attach(self, container_id: str, *, stdin: bool, tty: bool) -> ExecStream:
+    async def attach(self, container_id: str, *, stdin: bool) -> ExecStream:
         """Join the streams of the container's own process. Raises: RuntimeFault with reason AttachError."""
+        tty = await self._has_terminal(container_id, "AttachError")
         query = {"stream": "1", "stdout": "1", "stderr": "1", "stdin": "1" if stdin else "0"}
         response = await self._wire.request(
             "POST", f"/containers/{container_id}/attach", reason="AttachError", query=query, upgrade=True
@@ -162,10 +163,16 @@ class DockerStreams:
             response.reader,
             response.writer,
             tty=tty,
-            resize=lambda width, height: self._resize(lambda api: api.resize(container_id, height, width)),
+            resize=(lambda width, height: self._resize(lambda api: api.resize(container_id, height, width)))
+            if tty
+            else _no_terminal,
             exit_code=lambda: self._container_exit_code(container_id),
             abandon=_nothing,
         )
+
+    async def _has_terminal(self, container_id: str, reason: str) -> bool:
+        """How the engine sends a container's output, raw or in frames, is settled by this alone."""
+        return await self._engine.call(reason, lambda api: bool(api.inspect_container(container_id)["Config"]["Tty"]))
 
     async def _resize(self, work: Callable[[APIClient], object]) -> None:
         # The process may have ended, or not begun; a terminal that could not be resized is no reason to break it off.
@@ -211,9 +218,7 @@ class DockerStreams:
         self, container_id: str, *, follow: bool, tail: int | None, since: datetime.datetime | None, timestamps: bool
     ) -> AsyncIterator[tuple[int, bytes]]:
         """Raises: RuntimeFault with reason LogsError; RuntimeDown when the engine goes while following."""
-        tty = await self._engine.call(
-            "LogsError", lambda api: bool(api.inspect_container(container_id)["Config"]["Tty"])
-        )
+        tty = await self._has_terminal(container_id, "LogsError")
         query = {
             "stdout": "1",
             "stderr": "1",
@@ -256,6 +261,10 @@ class DockerStreams:
 
 async def _nothing() -> None:
     """An attached process goes on without us."""
+
+
+async def _no_terminal(width: int, height: int) -> None:
+    """A process without a terminal has nothing to resize."""
 
 
 def _belongs(pid: int, container_id: str) -> bool:

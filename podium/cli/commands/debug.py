@@ -56,7 +56,7 @@ async def debug(
     if not stdin:
         return 0
     key = session.client.pods.key(pod.metadata.name, container=name)
-    request = AttachRequest(pod=key, stdin=stdin, tty=tty, size=terminal.size() if tty else None)
+    request = AttachRequest(pod=key, stdin=stdin, size=terminal.size() if tty else None)
     with terminal.raw(tty):
         sent = terminal.frames(StreamFrame(attach=request), stdin=stdin, tty=tty)
         return await terminal.pump(session.client.pods.attach(sent))

@@ -8,6 +8,7 @@ from podium.cli import terminal
 from podium.cli.complete import pods
 from podium.cli.session import Session, command
 from podium.cli.workloads import best_pod, containers_of, one_target
+from podium.objects.pod import every_container
 from podium.v1.pods_service_pb2 import AttachRequest, ExecRequest, PodKey, StreamFrame
 
 
@@ -57,18 +58,23 @@ async def exec(session: Session, what: str, words: tuple[str, ...], container: s
 \b
 Examples:
   podium attach web-1                     see what the container writes from now on
-  podium attach -it shell-1               and type into it
+  podium attach -it shell-1               and type into it: a container with `tty: true` and `stdin: true`
 """
 )
 @click.argument("what", required=True, metavar="POD | KIND/NAME", shell_complete=pods)
 @click.option("-c", "--container", default="", help="Container; the default one when not given.")
 @click.option("-i", "--stdin", is_flag=True, help="Pass standard input on.")
-@click.option("-t", "--tty", is_flag=True, help="The container has a terminal.")
+@click.option("-t", "--tty", is_flag=True, help="Join your terminal to the container's (`tty: true`).")
 @command
 async def attach(session: Session, what: str, container: str, stdin: bool, tty: bool) -> int:
     """Attach to a container's own process."""
-    key = await _container(session, what, container)
-    request = AttachRequest(pod=key, stdin=stdin, tty=tty, size=terminal.size() if tty else None)
+    pod = await best_pod(session, one_target(what))
+    (name,) = containers_of(pod, all_containers=False, container=container)
+    if tty and not next(c.tty for c in every_container(pod.spec) if c.name == name):
+        click.echo(f"container {name} was made without a terminal (`tty: true`): attached without one", err=True)
+        tty = False
+    key = session.client.pods.key(pod.metadata.name, container=name)
+    request = AttachRequest(pod=key, stdin=stdin, size=terminal.size() if tty else None)
     with terminal.raw(tty):
         sent = terminal.frames(StreamFrame(attach=request), stdin=stdin, tty=tty)
         return await terminal.pump(session.client.pods.attach(sent))
