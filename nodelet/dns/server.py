@@ -16,7 +16,7 @@ from prometheus_client import Counter
 from nodelet.dns import wire
 from nodelet.dns.kept import Kept
 from nodelet.dns.upstream import Upstream
-from nodelet.dns.zone import Zone
+from nodelet.dns.zone import Answer, Zone
 from podium.aio.tasks import TaskScope
 from podium.telemetry.log import get_logger
 from podium.v1.node_session_pb2 import ServiceRoute
@@ -78,20 +78,22 @@ class DnsServer:
         query = wire.read(data)
         if query is None:
             return
-        own = self._own(query)
-        if own is not None:
-            fitting = wire.fitting(own, query)
-            self._kept.keep(data, query.name, fitting)
+        found = self._zone.answer(query.name, query.type)
+        if found is not None and not found.onward:
+            fitting = wire.fitting(self._own(query, found), query)
+            if not _is_alias(query, found):  # such an answer is right until other names change, too
+                self._kept.keep(data, query.name, fitting)
             transport.sendto(fitting, addr)
         elif self._forwarded >= MOST_FORWARDED:
             transport.sendto(wire.failure(query), addr)
         else:
-            _ = self._scope.start(self._forward(data, query, addr, transport), name="forward a query")
+            _ = self._scope.start(self._forward(data, query, found, addr, transport), name="forward a query")
 
     async def _forward(
-        self, data: bytes, query: wire.Query, addr: tuple[str, int], transport: asyncio.DatagramTransport
-    ) -> None:
-        answer = await self._others(data, query)
+        self, data: bytes, query: wire.Query, found: Answer | None, addr: tuple[str, int],
+        transport: asyncio.DatagramTransport,
+    ) -> None:  # fmt: skip
+        answer = await self._others(data, query, found)
         if not transport.is_closing():
             transport.sendto(wire.fitting(answer, query), addr)
 
@@ -106,7 +108,7 @@ class DnsServer:
                     query = wire.read(data)
                     if query is None:
                         return
-                    answer = self._own(query) or await self._others(data, query)
+                    answer = await self._any(data, query)
                     writer.write(len(answer).to_bytes(2, "big") + answer)
                     await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
@@ -116,20 +118,32 @@ class DnsServer:
 
     # ------------------------------------------------------------ answers
 
-    def _own(self, query: wire.Query) -> bytes | None:
+    async def _any(self, data: bytes, query: wire.Query) -> bytes:
         found = self._zone.answer(query.name, query.type)
-        if found is None:
-            return None
-        self._of_cluster.inc()
-        return wire.answer(query, found, self._zone.domain)
+        if found is not None and not found.onward:
+            return self._own(query, found)
+        return await self._others(data, query, found)
 
-    async def _others(self, data: bytes, query: wire.Query) -> bytes:
+    def _own(self, query: wire.Query, found: Answer) -> bytes:
+        self._of_cluster.inc()
+        return wire.failure(query) if found.endless else wire.answer(query, found, self._zone.domain)
+
+    async def _others(self, data: bytes, query: wire.Query, found: Answer | None) -> bytes:
+        """What others say of the name, or of the one that it stands for. That the latter cannot be asked is told as a
+        failure, so that who asks tries again: an alias alone would be taken for the whole answer."""
         self._of_others.inc()
         self._forwarded += 1
         try:
-            return await self._upstream.ask(data) or wire.failure(query)
+            if found is None:
+                return await self._upstream.ask(data) or wire.failure(query)
+            told = await self._upstream.ask(wire.question(found.onward, query))
+            return wire.completed(query, found, told) if told is not None else wire.failure(query)
         finally:
             self._forwarded -= 1
+
+
+def _is_alias(query: wire.Query, found: Answer) -> bool:
+    return any(record.type == "CNAME" for record in found.records)
 
 
 class _Udp(asyncio.DatagramProtocol):

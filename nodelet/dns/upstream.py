@@ -11,6 +11,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from nodelet.dns import wire
 from podium.aio.clock import Clock
@@ -26,6 +27,14 @@ LONGEST = 30
 """Seconds; a name that moves must not stay where it was for long."""
 
 
+class _Remembered(NamedTuple):
+    """An answer without its id, and from when to when it is given to others."""
+
+    since: float
+    until: float
+    answer: bytes
+
+
 def resolvers(text: str, own: Sequence[str] = ()) -> list[str]:
     """The servers of a resolv.conf(5), less this node's own."""
     words = (line.split() for line in text.splitlines())
@@ -39,7 +48,7 @@ class Upstream:
     def __init__(self, *, clock: Clock, resolv_conf: Path = Path("/etc/resolv.conf"), own: Sequence[str] = (),
                  port: int = PORT) -> None:  # fmt: skip
         self._clock, self._file, self._own, self._port = clock, resolv_conf, own, port
-        self._cache: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+        self._cache: OrderedDict[bytes, _Remembered] = OrderedDict()
         self._asking: dict[bytes, asyncio.Future[bytes | None]] = {}
         self._throttle = Throttle(clock, 60.0)
 
@@ -47,8 +56,9 @@ class Upstream:
         """The answer to a query, under the query's id; None when no server gives one."""
         question = query[2:]
         kept = self._cache.get(question)
-        if kept is not None and kept[0] > self._clock.monotonic():
-            return query[:2] + kept[1]
+        now = self._clock.monotonic()
+        if kept is not None and kept.until > now:
+            return query[:2] + wire.aged(b"\0\0" + kept.answer, int(now - kept.since))[2:]
         asking = self._asking.get(question)
         if asking is None:
             asking = self._asking[question] = asyncio.get_running_loop().create_future()
@@ -108,7 +118,8 @@ class Upstream:
         ttl = wire.least_ttl(b"\0\0" + answer)
         if not ttl:
             return
-        self._cache[question] = (self._clock.monotonic() + min(ttl, LONGEST), answer)
+        now = self._clock.monotonic()
+        self._cache[question] = _Remembered(now, now + min(ttl, LONGEST), answer)
         self._cache.move_to_end(question)
         if len(self._cache) > REMEMBERED:
             self._cache.popitem(last=False)

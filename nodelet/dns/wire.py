@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from dnslib import CLASS, CNAME, PTR, QR, QTYPE, RCODE, RR, SOA, SRV, A, DNSError, DNSHeader, DNSQuestion, DNSRecord
 from dnslib.dns import EDNS0
+from dnslib.label import DNSBuffer
 
 from nodelet.dns.zone import TTL, Answer, Record
 
@@ -46,10 +48,31 @@ def answer(query: Query, found: Answer, domain: str) -> bytes:
         reply.add_answer(_rr(record))
     for record in found.additional:
         reply.add_ar(_rr(record))
-    if not found.records:
+    if not found.exists or not any(record.type == query.type for record in found.records):
         times = (1, 7200, 1800, 86400, TTL)
         soa = SOA(mname=f"ns.dns.{domain}", rname=f"hostmaster.{domain}", times=times)
         reply.add_auth(RR(domain, QTYPE.SOA, ttl=TTL, rdata=soa))
+    return _packed(reply)
+
+
+def question(name: str, query: Query) -> bytes:
+    """What a query asks, asked of another name: for other resolvers, under the id 0."""
+    message = DNSRecord(DNSHeader(id=0, rd=1), q=DNSQuestion(name, query.message.q.qtype))
+    message.add_ar(EDNS0(udp_len=EDNS_BYTES))
+    return _packed(message)
+
+
+def completed(query: Query, found: Answer, told: bytes) -> bytes:
+    """The answer of the cluster's own zone for an alias, with what others told of the name that it stands for."""
+    try:
+        message = DNSRecord.parse(told)
+    except (DNSError, ValueError, IndexError):
+        return failure(query)
+    if message.header.rcode not in (RCODE.NOERROR, RCODE.NXDOMAIN):
+        return failure(query)
+    reply = _reply(query, message.header.rcode)
+    reply.add_answer(*(_rr(record) for record in found.records), *message.rr)
+    reply.add_auth(*(rr for rr in message.auth if rr.rtype == QTYPE.SOA))
     return _packed(reply)
 
 
@@ -77,6 +100,31 @@ def least_ttl(data: bytes) -> int | None:
         return None
     times = [rr.ttl for rr in (*message.rr, *message.auth) if rr.rtype != QTYPE.OPT]
     return min(times) if times else None
+
+
+def aged(data: bytes, seconds: int) -> bytes:
+    """An answer that can be read (`least_ttl`), as one gives it that had it some time ago: every record lives for so
+    much less, and nothing else is touched."""
+    older = bytearray(data)
+    for place in _lifetimes(data):
+        ttl = int.from_bytes(data[place : place + 4], "big")
+        older[place : place + 4] = max(0, ttl - seconds).to_bytes(4, "big")
+    return bytes(older)
+
+
+def _lifetimes(data: bytes) -> Iterator[int]:
+    """Where in a message the lifetimes of its records stand."""
+    buffer = DNSBuffer(data)
+    _, _, questions, *counts = buffer.unpack("!HHHHHH")
+    for _ in range(questions):
+        buffer.decode_name()
+        buffer.get(4)
+    for _ in range(sum(counts)):
+        buffer.decode_name()
+        kind, _, _, length = buffer.unpack("!HHIH")
+        if kind != QTYPE.OPT:
+            yield buffer.offset - 6
+        buffer.get(length)
 
 
 def _reply(query: Query, rcode: int) -> DNSRecord:

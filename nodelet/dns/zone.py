@@ -1,7 +1,7 @@
 """The cluster's names: what services and their endpoints make of them (Kubernetes' DNS specification 1.1.0). Pure.
 
     SERVICE.NAMESPACE.svc.DOMAIN               A      the service's address; of a headless one all its endpoints'
-                                               CNAME  of an ExternalName service
+                                               CNAME  of an ExternalName service; what it stands for is added
     _PORT._PROTOCOL.SERVICE.NAMESPACE.svc…     SRV    the port's number, and who has it
     HOST.SERVICE.NAMESPACE.svc…                A      one endpoint of a headless service: a StatefulSet's pod
     …in-addr.arpa                              PTR    back from an address to its name
@@ -23,6 +23,8 @@ from podium.v1.node_session_pb2 import ServiceRoute
 
 TTL = 5
 """Seconds that clients may keep an answer: endpoints move."""
+MOST_ALIASES = 8
+"""Names that stand for other names, one after the other; more of them lead to nothing."""
 
 
 class Record(NamedTuple):
@@ -34,11 +36,22 @@ class Record(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the cluster's zone says of a name and a type. Not `exists`: there is no such name."""
+    """What the cluster's zone says of a name and a type.
+
+    Attributes:
+        exists: Whether there is such a name; of an alias, whether there is what it stands for (RFC 6604).
+        records: Of the name; of an alias, first the aliases on the way.
+        additional: What who reads these will ask next.
+        onward: Where aliases lead to a name that is not the cluster's: it is to be asked of others. Stub resolvers
+            (glibc's, musl's) take an alias without what it stands for as no answer at all.
+        endless: The aliases lead back to themselves, or through too many.
+    """
 
     exists: bool
     records: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
+    onward: str = ""
+    endless: bool = False
 
 
 @dataclass(slots=True)
@@ -90,8 +103,24 @@ class Zone:
         types = self._records.get(name)
         if types is None:
             return Answer(self._is_inner(name)) if self.owns(name) else None
-        found = types.get(type) or types.get("CNAME", [])
+        if "CNAME" in types and type not in ("CNAME", "ANY"):
+            return self._follow(name, type)
+        found = types.get("CNAME" if type == "ANY" else type, [])
         return Answer(True, tuple(found), tuple(self._targets(found)))
+
+    def _follow(self, name: str, type: str) -> Answer:
+        """What an alias stands for, as far as the cluster's own names go."""
+        way: list[Record] = []
+        while len(way) < MOST_ALIASES:
+            types = self._records.get(name)
+            if types is None:
+                owned = self.owns(name)
+                return Answer(not owned or self._is_inner(name), tuple(way), onward="" if owned else name)
+            if "CNAME" not in types:
+                return Answer(True, (*way, *types.get(type, ())))
+            way.append(types["CNAME"][0])
+            name = way[-1].data
+        return Answer(True, tuple(way), endless=True)
 
     def _targets(self, records: Iterable[Record]) -> Iterator[Record]:
         for record in records:

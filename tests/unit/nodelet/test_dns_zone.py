@@ -79,7 +79,35 @@ def test_a_headless_service_leads_to_its_endpoints_and_each_has_a_name() -> None
 
 def test_an_external_name_stands_for_another() -> None:
     zone = _zone(_route("ext", type="ExternalName", external_name="DB.example.com.", cluster_ip=""))
-    assert _data(zone, "ext.default.svc.cluster.local", "A") == ["db.example.com"]
+    name = "ext.default.svc.cluster.local"
+    alias = Record(name, "CNAME", "db.example.com")
+    assert zone.answer(name, "CNAME") == zone.answer(name, "ANY") == Answer(True, (alias,))
+    assert zone.answer(name, "A") == Answer(True, (alias,), onward="db.example.com"), "others are to be asked"
+
+
+def _alias(name: str, target: str) -> ServiceRoute:
+    return _route(name, type="ExternalName", external_name=target, cluster_ip="")
+
+
+def test_an_alias_of_a_name_of_the_cluster_is_followed() -> None:
+    zone = _zone(_route(), _alias("one", WEB), _alias("two", "one.default.svc.cluster.local"))
+    found = zone.answer("two.default.svc.cluster.local", "A")
+    assert found is not None
+    assert [record.data for record in found.records] == ["one.default.svc.cluster.local", WEB, "10.63.0.9"]
+    assert (found.exists, found.onward, found.endless) == (True, "", False)
+    nobody = _zone(_alias("one", WEB)).answer("one.default.svc.cluster.local", "A")
+    assert nobody == Answer(False, (Record("one.default.svc.cluster.local", "CNAME", WEB),)), "RFC 6604"
+    query = wire.read(DNSRecord.question("one.default.svc.cluster.local", "A").pack())
+    assert query is not None
+    reply = DNSRecord.parse(wire.answer(query, nobody, DOMAIN))
+    assert (reply.header.rcode, [rr.rtype for rr in reply.auth]) == (RCODE.NXDOMAIN, [QTYPE.SOA])
+
+
+def test_aliases_that_lead_back_to_themselves_lead_nowhere() -> None:
+    zone = _zone(_alias("one", "two.default.svc.cluster.local"), _alias("two", "one.default.svc.cluster.local"))
+    found = zone.answer("one.default.svc.cluster.local", "A")
+    assert found is not None
+    assert found.endless
 
 
 CHANGES = st.lists(
