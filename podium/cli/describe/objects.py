@@ -87,6 +87,9 @@ def _statefulset(page: Page, obj: StatefulSet, now: datetime.datetime) -> None:
         most = _amount(update.max_unavailable) if update.HasField("max_unavailable") else "1"
         page.field("RollingUpdate", f"partition {update.partition}, {most} max unavailable")
     page.field("MinReadySeconds", obj.spec.min_ready_seconds)
+    retention = obj.spec.persistent_volume_claim_retention_policy
+    if obj.spec.volume_claim_templates:
+        page.field("Claim Retention", f"when deleted {retention.when_deleted}, when scaled {retention.when_scaled}")
     page.field("Current Revision", status.current_revision)
     page.field("Update Revision", status.update_revision)
     pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)

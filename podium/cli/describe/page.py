@@ -14,6 +14,9 @@ from podium.cli.output.age import age
 
 _WIDTH = 18
 
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""The whole manifest once more, as kubectl notes it: long, and of a Secret its values."""
+
 
 class Page:
     """Gathers lines; `section` indents what is added inside."""
@@ -61,7 +64,7 @@ def header(page: Page, obj: Any) -> None:
     page.field("Name", meta.name)
     page.field("Namespace", meta.namespace)
     page.mapping("Labels", meta.labels)
-    page.mapping("Annotations", meta.annotations)
+    page.mapping("Annotations", {key: value for key, value in meta.annotations.items() if key != _LAST_APPLIED})
     page.field("Created", when(meta.creation_timestamp))
     for owner in meta.owner_references:
         page.field("Controlled By" if owner.controller else "Owned By", f"{owner.kind}/{owner.name}")

@@ -136,8 +136,9 @@ def _ingress_hosts(obj: Any, _: datetime.datetime) -> str:
 
 
 def _endpoints(endpoint_slice: Any, _: datetime.datetime) -> str:
-    """The first few addresses that take connections, and how many more there are."""
-    ready = [e.addresses[0] for e in endpoint_slice.endpoints if e.conditions.ready and e.addresses]
+    """The first few addresses that take connections, and how many more there are. Not said to be ready: is ready."""
+    able = (e for e in endpoint_slice.endpoints if e.conditions.ready or not e.conditions.HasField("ready"))
+    ready = [e.addresses[0] for e in able if e.addresses]
     more = f" + {len(ready) - 3} more" if len(ready) > 3 else ""
     return ",".join(ready[:3]) + more or NONE
 
