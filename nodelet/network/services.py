@@ -7,8 +7,9 @@ What is UDP's is named `udp_…`. Node ports have maps and chains of their own, 
 alone. Connections that exist are the business of connection tracking: an endpoint that ends gets no new ones and keeps
 what it has.
 
-Who is an endpoint (KEP-1669, KEP-2086): those that are ready; when none is, those that still serve while they end. A
-`Local` policy and `PreferSameNode` look at this node's first.
+Who is an endpoint (KEP-1669, KEP-2086): those that are ready; when none is, those that still serve while they end. With
+a `Local` policy only this node's count, so that one that ends here is asked though others are ready elsewhere: a
+balancer goes on sending for a while. `PreferSameNode` looks at this node's first.
 """
 
 from __future__ import annotations
@@ -73,10 +74,12 @@ def service_leads(route: ServiceRoute) -> Leads:
     return leads
 
 
-def targets(slices: Sequence[EndpointSlice], port: ServicePort) -> list[Target]:
-    """Who answers a port, in an order that does not depend on the slices'."""
+def targets(slices: Sequence[EndpointSlice], port: ServicePort, on: str = "") -> list[Target]:
+    """Who answers a port, in an order that does not depend on the slices'; `on` a node, when one is named."""
     ready, ending = set[Target](), set[Target]()
     for endpoint, number in _numbered(slices, port):
+        if on and endpoint.node_name != on:
+            continue
         for address in endpoint.addresses:
             target = Target(address, number, endpoint.node_name, _side(endpoint))
             if takes_connections(endpoint):
@@ -106,19 +109,18 @@ def _numbered(slices: Sequence[EndpointSlice], port: ServicePort) -> Iterator[tu
                     yield endpoint, found.port
 
 
-def _within(found: list[Target], spec: ServiceSpec, node: str) -> list[Target]:
+def _within(route: ServiceRoute, port: ServicePort, node: str) -> list[Target]:
     """For who asks at the service's own address, from this node."""
-    here = [target for target in found if target.node == node]
-    if spec.internal_traffic_policy == LOCAL:
-        return here
-    return here or found if spec.traffic_distribution == SAME_NODE else found
+    if route.spec.internal_traffic_policy == LOCAL:
+        return targets(route.slices, port, on=node)
+    found = targets(route.slices, port)
+    here = [t for t in found if t.node == node] if route.spec.traffic_distribution == SAME_NODE else []
+    return here or found
 
 
-def _from_outside(found: list[Target], spec: ServiceSpec, node: str) -> list[Target]:
+def _from_outside(route: ServiceRoute, port: ServicePort, node: str) -> list[Target]:
     """For who asks this node from outside the cluster."""
-    if spec.external_traffic_policy == LOCAL:
-        return [target for target in found if target.node == node]
-    return found
+    return targets(route.slices, port, on=node if route.spec.external_traffic_policy == LOCAL else "")
 
 
 class _Place(NamedTuple):
@@ -147,14 +149,16 @@ def _places(route: ServiceRoute, node: str) -> Iterator[tuple[_Place, list[Targe
     """Where a service is asked, and who takes connections there."""
     spec = route.spec
     for port in spec.ports:
-        everywhere, protocol = targets(route.slices, port), _protocol(port)
-        within, outside = _within(everywhere, spec, node), _from_outside(everywhere, spec, node)
+        protocol = _protocol(port)
+        within = _within(route, port, node)
         for address in cluster_addresses(spec):
             yield _Place(protocol, port.port, address), within
-        for address in dict.fromkeys((*spec.external_ips, *route.load_balancer)):
-            yield _Place(protocol, port.port, address), outside
+        public = [_Place(protocol, port.port, a) for a in dict.fromkeys((*spec.external_ips, *route.load_balancer))]
         if port.node_port:
-            yield _Place(protocol, port.node_port), outside
+            public.append(_Place(protocol, port.node_port))
+        outside = _from_outside(route, port, node) if public else []
+        for place in public:
+            yield place, outside
 
 
 def _balance(

@@ -386,6 +386,19 @@ def test_endpoints_that_end_answer_only_when_no_other_does() -> None:
     assert targets([_slice(*TWO, name="admin")], port) == [], "another port"
 
 
+def test_with_a_local_policy_one_that_ends_here_answers_though_others_are_ready_elsewhere() -> None:
+    draining = _slice(("10.64.1.2", "n1", "ending"), ("10.64.2.2", "n2", "ready"), ("10.64.2.3", "n2", "ending"))
+    ports = [ServicePort(port=80, protocol="TCP", node_port=30080)]
+    route = _route(draining, ports=ports, external_traffic_policy="Local", internal_traffic_policy="Local")
+    for node, address in (("n1", "10.64.1.2"), ("n2", "10.64.2.2")):
+        entries = service_part(route, node).entries
+        assert entries["tcp_node_endpoints", "30080 . 0"] == f"{address} . 8080"
+        assert entries["tcp_endpoints", "10.63.0.9 . 80 . 0"] == f"{address} . 8080"
+        assert len(entries) == 4, "and no other"
+    route.spec.ClearField("internal_traffic_policy")
+    assert service_part(route, "n1").entries["tcp_endpoints", "10.63.0.9 . 80 . 0"] == "10.64.2.2 . 8080"
+
+
 # ---------------------------------------------------------------- pods
 
 
