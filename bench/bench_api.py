@@ -13,7 +13,7 @@
 But for `store`, everything is in the loop: a master in a process of its own (SQLite with synchronous=FULL, mutual TLS,
 controllers and scheduler running), and this process as its client on the same machine.
 
-Prints its conditions, and one line of JSON a case; ends with 1 when a floor is missed.
+Prints its conditions, and one line of JSON a case; `python -m bench api` compares them with their goals.
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ from podium.v1.core_pb2 import Node, Pod
 from podium.v1.meta_pb2 import ObjectMeta
 from tests.support.master_process import MasterProcess
 
-FLOORS = {"create": 2_000, "bulk": 10_000, "store": 5_000}
-CEILINGS = {"watch": 50.0, "restart": 3.0}
 NODE = "bench-node"
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -249,27 +247,16 @@ CASES: dict[str, Callable[[], Coroutine[Any, Any, dict[str, float]]]] = {
 }
 
 
-def missed(case: str, figures: dict[str, float]) -> bool:
-    """Whether a case stays behind what it must reach."""
-    if case in FLOORS:
-        return figures["per_second"] < FLOORS[case]
-    return figures.get("p99_ms", figures.get("seconds", 0.0)) > CEILINGS[case]
-
-
-def main() -> int:
+def main() -> None:
     """Run the cases that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="case", help="one of " + ", ".join(CASES))
     named = parser.parse_args().cases or list(CASES)
     print(f"# {os.cpu_count()} cores, Python {platform.python_version()}, {platform.platform()}", flush=True)
-    failed = False
     for case in named:
         figures = uvloop.run(CASES[case]())
-        behind = missed(case, figures)
-        failed |= behind
-        print(json.dumps({"case": case, **figures, "ok": not behind}), flush=True)
-    return int(failed)
+        print(json.dumps({"case": case, **figures}), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -89,6 +89,7 @@ def main() -> None:
                 "running_median_s": round(statistics.median(one.running for one in taken), 2),
                 "running_worst_s": round(max(one.running for one in taken), 2),
                 "start_median_s": round(statistics.median(one.start for one in taken), 2),
+                "beyond_start_worst_s": round(max(one.running - one.start for one in taken), 2),
             }
         )
     )

@@ -1,6 +1,6 @@
 """What a large fleet costs its master: hollow nodes with their own sessions, pods that run, and then nothing happening.
 
-    python -m bench.bench_scale [--nodes 1000] [--pods 30000] [--steady 30]
+    python -m bench.bench_scale [--nodes 1000] [--pods 30000] [--steady 30] [--usage-period 5]
 
 A master and one process of hollow nodes are started as a user starts them; Deployments of 100 replicas are created
 through the API in waves, and the clock runs until all pods are Running. Then the master's CPU time and resident memory
@@ -62,7 +62,7 @@ def process(name: str, log: Path, *arguments: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def cluster(directory: Path, nodes: int) -> Iterator[tuple[int, int]]:
+def cluster(directory: Path, nodes: int, usage_period: float) -> Iterator[tuple[int, int]]:
     """Pids of the master and of the hollow nodes."""
     token = directory / "token"
     master = (
@@ -72,6 +72,7 @@ def cluster(directory: Path, nodes: int) -> Iterator[tuple[int, int]]:
     fleet = (
         f"--master=127.0.0.1:{API}", f"--join=127.0.0.1:{JOIN}", f"--join-token-file={token}", "--http-listen=",
         "--runtime=hollow", f"--hollow={nodes}", "--node-name=hollow", "--log-level=error",
+        f"--usage-period={usage_period}s",
     )  # fmt: skip
     with (
         process("podium-master", directory / "master.log", *master) as first,
@@ -178,8 +179,12 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1_000)
     parser.add_argument("--pods", type=int, default=30_000)
     parser.add_argument("--steady", type=float, default=30.0)
+    parser.add_argument("--usage-period", type=float, default=5.0, help="seconds between a node's reports of usage")
     parsed = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="podium-scale-") as made, cluster(Path(made), parsed.nodes) as pids:
+    with (
+        tempfile.TemporaryDirectory(prefix="podium-scale-") as made,
+        cluster(Path(made), parsed.nodes, parsed.usage_period) as pids,
+    ):
         written(Path(made) / "master" / "admin.yaml")
         asyncio.run(measure(Path(made), *pids, parsed.nodes, parsed.pods, parsed.steady))
 
