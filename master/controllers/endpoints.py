@@ -1,5 +1,8 @@
 """Endpoints: each service with a selector has EndpointSlices that say who answers it.
 
+Of Deployments with two whole revisions (BlueGreen) only the pods of the active one are led to: so one write of the
+Deployment's status moves all connections that begin then.
+
 A pod that changes wakes the services that select it, found by one label of each selector: so a change costs the pod's
 labels, and not the number of services. What follows from the pods is `plan_slices`; the slices of one service are
 written as one batch. Readiness that a node reports is in a slice, and on its way to every node, within milliseconds.
@@ -7,13 +10,14 @@ written as one batch. Readiness that a node reports is in a slice, and on its wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from master.access.protocol import Change, ChangeType, Create, Delete, Mutate, Reader, Write, Writer, component
 from master.controllers.endpoints_plan import SlicePlan, matters, plan_slices, selects
 from master.controllers.traffic_plan import splits_of
 from master.reconcile.protocol import Done, Outcome, Trigger
 from podium.errors import AlreadyExists, NotFound, PodiumError
+from podium.objects.blue_green import active_hash, is_led_to
 from podium.objects.canary_split import CanarySplit, canary_split
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
@@ -96,15 +100,24 @@ def _label(service: Key, selector: Mapping[str, str]) -> _Label:
     return (service.namespace, name, value)
 
 
-class Canaries:
-    """Which pods are of Deployments whose canary is under way; for one look, each ReplicaSet is asked for once."""
+class Rollouts:
+    """What the Deployments of pods ask of services; for one look, each ReplicaSet is asked for once."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._known: dict[str, CanarySplit | None] = {}
+        self._known: dict[str, Deployment | None] = {}
 
     def split_of(self, pod: Pod) -> CanarySplit | None:
-        """What the canary of a pod's Deployment asks for."""
+        """How connections are to be split by the canary of a pod's Deployment."""
+        deployment = self._deployment_of(pod)
+        return canary_split(deployment) if deployment is not None else None
+
+    def active_of(self, pod: Pod) -> str:
+        """The revision that serves, where the pod's Deployment has one that does not."""
+        deployment = self._deployment_of(pod)
+        return active_hash(deployment) if deployment is not None else ""
+
+    def _deployment_of(self, pod: Pod) -> Deployment | None:
         owner = controller_of(pod)
         if owner is None or owner.kind != "ReplicaSet":
             return None
@@ -112,11 +125,10 @@ class Canaries:
             self._known[owner.uid] = self._find(pod.metadata.namespace, owner)
         return self._known[owner.uid]
 
-    def _find(self, namespace: str, owner: OwnerReference) -> CanarySplit | None:
+    def _find(self, namespace: str, owner: OwnerReference) -> Deployment | None:
         replica_set = self._reader.get(ReplicaSet, namespace, owner.name)
         above = controller_of(replica_set) if replica_set is not None else None
-        deployment = self._reader.get(Deployment, namespace, above.name) if above is not None else None
-        return canary_split(deployment) if deployment is not None else None
+        return self._reader.get(Deployment, namespace, above.name) if above is not None else None
 
 
 class EndpointsController:
@@ -142,12 +154,18 @@ class EndpointsController:
             return Done("is gone; its slices go with it")
         if not service.spec.selector or service.spec.type == EXTERNAL_NAME or is_terminating(service):
             return Done("others write its slices")
-        found = (self._reader.get(Pod, pod.namespace, pod.name) for pod in self._membership.pods(key))
-        pods = [pod for pod in found if pod is not None and selects(service.spec.selector, pod.metadata.labels)]
+        rollouts, pods = Rollouts(self._reader), list(self._selected(service))
+        led = [p for p in pods if is_led_to(service.spec.selector, p.metadata.labels, rollouts.active_of(p))]
         there = self._reader.owned_by(EndpointSlice, service.metadata.uid)
-        plan = plan_slices(service, pods, there, splits_of(pods, Canaries(self._reader).split_of))
+        plan = plan_slices(service, led, there, splits_of(led, rollouts.split_of))
         await self._carry_out(plan)
         return Done(f"created {len(plan.create)}, updated {len(plan.update)}, removed {len(plan.delete)} slices")
+
+    def _selected(self, service: Service) -> Iterator[Pod]:
+        for key in self._membership.pods(key_of(service)):
+            pod = self._reader.get(Pod, key.namespace, key.name)
+            if pod is not None and selects(service.spec.selector, pod.metadata.labels):
+                yield pod
 
     async def _carry_out(self, plan: SlicePlan) -> None:
         writes: list[Write] = [Create(made) for made in plan.create]
@@ -174,9 +192,11 @@ class EndpointsController:
         return self._membership.pod_changed(old, change.new, gone=gone)
 
     def _keys_of_deployment(self, change: Change[Deployment]) -> Iterable[Key]:
-        """How a canary's connections are split has changed."""
+        """How a canary's connections are split has changed, or which revision serves."""
         old, new = change.old, change.new
-        if change.type is not ChangeType.MODIFIED or old is None or canary_split(old) == canary_split(new):
+        if change.type is not ChangeType.MODIFIED or old is None:
+            return ()
+        if canary_split(old) == canary_split(new) and active_hash(old) == active_hash(new):
             return ()
         sets = self._reader.owned_by(ReplicaSet, new.metadata.uid)
         pods = (pod for each in sets for pod in self._reader.owned_by(Pod, each.metadata.uid))

@@ -10,6 +10,7 @@ import pytest
 from podium.objects import promotion
 from podium.objects.conditions import get_condition
 from podium.objects.revisions import ROLE, hash_of, revision_of
+from podium.objects.service import SERVICE_LABEL
 from podium.v1.apps_pb2 import Deployment, ReplicaSet
 from podium.v1.core_pb2 import Event
 from podium.v1.networking_pb2 import EndpointSlice, Service
@@ -121,6 +122,32 @@ async def test_a_preview_that_is_aborted_goes_and_the_active_one_never_moves(pla
     await until(lambda: _reason(plane) == "RolloutAborted")
     await _say(plane, lambda obj: promotion.retry(obj, plane.replica_sets()))
     await until(lambda: _sizes(plane) == {1: 3, 2: 3})
+
+
+async def test_services_lead_to_the_active_revision_alone(plane: ControlPlane) -> None:
+    made = _blue_green(auto=False)
+    for name, more in (("web", {}), ("preview", {ROLE: "preview"})):
+        service = Service()
+        service.metadata.namespace, service.metadata.name = "default", name
+        service.spec.selector.update({**made.spec.selector.match_labels, **more})
+        service.spec.ports.add(port=80)
+        await plane.writer.create(service, by=ME)
+    await _run(plane, made)
+
+    def led(service: str) -> list[str]:
+        slices = [s for s in plane.reader.list(EndpointSlice, "default") if s.metadata.labels[SERVICE_LABEL] == service]
+        names = [e.target_ref.name for s in slices for e in s.endpoints if e.conditions.ready]
+        return sorted(p.spec.containers[0].image for p in plane.pods() if p.metadata.name in names)
+
+    await until(lambda: led("web") == ["busybox:1"] * 3)
+    await plane.set_image("busybox:2")
+    await until(lambda: _reason(plane) == "RolloutPaused")
+    await until(lambda: led("preview") == ["busybox:2"] * 3)
+    assert led("web") == ["busybox:1"] * 3
+    await _say(plane, _promote(plane))
+    await until(lambda: led("web") == ["busybox:2"] * 3 and led("preview") == [])
+    await plane.set_image("busybox:1")
+    await until(lambda: led("web") == ["busybox:1"] * 3)
 
 
 # ---------------------------------------------------------------- canary

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import groupby
 
 from podium.client import Client
 from podium.v1.core_pb2 import Pod
 from podium.v1.networking_pb2 import Service
 from tests.rig.manifests import deployment
 from tests.rig.rig import NODES, PODIUM, Host, podium, run, until
+
+ROLE = "podium.dev/rollout-role"
+_ASK = "v=$(curl -sS -m 3 -H 'Connection: close' http://ADDRESS/ | grep -o '1[.]1[46]' | head -n 1); echo ${v:-none}"
 
 
 def _pods(client: Client, namespace: str) -> list[Pod]:
@@ -57,11 +62,8 @@ def test_a_canary_gets_its_share_of_requests_whatever_its_replicas(client: Clien
     steps = [{"setWeight": 10}, {"pause": {}}, {"setWeight": 60}, {"pause": {}}]
     strategy = {"type": "Canary", "canary": {"maxSurge": 1, "maxUnavailable": 0, "steps": steps}}
     manifest = deployment("web", replicas=4, deployment={"strategy": strategy})
-    service = {
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
-        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
-    }  # fmt: skip
-    _apply(namespace, f"{manifest}\n---\n{json.dumps(service)}", "--wait", "--timeout=120s")
+    service = json.dumps(_service("web", {"app": "web"}))
+    _apply(namespace, f"{manifest}\n---\n{service}", "--wait", "--timeout=120s")
     address = client.get(Service, "web", namespace=namespace).spec.cluster_ip
     podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
     for step, weight, replicas in ((2, 10, 1), (4, 60, 2)):
@@ -116,22 +118,66 @@ def test_a_canary_that_crashes_goes_back_by_itself(client: Client, namespace: st
 
 def test_blue_and_green_change_places_and_back_at_once(client: Client, namespace: str) -> None:
     strategy = {"type": "BlueGreen", "blueGreen": {"autoPromotion": False, "scaleDownDelaySeconds": 300}}
-    _apply(namespace, _manifest(strategy), "--wait", "--timeout=120s")
-    podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
-    until(
-        lambda: "is ready" in podium("-n", namespace, "rollout", "status", "deploy/web", "--no-watch"),
-        seconds=60,
-        what="the preview never became ready",
-    )
-    blue = _active(namespace)
-    assert {p.metadata.labels["podium.dev/rollout-role"] for p in _pods(client, namespace)} == {"active", "preview"}
-    podium("-n", namespace, "rollout", "promote", "deploy/web")
-    until(lambda: _active(namespace) != blue, seconds=60, what="it was not promoted")
-    before = {p.metadata.uid for p in _pods(client, namespace)}
-    assert len(before) == 6
-    podium("-n", namespace, "rollout", "undo", "deploy/web")
-    until(lambda: _active(namespace) == blue, seconds=60, what="it did not return")
-    assert {p.metadata.uid for p in _pods(client, namespace)} == before
+    services = [_service("web", {"app": "web"}), _service("preview", {"app": "web", ROLE: "preview"})]
+    manifests = "\n---\n".join([_manifest(strategy), *map(json.dumps, services)])
+    _apply(namespace, manifests, "--wait", "--timeout=120s")
+    address, preview = (client.get(Service, name, namespace=namespace).spec.cluster_ip for name in ("web", "preview"))
+    with _asked_on_every_host(address) as answers:
+        podium("-n", namespace, "set", "image", "deploy/web", "web=nginx:1.16.1")
+        until(
+            lambda: "is ready" in podium("-n", namespace, "rollout", "status", "deploy/web", "--no-watch"),
+            seconds=60,
+            what="the preview never became ready",
+        )
+        blue = _active(namespace)
+        assert {p.metadata.labels[ROLE] for p in _pods(client, namespace)} == {"active", "preview"}
+        for host in NODES:
+            until(lambda: _answer(host, preview) == "1.16", seconds=10, what="the preview at its own service")  # noqa: B023
+            assert _answer(host, address) == "1.14"
+        podium("-n", namespace, "rollout", "promote", "deploy/web")
+        until(lambda: _active(namespace) != blue, seconds=60, what="it was not promoted")
+        _all_answer(address, "1.16")
+        before = {p.metadata.uid for p in _pods(client, namespace)}
+        assert len(before) == 6
+        podium("-n", namespace, "rollout", "undo", "deploy/web")
+        until(lambda: _active(namespace) == blue, seconds=60, what="it did not return")
+        _all_answer(address, "1.14")
+        assert {p.metadata.uid for p in _pods(client, namespace)} == before
+    for host in NODES:
+        turns = [version for version, _ in groupby(answers[host.name])]
+        assert turns == ["1.14", "1.16", "1.14"], f"{host.name}: every request an answer, and never back and forth"
+
+
+def _service(name: str, selector: Mapping[str, str]) -> dict[str, object]:
+    spec = {"selector": selector, "ports": [{"port": 80}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def _answer(host: Host, address: str) -> str:
+    """The version that answers there, asked from a host."""
+    return host.sh(_ASK.replace("ADDRESS", address), check=False).strip()
+
+
+def _all_answer(address: str, version: str) -> None:
+    for host in NODES:
+        until(lambda: _answer(host, address) == version, seconds=10, what=f"{version} on {host.name}")  # noqa: B023
+
+
+@contextmanager
+def _asked_on_every_host(address: str) -> Iterator[dict[str, list[str]]]:
+    """A service is asked again and again on each host; afterwards what answered, in order, by host."""
+    answers: dict[str, list[str]] = {}
+    loop = f"rm -f /tmp/enough; while [ ! -e /tmp/enough ]; do {_ASK.replace('ADDRESS', address)}; done"
+    asking = {
+        host.name: subprocess.Popen(["docker", "exec", host.container, "sh", "-c", loop], stdout=subprocess.PIPE)
+        for host in NODES
+    }
+    try:
+        yield answers
+    finally:
+        for host in NODES:
+            host.sh("touch /tmp/enough")
+            answers[host.name] = asking[host.name].communicate(timeout=30)[0].decode().split()
 
 
 def test_a_changed_config_map_is_rolled_out_and_undo_brings_it_back(client: Client, namespace: str) -> None:
