@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from nodelet.pods.blueprint import Blueprint, Unit
 from nodelet.pods.environment import expand, expand_path
+from nodelet.pods.host_names import HostNames
 from nodelet.runtime.protocol import FULL_NAME, ContainerSpec, Mount, PodIdentity, PortMapping, SandboxSpec
 from nodelet.state.lease_file import EXCLUSIVE_LABEL
 from podium.objects.fencing import is_exclusive
@@ -36,6 +37,7 @@ class NodeFacts:
         memory: Capacity in bytes.
         allocatable: What pods may have in all, as quantities.
         dns_servers: Resolvers that serve cluster names, if there are any.
+        host_names: Whom the host asks for names, for a pod that adds to that (`adds_to_hosts_names`).
         runtime: The scheme of container ids in statuses (`docker` makes `docker://ID`).
     """
 
@@ -45,6 +47,7 @@ class NodeFacts:
     allocatable: Mapping[str, str] = field(default_factory=dict)
     dns_servers: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
+    host_names: HostNames = field(default_factory=HostNames)
     runtime: str = ""
 
     def container_id(self, id_: str) -> str:
@@ -113,6 +116,11 @@ def asks_cluster(pod: Pod) -> bool:
     return policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod.spec.host_network)
 
 
+def adds_to_hosts_names(pod: Pod) -> bool:
+    """Whether the pod asks whom the host asks, and has settings of its own besides."""
+    return not asks_cluster(pod) and pod.spec.dns_policy != "None" and bool(pod.spec.dns_config.ByteSize())
+
+
 def _dns(pod: Pod, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     spec = pod.spec
     own = spec.dns_config
@@ -126,7 +134,8 @@ def _dns(pod: Pod, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], t
 
 def _policy_dns(pod: Pod, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     if not asks_cluster(pod) or not node.dns_servers:
-        return (), (), ()
+        names = node.host_names if pod.spec.host_network else node.host_names.elsewhere()
+        return names.servers, names.searches, names.options
     domain = node.cluster_domain
     searches = (f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain)
     return node.dns_servers, searches, ("ndots:5",)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import assert_never
 
 from nodelet.network.protocol import NameServers, NetworkFault
+from nodelet.pods import host_names
 from nodelet.pods.actions import (
     AttachNetwork,
     CreateSandbox,
@@ -16,7 +18,7 @@ from nodelet.pods.actions import (
     TearDownVolumes,
 )
 from nodelet.pods.context import NORMAL, EffectTools, PodContext
-from nodelet.pods.spec import NodeFacts, asks_cluster, identity, port_mappings, sandbox_spec
+from nodelet.pods.spec import NodeFacts, adds_to_hosts_names, asks_cluster, identity, port_mappings, sandbox_spec
 from nodelet.runtime.protocol import RuntimeDown, RuntimeFault
 from nodelet.volumes.protocol import VolumeFault
 
@@ -71,8 +73,17 @@ class Surroundings:
         pod.memory.succeed(action.slot)
 
     async def _named(self, pod: PodContext) -> NodeFacts:
-        """The node's facts with who answers names, where the network tells; only a pod that asks it waits for that."""
+        """The node's facts with who answers names, where the network tells; only a pod that asks it waits for that.
+
+        Raises:
+            NetworkFault: No slice yet, or the host's own settings cannot be read.
+        """
         node, network = self._tools.node, self._tools.network
+        if adds_to_hosts_names(pod.blue.pod):
+            try:
+                return replace(node, host_names=await asyncio.to_thread(host_names.read))
+            except OSError as error:
+                raise NetworkFault(f"the host's own cannot be read: {error}") from None
         if not asks_cluster(pod.blue.pod) or not isinstance(network, NameServers):
             return node
         servers, domain = await network.names()

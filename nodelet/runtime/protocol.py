@@ -64,6 +64,7 @@ FULL_NAME = "podium.dev/full-name"
 class SandboxSpec:
     """What a sandbox needs. Its network, unless the host's, is wired by the nodelet afterwards (`netns_path`).
 
+    With `dns_servers`, names are looked up by exactly what is here; without, by what the host has for whatever is not.
     `hosts` are pairs of a name and its address, in the order of their lines in /etc/hosts.
     """
 

@@ -148,6 +148,27 @@ async def test_containers_share_the_sandboxes_name_files_and_loopback(runtime: D
     assert Path(sandbox.netns_path).exists()
 
 
+@pytest.mark.parametrize(
+    ("searches", "options", "expected"),
+    [
+        ((), (), {"nameserver 10.9.9.9", "options ndots:1"}),
+        (("corp",), ("ndots:2", "rotate"), {"nameserver 10.9.9.9", "search corp", "options ndots:2 rotate"}),
+    ],
+)
+async def test_a_sandbox_with_resolvers_of_its_own_has_these_settings_and_no_others(
+    runtime: DockerRuntime, searches: tuple[str, ...], options: tuple[str, ...], expected: set[str]
+) -> None:
+    pod = PodIdentity(namespace="default", name="names", uid=str(uuid.uuid4()))
+    sandbox = await runtime.create_sandbox(
+        SandboxSpec(
+            pod=pod, attempt=0, hostname="names", dns_servers=["10.9.9.9"], dns_searches=searches, dns_options=options
+        )
+    )
+    container = await started(runtime, sandbox, "sleep", "1000")
+    out, _, _ = await run(runtime, container, "grep", "-v", "^#", "/etc/resolv.conf")
+    assert set(filter(None, out.decode().splitlines())) == expected
+
+
 # ---------------------------------------------------------------- starting, and how it fails
 
 

@@ -39,6 +39,10 @@ MIN_CPU_SHARES = 2
 START_FAILED = 128
 """Exit code of a container whose process could not be started, where the engine names none (as containerd's CRI)."""
 
+_NO_SEARCH, _NO_OPTIONS = (".",), ("ndots:1",)
+"""What the engine takes for no search list, and an option that is every resolver's default: it fills an empty list from
+the host's resolv.conf."""
+
 _LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 
 
@@ -67,8 +71,8 @@ def sandbox_body(spec: SandboxSpec, *, image: str, owner: str, oom_floor: int) -
             "NetworkMode": "host" if spec.host_network else "none",
             "IpcMode": "shareable",
             "Dns": list(spec.dns_servers),
-            "DnsSearch": list(spec.dns_searches),
-            "DnsOptions": list(spec.dns_options),
+            "DnsSearch": list(spec.dns_searches or (_NO_SEARCH if spec.dns_servers else ())),
+            "DnsOptions": list(spec.dns_options or (_NO_OPTIONS if spec.dns_servers else ())),
             "ExtraHosts": [f"{host}:{address}" for host, address in spec.hosts],
             "Sysctls": dict(spec.sysctls),
             "CpuShares": MIN_CPU_SHARES,

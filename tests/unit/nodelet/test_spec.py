@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from nodelet.network.hosts_file import name_itself
 from nodelet.pods.backoff import CrashLoop, crash_loop, next_level
 from nodelet.pods.blueprint import Restart, Role, blueprint, config_hash
 from nodelet.pods.environment import environment, expand
+from nodelet.pods.host_names import HostNames, parse, read
 from nodelet.pods.spec import (
     GENERATION_LABEL,
     GRACE_LABEL,
     LEVEL_LABEL,
     NodeFacts,
+    adds_to_hosts_names,
     container_spec,
     oom_score_adj,
     port_mappings,
@@ -170,6 +173,46 @@ def test_dns_policies(policy: str, host_network: bool, cluster: bool) -> None:
     pod = make_pod()
     pod.spec.dns_policy, pod.spec.host_network = policy, host_network
     assert bool(sandbox_spec(pod, 0, DNS).dns_servers) is cluster
+
+
+HOST = HostNames(("192.0.2.53", "127.0.0.53"), ("example.com",), ("ndots:3", "rotate"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "host_network", "expected"),
+    [
+        ("Default", False, ("192.0.2.53 1.1.1.1", "example.com corp", "ndots:2 rotate")),
+        ("ClusterFirst", True, ("192.0.2.53 127.0.0.53 1.1.1.1", "example.com corp", "ndots:2 rotate")),
+        ("None", False, ("1.1.1.1", "corp", "ndots:2")),
+    ],
+)  # fmt: skip
+def test_own_settings_add_to_the_hosts_and_with_none_are_all(
+    policy: str, host_network: bool, expected: tuple[str, ...]
+) -> None:
+    pod = make_pod()
+    pod.spec.dns_policy, pod.spec.host_network = policy, host_network
+    assert not adds_to_hosts_names(pod)
+    pod.spec.dns_config.CopyFrom(
+        PodDNSConfig(nameservers=["1.1.1.1"], searches=["corp"], options=[PodDNSConfigOption(name="ndots", value="2")])
+    )
+    assert adds_to_hosts_names(pod) is (policy != "None")
+    node = replace(DNS, host_names=HOST) if adds_to_hosts_names(pod) else DNS
+    made = sandbox_spec(pod, 0, node)
+    assert tuple(map(" ".join, (made.dns_servers, made.dns_searches, made.dns_options))) == expected
+
+
+def test_what_a_host_says_of_names(tmp_path: Path) -> None:
+    text = "# a comment\ndomain x\nnameserver 127.0.0.53\nsearch a b\noptions ndots:3\noptions rotate edns0\n"
+    stub = HostNames(("127.0.0.53",), ("a", "b"), ("ndots:3", "rotate", "edns0"))
+    assert parse(text) == stub
+    first, second = tmp_path / "resolv.conf", tmp_path / "resolve"
+    assert read((first, second)) == HostNames()
+    first.write_text(text)
+    assert read((first, second)) == stub, "there is nobody else"
+    second.write_text("nameserver 192.0.2.53\n")
+    assert read((first, second)) == HostNames(("192.0.2.53",)), "a stub on loopback is no pod's to ask"
+    first.write_text("nameserver 192.0.2.1\n")
+    assert read((first, second)) == HostNames(("192.0.2.1",))
 
 
 def test_host_ports_of_containers_and_sidecars() -> None:

@@ -55,6 +55,17 @@ def test_what_a_sandbox_is_given() -> None:
     assert made["Sysctls"] == {"net.ipv4.tcp_rmem": "1 2 3"}
 
 
+def test_who_names_resolvers_gets_nothing_of_the_hosts() -> None:
+    def made(**more: Any) -> tuple[list[str], list[str], list[str]]:
+        spec = dataclasses.replace(SANDBOX, **more)
+        config = translate.sandbox_body(spec, image="i", owner="podium", oom_floor=-1000)["HostConfig"]
+        return config["Dns"], config["DnsSearch"], config["DnsOptions"]
+
+    assert made() == (["10.0.0.10"], ["."], ["ndots:1"])
+    assert made(dns_searches=["corp"], dns_options=["rotate"]) == (["10.0.0.10"], ["corp"], ["rotate"])
+    assert made(dns_servers=[]) == ([], [], [])
+
+
 def test_namespaces_and_seccomp() -> None:
     assert (host()["PidMode"], host()["SecurityOpt"]) == ("", [])
     assert host(share_processes=True)["PidMode"] == "container:SANDBOX"
