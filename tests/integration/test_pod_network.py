@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -175,3 +176,62 @@ async def test_a_pod_knows_itself_reaches_its_own_host_port_and_not_the_hosts_lo
         async with server:
             tricked = await asyncio.to_thread(_sh, "nsenter", f"--net={one.netns_path}", "sh", "-c", trick)
         assert tricked.strip() == "code 28", "no answer: the packets are dropped"
+
+
+HEAR = """
+import socket, sys
+heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); heard.bind((sys.argv[1], 9000)); heard.settimeout(20)
+print('ready', flush=True)
+while True:
+    said, sender = heard.recvfrom(99)
+    print(said.decode(), sender[0], flush=True)
+    if said == b'honest':
+        break
+"""
+SAY = """
+import socket, sys
+own, stolen, *targets = sys.argv[1:]
+for said, source in (('stolen', stolen), ('honest', own)):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
+        mouth.bind((source, 0))
+        for target in targets * 3:
+            mouth.sendto(said.encode(), (target, 9000))
+"""
+
+
+@contextlib.contextmanager
+def _hearing(*within: str, at: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that prints what it hears at an address, up to the first honest word."""
+    command = [*within, sys.executable, "-c", HEAR, at]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+async def test_what_a_pod_sends_from_its_neighbours_address_reaches_nobody(
+    runtime: DockerRuntime, tmp_path: Path, clean: None
+) -> None:
+    network = _network(tmp_path)
+    await network.configure("10.213.11.0/24", CLUSTER, SERVICES, DOMAIN)
+    names = ("thief", "neighbour", "third")
+    async with contextlib.AsyncExitStack() as stack:
+        pods = {name: await stack.enter_async_context(_sandbox(runtime, name)) for name in names}
+        at = {name: await network.attach(pod, []) for name, pod in pods.items()}
+        inside = {name: ("nsenter", f"--net={pod.netns_path}") for name, pod in pods.items()}
+
+        def heard() -> list[str]:
+            """What the host and a third pod hear from a pod that takes its neighbour's address for its own, too."""
+            _sh(*inside["thief"], "ip", "addr", "add", f"{at['neighbour']}/32", "dev", "lo")
+            host, third = _hearing(at="10.213.11.1"), _hearing(*inside["third"], at=at["third"])
+            with host as at_host, third as at_third:
+                targets = ("10.213.11.1", at["third"])
+                said = (sys.executable, "-c", SAY, at["thief"], at["neighbour"], *targets)
+                subprocess.run([*inside["thief"], *said], check=True, timeout=20)
+                return [process.communicate(timeout=30)[0].strip() for process in (at_host, at_third)]
+
+        assert await asyncio.to_thread(heard) == [f"honest {at['thief']}"] * 2, "and nothing under the stolen address"
+        await network.retain(set())
