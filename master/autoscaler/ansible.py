@@ -1,7 +1,7 @@
 """Makes nodes of hosts with Ansible: the playbooks join.yml and release.yml, and hooks that turn hosts on and off.
 
     join     start hook ─► SSH answers ─► join.yml
-    release  release.yml ─► stop hook
+    release  release.yml ─► stop hook            (a host that is off already, and has a stop hook: that alone)
 
 Each play runs in a process of its own (`master.autoscaler.play`), which ends when this one does. What a play said is
 kept beside the job, for people: `DATA_DIR/nodepools/HOST.log`.
@@ -89,9 +89,25 @@ class AnsibleProvisioner:
             ProvisionFailed: It could not be done.
         """
         async with _Folder(self._settings.work, target) as folder:
-            await self._until_ssh_answers(target, _ANSWER_SECONDS)
-            await self._play(target, folder, "release", {})
+            if await self._is_there_to_be_released(target):
+                await self._play(target, folder, "release", {})
             await self._hook(target, STOP, folder)
+
+    async def _is_there_to_be_released(self, target: Target) -> bool:
+        """Whether SSH answers. A host that can be turned off may be off: by a master that ended before it noted that.
+
+        Raises:
+            ProvisionFailed: It does not answer, and nothing turns it off.
+        """
+        try:
+            await self._until_ssh_answers(target, _ANSWER_SECONDS)
+        except ProvisionFailed as error:
+            if not target.stop:
+                raise
+            log.info("a host is off already, or out of reach: its stop hook has the last word", host=target.name,
+                     why=str(error))  # fmt: skip
+            return False
+        return True
 
     async def _until_ssh_answers(self, target: Target, seconds: float) -> None:
         """Knock until somebody opens: a host that was just turned on takes its time."""

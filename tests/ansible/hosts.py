@@ -159,7 +159,9 @@ class Controller:
         _, *arguments = shlex.split(lines_of_readme()[playbook].replace("$PWD", str(self.directory)))
         return self.run_playbook(*arguments, *more, timeout=timeout)
 
-    def run_playbook(self, *arguments: str | Path, timeout: float = PLAY_SECONDS) -> str:
+    def run_playbook(
+        self, *arguments: str | Path, timeout: float = PLAY_SECONDS, environment: Mapping[str, str] | None = None
+    ) -> str:
         """Run ansible-playbook beside the inventory, in an environment of its own; returns what it printed."""
         return run(
             self.program, *arguments,
@@ -168,6 +170,7 @@ class Controller:
                 "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
                 "ANSIBLE_HOME": str(self.directory / "home"),
                 "ANSIBLE_NOCOLOR": "1",
+                **(environment or {}),
             },
         )  # fmt: skip
 

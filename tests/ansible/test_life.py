@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from cryptography import x509
 
 from podium.client import Client
@@ -20,8 +18,10 @@ from podium.v1.core_pb2 import Node, Pod
 from podium.v1.networking_pb2 import Service
 from tests.ansible.conftest import NEXT_VERSION
 from tests.ansible.hosts import Controller, Host, lines_of_readme, recaps, run
+from tests.ansible.inventories import inventory
 from tests.ansible.load import once, steady
 from tests.ansible.private_registry import PASSWORD, USERNAME, Registry, private_registry
+from tests.ansible.traces import TRACES
 
 PODIUM = Path(sys.executable).parent / "podium"
 IMAGE = "busybox:latest"
@@ -75,36 +75,6 @@ kind: PodDisruptionBudget
 metadata: {{name: web}}
 spec: {{maxUnavailable: 1, selector: {{matchLabels: {{app: web}}}}}}
 """
-
-# What a host is asked for what is left; one line each, and none when nothing is.
-TRACES = """\
-ls -d /opt/podium /etc/podium /var/lib/podium /etc/systemd/system/podium-* /etc/systemd/system/*.wants/podium-* \
-  /tmp/podium-* 2>/dev/null
-ls /sys/class/net | grep -E '^(podium0|podiumvx|pod[0-9a-f]{10})$'
-nft list tables | grep podium
-docker ps --all --quiet --filter label=io.podium.owner
-docker image ls --quiet podium/sandbox
-getent passwd podium-master
-pgrep --list-full podium
-true
-"""
-
-
-def inventory(
-    controller: Controller, wheelhouse: Path, *, master: str = "node1", nodes: Sequence[str],
-    nodelet: Mapping[str, Any] | None = None, more: Mapping[str, Any] | None = None,
-) -> str:  # fmt: skip
-    """An inventory as README's reader writes it. Leases are long, as these hosts share one machine with its tests."""
-    settings = {
-        "ansible_user": "admin", "ansible_become": True, "ansible_ssh_private_key_file": str(controller.key),
-        "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
-        "podium_wheelhouse": str(wheelhouse), "master_settings": {"lease": "30s"},
-        "nodelet_settings": dict(nodelet or {}), **(more or {}),
-    }  # fmt: skip
-    hosts = {name: {"ansible_host": f"{name.upper()}_ADDRESS"} for name in {master, *nodes}}
-    labelled = {name: {"nodelet_labels": {"topology.kubernetes.io/zone": name}, **hosts[name]} for name in nodes}
-    groups = {"podium_masters": {"hosts": {master: hosts[master]}}, "podium_nodes": {"hosts": labelled}}
-    return yaml.safe_dump({"podium": {"vars": settings, "children": groups}})
 
 
 def test_readme_holds_each_playbook_that_is_played_here() -> None:

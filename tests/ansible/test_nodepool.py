@@ -22,7 +22,8 @@ from podium.v1.apps_pb2 import Deployment
 from podium.v1.core_pb2 import Event, Node, Pod, Secret
 from podium.v1.nodepool_pb2 import NodePool
 from tests.ansible.hosts import Controller, Host, run
-from tests.ansible.test_life import TRACES, inventory
+from tests.ansible.inventories import inventory
+from tests.ansible.traces import TRACES
 from tests.rig.rig import until
 from tests.support.workloads import deployment
 

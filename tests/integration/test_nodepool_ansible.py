@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,79 @@ async def test_hooks_are_told_of_the_host_and_what_they_say_is_told(tmp_path: Pa
     hook(tmp_path, "wake", 'echo "$PODIUM_ACTION $PODIUM_POOL $PODIUM_HOST $PODIUM_ADDRESS:$PODIUM_PORT"; exit 3')
     with pytest.raises(ProvisionFailed, match=r"hook wake ended with exit code 3: start batch b1 127\.0\.0\.1:9"):
         await made.join(target(start="wake"), "TOKEN")
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What would be played, in order; Ansible itself is left out."""
+    plays: list[str] = []
+
+    async def played(order: bytes) -> str:
+        plays.append(json.loads(order)["playbook"])
+        return ""
+
+    monkeypatch.setattr("master.autoscaler.ansible._played", played)
+    return plays
+
+
+@asynccontextmanager
+async def somebody_listens() -> AsyncIterator[int]:
+    """A port that answers, as SSH's."""
+    server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_host_is_woken_before_it_joins_and_put_to_sleep_after_it_is_released(
+    tmp_path: Path, answered: list[str]
+) -> None:
+    made, seen = provisioner(tmp_path), tmp_path / "seen"
+    for name in ("wake", "sleep"):
+        hook(tmp_path, name, f'echo "$PODIUM_ACTION $PODIUM_HOST $PODIUM_USER" >> {seen}')
+    async with somebody_listens() as port:
+        host = target(port=port, start="wake", stop="sleep")
+        await made.join(host, "TOKEN")
+        assert (seen.read_text().splitlines(), answered) == (["start b1 admin"], ["join"])
+        await made.release(host)
+    assert seen.read_text().splitlines() == ["start b1 admin", "stop b1 admin"]
+    assert answered == ["join", "release"]
+
+
+async def test_a_stop_hook_that_fails_is_told(tmp_path: Path, answered: list[str]) -> None:
+    made = provisioner(tmp_path)
+    hook(tmp_path, "sleep", "echo the power supply does not answer; exit 4")
+    async with somebody_listens() as port:
+        with pytest.raises(ProvisionFailed, match=r"hook sleep ended with exit code 4: the power supply does not"):
+            await made.release(target(port=port, stop="sleep"))
+    assert answered == ["release"]
+
+
+async def test_a_host_that_a_dead_master_turned_off_is_released_by_its_stop_hook(
+    tmp_path: Path, answered: list[str]
+) -> None:
+    made, seen = provisioner(tmp_path), tmp_path / "seen"
+    hook(tmp_path, "sleep", f"echo $PODIUM_ACTION >> {seen}")
+    await made.release(target(seconds=0.3, stop="sleep"))
+    assert (seen.read_text(), answered) == ("stop\n", [])
+    with pytest.raises(ProvisionFailed, match="SSH did not answer"):
+        await made.release(target(seconds=0.3))
+
+
+async def test_a_hook_that_is_a_playbook_is_played_with_the_host_as_its_inventory(tmp_path: Path) -> None:
+    """By Ansible itself: the tasks run here, so no host is needed."""
+    made, seen = provisioner(tmp_path), tmp_path / "seen"
+    line = "{{ inventory_hostname }} {{ ansible_host }} {{ podium_action }} {{ podium_pool }} {{ podium_host }}"
+    task = {"ansible.builtin.copy": {"content": line, "dest": str(seen)}, "delegate_to": "localhost", "become": False}
+    refusal = {"ansible.builtin.fail": {"msg": "no such socket"}, "delegate_to": "localhost", "become": False}
+    for name, tasks in {"wake.yml": [task], "broken.yaml": [refusal]}.items():
+        playbook = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
+        (tmp_path / "hooks" / name).write_text(json.dumps(playbook))
+    with pytest.raises(ProvisionFailed, match="no such socket"):
+        await made.join(target(seconds=60, start="broken.yaml"), "TOKEN")
+    async with somebody_listens() as port:  # which is no SSH: what follows the hook fails
+        with pytest.raises(ProvisionFailed, match=r"(?i)failed to connect to the host via ssh|closed|reset"):
+            await made.join(target(port=port, seconds=60, start="wake.yml"), "TOKEN")
+    assert seen.read_text() == "b1 127.0.0.1 start batch b1"
 
 
 async def test_a_hook_that_is_not_there_is_named(tmp_path: Path) -> None:
