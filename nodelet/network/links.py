@@ -33,6 +33,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 _CLONE_NEWNET = 0x40000000
 LINKS = "podv"
 """What the names of the host's ends of pods' pairs begin with."""
+VXLAN = "podiumvx"
+"""The device that tunnels to hosts with a router in between (`nodelet.network.peers`)."""
 _INSIDE = "eth0"
 _HOST_END_MAC = "0a:58:ff:ff:ff:fe"
 """Of every host's end: each pair is a link of its own."""
@@ -213,7 +215,10 @@ def _mtu_of(ip: IPRoute, index: int) -> int:
 
 
 def _uplink_mtu(ip: IPRoute) -> int:
-    """The MTU of the link that the default route takes; 1500 without one."""
+    """The MTU of the link that the default route takes; 1500 without one.
+
+    Links on the way to other nodes may take less: TCP is told so by the node's table (chain `fit`), all else by ICMP.
+    """
     for route in ip.get_default_routes(family=AF_INET):
         index = route.get_attr("RTA_OIF")
         if index is not None:

@@ -4,7 +4,8 @@ A packet's way, and where it is looked at:
 
     prerouting   raw     a pod's packet with another's source, or for the host's 127.0.0.1, is dropped
                  nat     to a service's address, a node port, a host port: sent on to one of the endpoints
-    forward      filter  from a pod, to a pod: the chain of its namespace, or of the policies that select it, decides
+    forward      mangle  a TCP connection that leaves a pod's host is told what fits through the link that it takes
+                 filter  from a pod, to a pod: the chain of its namespace, or of the policies that select it, decides
     output       nat     the host's own packets to services, as above
     input        filter  to an address of a pool that this node answers for, and to no port of its service, is refused
                  nat     clients of services with session affinity are remembered, when the host itself answers
@@ -27,7 +28,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nodelet.network.ipam import gateway_of
-from nodelet.network.links import LINKS
+from nodelet.network.links import LINKS, VXLAN
 from nodelet.network.table import TABLE
 from nodelet.programs import ask
 
@@ -35,6 +36,8 @@ _TIMEOUT = 20.0
 _DNS_PORT = 53
 _REMEMBERED = "flags dynamic,timeout; size 65536;"
 _OUR_LINKS = f'"{LINKS}*"'
+_BEGINS = "tcp flags & (syn | rst) == syn"
+"""Both ends of a connection say at its start how long their segments may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,11 @@ delete {TABLE_KIND}
         oifname {_OUR_LINKS} return
         ip saddr {frame.pod_cidr} ip daddr != {frame.cluster_cidr} masquerade
         ip saddr != {frame.cluster_cidr} ip daddr {frame.cluster_cidr} ct status dnat masquerade
+    }}
+    chain fit {{
+        type filter hook forward priority mangle; policy accept;
+        {_BEGINS} iifname {_OUR_LINKS} oifname != {_OUR_LINKS} tcp option maxseg size set rt mtu
+        {_BEGINS} iifname != {_OUR_LINKS} oifname "{VXLAN}" tcp option maxseg size set rt mtu
     }}
     chain from_pod {{
         ip saddr vmap @leaving

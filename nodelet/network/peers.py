@@ -24,9 +24,8 @@ from typing import Literal
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nodelet.network.links import hardware_address, link_index, tolerating
+from nodelet.network.links import VXLAN, hardware_address, link_index, tolerating
 
-VXLAN = "podiumvx"
 VXLAN_ID = 4096
 VXLAN_PORT = 4789
 VXLAN_OVERHEAD = 50
@@ -98,20 +97,37 @@ def _lookup(ip: IPRoute, address: str) -> tuple[str, str]:
 
 
 def _ensure_vxlan(ip: IPRoute, own_address: str) -> None:
-    if link_index(ip, VXLAN) is not None:
-        return
+    """The device, with the node's address as it is now, and what the link that has it leaves to a packet inside."""
+    mtu = _uplink_mtu(ip, own_address) - VXLAN_OVERHEAD
+    index = link_index(ip, VXLAN)
+    if index is not None and _tunnel_address(ip, index) != own_address:
+        ip.link("del", index=index)  # its routes and neighbours go along, and are set anew
+        index = None
+    if index is None:
+        with tolerating(errno.EEXIST):
+            ip.link(
+                "add", ifname=VXLAN, kind="vxlan", vxlan_id=VXLAN_ID, vxlan_port=VXLAN_PORT, vxlan_local=own_address,
+                vxlan_learning=False, address=_tunnel_mac(own_address), mtu=mtu,
+            )  # fmt: skip
+        index = link_index(ip, VXLAN)
+    ip.link("set", index=index, mtu=mtu, state="up")
+
+
+def _uplink_mtu(ip: IPRoute, own_address: str) -> int:
+    """The MTU of the link that has the node's address."""
     (route,) = ip.route("get", dst=own_address)
     uplink = next(
         (a["index"] for a in ip.get_addr(family=AF_INET) if a.get_attr("IFA_LOCAL") == own_address),
         route.get_attr("RTA_OIF"),
     )
     (link,) = ip.get_links(uplink)
-    with tolerating(errno.EEXIST):
-        ip.link(
-            "add", ifname=VXLAN, kind="vxlan", vxlan_id=VXLAN_ID, vxlan_port=VXLAN_PORT, vxlan_local=own_address,
-            vxlan_learning=False, address=_tunnel_mac(own_address), mtu=link.get_attr("IFLA_MTU") - VXLAN_OVERHEAD,
-        )  # fmt: skip
-    ip.link("set", index=link_index(ip, VXLAN), state="up")
+    return int(link.get_attr("IFLA_MTU"))
+
+
+def _tunnel_address(ip: IPRoute, index: int) -> str:
+    """From where the device at `index` sends what it tunnels."""
+    (link,) = ip.get_links(index)
+    return str(link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_VXLAN_LOCAL") or "")
 
 
 def _tunnel_mac(address: str) -> str:
