@@ -47,10 +47,12 @@ from nodelet.session.renewal import Renewer
 from nodelet.session.session import SessionTimes
 from nodelet.settings import NodeletSettings
 from nodelet.shutdown import ShutdownTimes
+from nodelet.state.assignments import AssignmentFiles
 from nodelet.state.directory import StateDirectory
 from nodelet.state.identity import Identity
 from nodelet.state.keeper import AssignmentKeeper
 from nodelet.state.lease_file import LeaseFile, boot_id, since_boot
+from nodelet.state.secrets import SecretFile
 from nodelet.volumes.claim import ClaimSource
 from nodelet.volumes.keeper import LocalKeeper
 from nodelet.volumes.local import LocalFolders
@@ -104,7 +106,9 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             )
             await network.resume()
             machine_id = await asyncio.to_thread(state.machine_id)
-            keeper = AssignmentKeeper(state, clock)
+            mounter = LinuxMounter()
+            files = AssignmentFiles(state.path, SecretFile(state.path, mounter))
+            keeper = AssignmentKeeper(files, clock)
             host = await LinuxHost.open(
                 about=About(
                     name=settings.name, ip=address, machine_id=machine_id, max_pods=settings.max_pods,
@@ -113,7 +117,6 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                 disk=Path(info.root_dir), runtime=runtime, clock=clock, state=StateDisk(state.path, clock),
             )  # fmt: skip
             allocatable = dict((await host.status()).allocatable)
-            mounter = LinuxMounter()
             folders = LocalFolders(mounter)
             local_volumes = LocalKeeper(state.path / "local-volumes", folders)
             claims = ClaimSource(folders, local_volumes.made)
@@ -143,7 +146,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             )  # fmt: skip
             host.follow(ManagedPods(node.pods))
             kept = from_data(await asyncio.to_thread(leases.read))
-            node.restore(await asyncio.to_thread(state.load_assignments), kept)
+            node.restore(await asyncio.to_thread(files.load), kept)
             await node.fence.look()  # its peers may excuse it, before a pod is stopped for nothing
             try:
                 limits = SizeLimits(manager=node.pods, measure=volumes.used, clock=clock)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from nodelet.runtime.protocol import RegistryAuth
-from podium.objects.references import Objects, secret_key
+from podium.objects.references import Objects, Withheld, secret_key
 from podium.v1.core_pb2 import Pod, Secret
 
 _KEY = ".dockerconfigjson"
@@ -26,8 +26,17 @@ def registry_of(image: str) -> str:
 
 def pull_secrets(pod: Pod, objects: Objects) -> list[Secret]:
     """The pod's imagePullSecrets that are here, in their order."""
+    return [secret for secret in _named(pod, objects) if isinstance(secret, Secret)]
+
+
+def withheld_secrets(pod: Pod, objects: Objects) -> list[Withheld]:
+    """The pod's imagePullSecrets that are there, but not known to this node now."""
+    return [secret for secret in _named(pod, objects) if isinstance(secret, Withheld)]
+
+
+def _named(pod: Pod, objects: Objects) -> Iterable[Secret | Withheld]:
     keys = (secret_key(pod.metadata.namespace, reference.name) for reference in pod.spec.image_pull_secrets)
-    return [objects[key] for key in keys if key in objects]
+    return (objects[key] for key in keys if key in objects)
 
 
 def auths_for(image: str, secrets: Iterable[Secret]) -> tuple[RegistryAuth, ...]:

@@ -23,7 +23,7 @@ from nodelet.pods.actions import (
 )
 from nodelet.pods.blueprint import Unit
 from nodelet.pods.context import NORMAL, WARNING, EffectTools, PodContext
-from nodelet.pods.credentials import auths_for, pull_secrets
+from nodelet.pods.credentials import auths_for, pull_secrets, withheld_secrets
 from nodelet.pods.environment import ConfigFault, environment
 from nodelet.pods.hooks import POST_START_SECONDS, run_hook
 from nodelet.pods.images import ImageFault, default_policy
@@ -87,11 +87,12 @@ class Effects:
         try:
             fetched = await self._images.ensure(container.image, policy, auths)
         except ImageFault as fault:
-            pod.memory.fail(action.slot, fault.reason, fault.message, retry_at=fault.retry_at)
+            message = "; ".join([fault.message, *map(str, withheld_secrets(pod.blue.pod, pod.objects))])
+            pod.memory.fail(action.slot, fault.reason, message, retry_at=fault.retry_at)
             if fault.reason == "ImagePullBackOff":
-                self._tools.event(pod, WARNING, "BackOff", fault.message)
+                self._tools.event(pod, WARNING, "BackOff", message)
             else:
-                self._tools.event(pod, WARNING, "Failed", f'Failed to pull image "{container.image}": {fault.message}')
+                self._tools.event(pod, WARNING, "Failed", f'Failed to pull image "{container.image}": {message}')
             return
         except RuntimeDown:
             raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podium.objects.downward import Whereabouts, container_named, resource_value, variable_field
-from podium.objects.references import Objects, config_map_key, secret_key
+from podium.objects.references import Objects, Withheld, config_map_key, secret_key
 from podium.v1.core_pb2 import Container, EnvFromSource, EnvVarSource, Pod
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()\s]*)\)")
@@ -36,7 +36,7 @@ def environment(pod: Pod, container: Container, objects: Objects, around: Wherea
     """Work out a container's variables.
 
     Raises:
-        ConfigFault: An object or a key that is not optional is missing.
+        ConfigFault: An object or a key that is not optional is missing, or a Secret is withheld.
     """
     maker = _Maker(pod, container, objects, around)
     skipped: dict[str, list[str]] = {}
@@ -127,6 +127,8 @@ class _Maker:
 
     def _object(self, key: Any, word: str, optional: bool) -> Any:
         found = self._objects.get(key)
+        if isinstance(found, Withheld):
+            raise ConfigFault(str(found))
         if found is None and not optional:
             raise ConfigFault(f'{word} "{key.name}" not found')
         return found

@@ -4,8 +4,7 @@
     identity/key.pem     private key        identity/node.pem   certificate chain
     identity/ca.pem      trusted CAs        identity/endpoints  API addresses, one a line
     identity/name        the node's name
-    assignments.pb       the last assignments: podium.v1.Assignments
-    objects.pb           the Secrets, ConfigMaps and so on of the same; written when they change, not with every status
+    assignments.pb, objects.pb, secrets/   the last assignments (nodelet.state.assignments)
     volumes/UID/NAME     volumes of pods (nodelet.volumes)
     termination/NAME     what a container leaves when it ends (nodelet.runtime.docker.last_words)
 
@@ -15,19 +14,11 @@ All methods block for file I/O: call them at start, or in a thread.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import uuid
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
 from nodelet.state.identity import Identity
 from podium.files import make_private_directory, write_atomic
-from podium.objects.references import take_objects
-from podium.telemetry.log import get_logger
-from podium.v1.node_session_pb2 import Assignments
-
-log = get_logger(__name__)
 
 
 class StateDirectory:
@@ -35,7 +26,6 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._written_objects = b""
         make_private_directory(path)
 
     def machine_id(self) -> str:
@@ -82,30 +72,6 @@ class StateDirectory:
                 for file in directory.iterdir():
                     file.unlink()
                 directory.rmdir()
-
-    def load_assignments(self) -> Assignments | None:
-        """The last assignments, or None when there are none that can be read."""
-        file = self.path / "assignments.pb"
-        if not file.exists():
-            return None
-        objects = self.path / "objects.pb"
-        try:
-            found = Assignments.FromString(file.read_bytes())
-            if objects.exists():
-                _ = found.MergeFromString(objects.read_bytes())
-            return found
-        except DecodeError:
-            log.error("the saved assignments can't be read; waiting for the master's", file=str(file))
-            return None
-
-    def save_assignments(self, assignments: Assignments) -> None:
-        """Keep assignments, whose objects are taken out of the message. What a pod needs is there before the pod is."""
-        objects = take_objects(assignments).SerializeToString(deterministic=True)
-        digest = hashlib.blake2b(objects).digest()
-        if digest != self._written_objects:
-            write_atomic(self.path / "objects.pb", objects)
-            self._written_objects = digest
-        write_atomic(self.path / "assignments.pb", assignments.SerializeToString())
 
 
 def _validity_text(identity: Identity) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from nodelet.state.directory import StateDirectory
+from nodelet.state.assignments import AssignmentFiles
 from podium.aio.clock import Clock
 from podium.telemetry.log import get_logger
 from podium.v1.node_session_pb2 import Assignments
@@ -19,8 +19,8 @@ RETRY_SECONDS = 10.0
 class AssignmentKeeper:
     """Implements the session's AssignmentStore."""
 
-    def __init__(self, directory: StateDirectory, clock: Clock) -> None:
-        self._directory, self._clock = directory, clock
+    def __init__(self, files: AssignmentFiles, clock: Clock) -> None:
+        self._files, self._clock = files, clock
         self._newest: Callable[[], Assignments] | None = None
         self._dirty = asyncio.Event()
 
@@ -41,10 +41,10 @@ class AssignmentKeeper:
             return True
         self._dirty.clear()
         try:
-            await asyncio.to_thread(self._directory.save_assignments, self._newest())
+            await asyncio.to_thread(self._files.save, self._newest())
         except OSError as error:
             self._dirty.set()
-            log.error("could not save the assignments", why=str(error), directory=str(self._directory.path))
+            log.error("could not save the assignments", why=str(error), directory=str(self._files.path))
             return False
         return True
 

@@ -29,6 +29,10 @@ class Mounter(Protocol):
         """Whether something is mounted at a path."""
         ...
 
+    def is_memory(self, path: Path) -> bool:
+        """Whether what is mounted at a path, and seen there, is a file system in memory."""
+        ...
+
     def mount_memory(self, path: Path, *, mode: int, size: int = 0) -> None:
         """Mount an empty file system in memory, of `size` bytes (0: the kernel's own bound)."""
         ...
@@ -55,6 +59,10 @@ class LinuxMounter:
     def is_mounted(self, path: Path) -> bool:
         """See `Mounter`."""
         return path in self.mounted_below(path)
+
+    def is_memory(self, path: Path) -> bool:
+        """See `Mounter`."""
+        return kind_at(_MOUNTINFO.read_bytes().splitlines(), path) == "tmpfs"
 
     def mount_memory(self, path: Path, *, mode: int, size: int = 0) -> None:
         """See `Mounter`. Never swapped out where the kernel can promise that (6.4 and newer)."""
@@ -91,6 +99,16 @@ def below(mountinfo: Iterable[bytes], path: Path) -> list[Path]:
     """The mount points at or below a path, the deepest first; one mounted over is named as often. Pure."""
     points = (Path(os.fsdecode(_unescaped(line.split()[4]))) for line in mountinfo)
     return sorted((point for point in points if point.is_relative_to(path)), key=lambda p: len(p.parts), reverse=True)
+
+
+def kind_at(mountinfo: Iterable[bytes], path: Path) -> str:
+    """The type of the file system that was mounted at a path last; empty when none is. Pure."""
+    wanted, kind = os.fsencode(path), ""
+    for line in mountinfo:
+        mount, _, system = line.partition(b" - ")
+        if _unescaped(mount.split()[4]) == wanted:
+            kind = system.split()[0].decode()
+    return kind
 
 
 def _unescaped(text: bytes) -> bytes:

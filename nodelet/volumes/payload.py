@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from nodelet.volumes.protocol import VolumeFault
 from podium.objects.downward import container_named, file_field, resource_value
-from podium.objects.references import Objects, config_map_key, secret_key
+from podium.objects.references import Objects, Withheld, config_map_key, secret_key
 from podium.v1.core_pb2 import ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume
 
 DEFAULT_MODE = 0o644
@@ -43,7 +43,7 @@ def payload(pod: Pod, volume: Volume, objects: Objects, allocatable: Mapping[str
     """The files of a configMap, secret, downwardAPI or projected volume.
 
     Raises:
-        VolumeFault: What is not optional is missing.
+        VolumeFault: What is not optional is missing, or a Secret is withheld.
     """
     maker = _Maker(pod, objects, allocatable)
     if volume.HasField("config_map"):
@@ -90,7 +90,9 @@ class _Maker:
         return _files(data, items, mode, optional, "config")
 
     def secret(self, name: str, items: Iterable[KeyToPath], mode: int, optional: bool) -> Iterator[tuple[str, File]]:
-        found: Secret | None = self._objects.get(secret_key(self._pod.metadata.namespace, name))
+        found: Secret | Withheld | None = self._objects.get(secret_key(self._pod.metadata.namespace, name))
+        if isinstance(found, Withheld):
+            raise VolumeFault(str(found))
         if found is None:
             return _missing(f'secret "{name}" not found', optional)
         return _files(dict(found.data), items, mode, optional, "secret")

@@ -118,6 +118,20 @@ def key_of_bound(volume: PersistentVolume) -> Key:
 # ---------------------------------------------------------------- on the wire
 
 
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Stands in for a Secret that is there, but whose content this node does not have. Nothing may be started as if
+    the Secret were missing, or empty: not what holds it for optional, either."""
+
+    key: Key
+
+    def __str__(self) -> str:
+        return (
+            f'secret "{self.key.name}" was kept in memory only, and is gone since this host started: '
+            "waiting for a master to send it"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
     """A kind that goes to nodes: in which field, and in which one the names of those no longer needed.
@@ -149,10 +163,13 @@ def load(message: Assignments, objects: Iterable[Any], removed: Iterable[Key] = 
     """Put objects, and the keys of those no longer needed, into a message."""
     by_kind = {carried.message: carried for carried in CARRIED}
     for obj in objects:
-        getattr(message, by_kind[type(obj)].field).append(obj)
+        if isinstance(obj, Withheld):
+            message.withheld_secrets.append(_name(obj.key))
+        else:
+            getattr(message, by_kind[type(obj)].field).append(obj)
     names = {carried.kind: carried.removed for carried in CARRIED}
     for key in removed:
-        getattr(message, names[key.kind]).append(f"{key.namespace}/{key.name}")
+        getattr(message, names[key.kind]).append(_name(key))
 
 
 def take_objects(message: Assignments) -> Assignments:
@@ -161,7 +178,25 @@ def take_objects(message: Assignments) -> Assignments:
     for carried in CARRIED:
         getattr(objects, carried.field).extend(getattr(message, carried.field))
         message.ClearField(carried.field)  # type: ignore[arg-type]  # a field's name, from the table
+    objects.withheld_secrets.extend(message.withheld_secrets)
+    message.ClearField("withheld_secrets")
     return objects
+
+
+def take_secrets(message: Assignments) -> Assignments:
+    """Move the Secrets out of a message into one of their own; their names stay, as withheld."""
+    secrets = Assignments(secrets=message.secrets)
+    message.withheld_secrets.extend(_name(key_of(secret)) for secret in message.secrets)
+    message.ClearField("secrets")
+    return secrets
+
+
+def put_secrets(message: Assignments, secrets: Iterable[Secret]) -> None:
+    """Give a message the content of those Secrets that it withholds."""
+    by_name = {_name(key_of(secret)): secret for secret in secrets}
+    names = list(message.withheld_secrets)
+    message.secrets.extend(by_name[name] for name in names if name in by_name)
+    message.withheld_secrets[:] = [name for name in names if name not in by_name]
 
 
 def loaded(message: Assignments) -> Iterator[tuple[Key, Any]]:
@@ -169,6 +204,9 @@ def loaded(message: Assignments) -> Iterator[tuple[Key, Any]]:
     for carried in CARRIED:
         for obj in getattr(message, carried.field):
             yield carried.key(obj), obj
+    for name in message.withheld_secrets:
+        key = secret_key(*name.split("/", 1))
+        yield key, Withheld(key)
 
 
 def unloaded(message: Assignments) -> Iterator[Key]:
@@ -176,3 +214,8 @@ def unloaded(message: Assignments) -> Iterator[Key]:
     for carried in CARRIED:
         for name in getattr(message, carried.removed):
             yield Key(carried.kind, *name.split("/", 1))
+
+
+def _name(key: Key) -> str:
+    """A key as messages name it, in a list of one kind."""
+    return f"{key.namespace}/{key.name}"

@@ -937,6 +937,7 @@ class Assignments(_message.Message):
     PERSISTENT_VOLUMES_FIELD_NUMBER: _builtins.int
     REMOVED_PERSISTENT_VOLUMES_FIELD_NUMBER: _builtins.int
     CONDEMNED_VOLUMES_FIELD_NUMBER: _builtins.int
+    WITHHELD_SECRETS_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.bool
     """All that the node should run; pods not in it are not wanted."""
     applies_to: _builtins.int
@@ -971,6 +972,12 @@ class Assignments(_message.Message):
     def condemned_volumes(self) -> _containers.RepeatedCompositeFieldContainer[_storage_pb2.PersistentVolume]:
         """Volumes whose folders on this node are to be removed: all in a snapshot, further ones in a delta."""
 
+    @_builtins.property
+    def withheld_secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only in what a node keeps on its disk, never sent: Secrets (`namespace/name`) that its pods use and that are there,
+        without what is in them.
+        """
+
     def __init__(
         self,
         *,
@@ -986,10 +993,11 @@ class Assignments(_message.Message):
         persistent_volumes: _abc.Iterable[_storage_pb2.PersistentVolume] | None = ...,
         removed_persistent_volumes: _abc.Iterable[_builtins.str] | None = ...,
         condemned_volumes: _abc.Iterable[_storage_pb2.PersistentVolume] | None = ...,
+        withheld_secrets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applies_to", b"applies_to", "condemned_volumes", b"condemned_volumes", "config_maps", b"config_maps", "persistent_volumes", b"persistent_volumes", "pods", b"pods", "removed_config_maps", b"removed_config_maps", "removed_persistent_volumes", b"removed_persistent_volumes", "removed_pods", b"removed_pods", "removed_secrets", b"removed_secrets", "results_in", b"results_in", "secrets", b"secrets", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applies_to", b"applies_to", "condemned_volumes", b"condemned_volumes", "config_maps", b"config_maps", "persistent_volumes", b"persistent_volumes", "pods", b"pods", "removed_config_maps", b"removed_config_maps", "removed_persistent_volumes", b"removed_persistent_volumes", "removed_pods", b"removed_pods", "removed_secrets", b"removed_secrets", "results_in", b"results_in", "secrets", b"secrets", "snapshot", b"snapshot", "withheld_secrets", b"withheld_secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nodelet.runtime.protocol import PodIdentity
+from nodelet.state.secrets import SecretFile
 from nodelet.volumes.mounts import LinuxMounter
 from tests.support.configuration import by_key, pod_with, secret
 from tests.support.host_volumes import host_volumes
@@ -80,3 +81,30 @@ async def test_after_a_reboot_secrets_are_in_memory_again_and_what_was_there_is_
     assert (root / "u1" / "disk" / "file").exists()
     await host.tear_down(PodIdentity(namespace="ns", name="p", uid="u1"))
     assert list(root.iterdir()) == []
+
+
+def test_a_file_of_secrets_outlives_its_process_and_not_its_memory(root: Path) -> None:
+    folder = root / "secrets"
+    SecretFile(root, MOUNTER).write(b"hunter2")
+    assert MOUNTER.is_memory(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    next_one = SecretFile(root, LinuxMounter())
+    assert next_one.read() == b"hunter2"
+    next_one.write(b"hunter3")
+    assert len(MOUNTER.mounted_below(root)) == 1
+    MOUNTER.unmount(folder)
+    assert SecretFile(root, MOUNTER).read() == b""
+    assert list(folder.iterdir()) == []
+
+
+def test_what_else_is_mounted_there_is_no_place_for_secrets(root: Path) -> None:
+    (root / "disk").mkdir()
+    (root / "secrets").mkdir()
+    handle = os.open(root / "disk", os.O_PATH | os.O_DIRECTORY)
+    MOUNTER.bind(handle, root / "secrets")
+    os.close(handle)
+    if MOUNTER.is_memory(root / "secrets"):
+        pytest.skip("temporary folders are in memory here")
+    SecretFile(root, MOUNTER).write(b"hunter2")
+    assert MOUNTER.is_memory(root / "secrets")
+    assert list((root / "disk").iterdir()) == []

@@ -174,7 +174,6 @@ async def test_a_certificate_of_another_cluster_is_refused(master: SmallMaster, 
 def test_state_survives(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "state")
     assert state.load_identity() is None
-    assert state.load_assignments() is None
     assert state.machine_id() == StateDirectory(tmp_path / "state").machine_id()
     first = Identity(node_name="n1", key=b"k", certificate=b"c", ca=b"a", endpoints=("m:7443",))
     state.save_identity(first)
@@ -184,9 +183,3 @@ def test_state_survives(tmp_path: Path) -> None:
     assert (kept.key, kept.endpoints) == (b"k2", ())
     assert len(list((tmp_path / "state").glob("identity-*"))) == 1
     assert (tmp_path / "state" / "identity" / "key.pem").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_damaged_assignments_file_is_as_none(tmp_path: Path) -> None:
-    state = StateDirectory(tmp_path / "state")
-    (state.path / "assignments.pb").write_bytes(b"\xff\xff\xff")
-    assert state.load_assignments() is None

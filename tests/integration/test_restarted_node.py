@@ -17,8 +17,9 @@ import pytest
 from nodelet.runtime.hollow import HollowRuntime
 from nodelet.runtime.protocol import Listing, Mount, PodIdentity
 from nodelet.session.dial import GrpcDialer
-from nodelet.state.directory import StateDirectory
+from nodelet.state.assignments import AssignmentFiles
 from nodelet.state.keeper import AssignmentKeeper
+from nodelet.state.secrets import SecretFile
 from nodelet.volumes.protocol import PodVolumes
 from podium.codec.json import object_from_dict
 from podium.objects.references import Objects
@@ -27,6 +28,7 @@ from podium.v1.node_session_pb2 import Assignments, Hello, NodeMessage
 from tests.support.cluster import ADMIN, HollowCluster, HollowMember, hollow_cluster
 from tests.support.configuration import config_map
 from tests.support.host_volumes import host_volumes
+from tests.support.plain_mounts import PlainMounts
 from tests.support.waiting import until
 
 
@@ -71,7 +73,7 @@ class Host:
     cluster: HollowCluster
     member: HollowMember
     folder: Path
-    state: StateDirectory
+    kept: AssignmentFiles
     uid: str
 
     def volumes(self) -> PodVolumes:
@@ -89,7 +91,7 @@ class Host:
 
     def start(self, volumes: PodVolumes, *, runtime: HollowRuntime | None = None) -> HollowMember:
         """A new nodelet, with what the last one kept."""
-        kept = self.state.load_assignments()
+        kept = self.kept.load()
         assert kept is not None
         assert [pod.metadata.uid for pod in kept.pods] == [self.uid]
         assert [obj.data["k"] for obj in kept.config_maps] == ["1"]
@@ -106,15 +108,16 @@ class Host:
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
     folder = tmp_path / "node1"
     async with hollow_cluster(tmp_path) as cluster:
-        state = StateDirectory(folder)
-        keeper = AssignmentKeeper(state, cluster.clock)
+        folder.mkdir()
+        files = AssignmentFiles(folder, SecretFile(folder, PlainMounts()))
+        keeper = AssignmentKeeper(files, cluster.clock)
         member = await cluster.add_node("node1", volumes=host_volumes(folder / "volumes"), store=keeper)
         await until(lambda: cluster.ready_nodes() == ["node1"])
         await cluster.writer.create(config_map("c", {"k": "1"}, namespace="default"), by=ADMIN)
         await cluster.writer.create(_pod(), by=ADMIN)
         await until(lambda: cluster.pods(phase="Running"))
         await keeper.flush()
-        made = Host(cluster, member, folder, state, cluster.pods()[0].metadata.uid)
+        made = Host(cluster, member, folder, files, cluster.pods()[0].metadata.uid)
         assert made.shows() == "1"
         yield made
 

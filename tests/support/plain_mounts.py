@@ -21,6 +21,9 @@ class PlainMounts:
     def is_mounted(self, path: Path) -> bool:
         return path in self.mounted
 
+    def is_memory(self, path: Path) -> bool:
+        return path in self.sizes and path in self.mounted
+
     def mount_memory(self, path: Path, *, mode: int, size: int = 0) -> None:
         self.mounted.append(path)
         self.sizes[path] = size

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nodelet.pods.environment import ConfigFault, Environment, environment, expand_path
 from podium.objects.downward import Whereabouts
+from podium.objects.references import Withheld, secret_key
 from podium.v1.core_pb2 import Container, EnvFromSource, EnvVar
 from tests.support.configuration import by_key, config_map, pod_with, secret
 
@@ -75,6 +76,18 @@ def test_what_is_missing_is_named(source: dict[str, Any], words: str) -> None:
         value(source)
     assert words in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("optional", [True, False])
+@pytest.mark.parametrize("source", ["envFrom", "env"])
+def test_a_secret_that_is_not_known_now_is_waited_for(source: str, optional: bool) -> None:
+    """Also where it may be missing: it is not."""
+    ref = {"name": "db", "optional": optional}
+    whole = {"envFrom": [{"secretRef": ref}]}
+    one = {"env": [{"name": "V", "valueFrom": {"secretKeyRef": ref | {"key": "PASSWORD"}}}]}
+    pod, key = pod_with(container=whole if source == "envFrom" else one), secret_key("ns", "db")
+    with pytest.raises(ConfigFault, match=r'secret "db" .* waiting for a master'):
+        environment(pod, pod.spec.containers[0], {key: Withheld(key)}, WHERE)
 
 
 def test_whole_objects_become_variables_and_what_cannot_be_one_is_reported() -> None:

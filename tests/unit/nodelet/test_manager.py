@@ -14,7 +14,7 @@ from nodelet.pods.worker import PodWorker
 from nodelet.runtime.protocol import RuntimeFault
 from nodelet.volumes.protocol import VolumeFault
 from podium.errors import NotFound
-from podium.objects.references import Objects, secret_key
+from podium.objects.references import Objects, Withheld, secret_key
 from podium.v1.core_pb2 import (
     ContainerPort,
     EmptyDirVolumeSource,
@@ -579,6 +579,36 @@ async def test_a_changed_pull_secret_is_tried_at_once() -> None:
         assert count(node, "pull_image") == pulls + 1
         assert [auth.password for auth in node.runtime.auths] == ["right"]
         assert node.status().phase == "Running"
+
+
+async def test_a_pull_that_fails_for_lack_of_a_withheld_secret_says_so_and_is_tried_as_it_comes() -> None:
+    async with kept() as node:
+        pod, key = make_pod(container(image="registry.example:5000/app:1")), secret_key("ns", "regcred")
+        pod.spec.image_pull_secrets.append(LocalObjectReference(name="regcred"))
+        node.objects[key] = Withheld(key)
+        await node.assign(pod, wait=100)
+        assert node.of("app").state.waiting.message.endswith(f"; {Withheld(key)}")
+        node.objects[key] = docker_config("right")
+        node.runtime.pullable.add("registry.example:5000/app:1")
+        await node.assign(pod, wait=0.1)
+        assert node.status().phase == "Running"
+
+
+async def test_a_pod_waits_for_a_withheld_secret_and_others_do_not() -> None:
+    """After a boot with no master: the last assignments, and Secrets that were in memory."""
+    async with kept() as node:
+        key = secret_key("ns", "db")
+        source = {"name": "V", "valueFrom": {"secretKeyRef": {"name": "db", "key": "k", "optional": True}}}
+        waits, starts = pod_with(container={"env": [source]}, uid="u1"), pod_with(uid="u2")
+        node.manager.resume({"u1": waits, "u2": starts}, {key: Withheld(key)})
+        await node.clock.advance(30)
+        assert [node.status(uid).phase for uid in ("u1", "u2")] == ["Pending", "Running"]
+        waiting = node.status("u1").container_statuses[0].state.waiting
+        assert (waiting.reason, waiting.message) == ("CreateContainerConfigError", str(Withheld(key)))
+        assert any(reason == "Failed" and str(Withheld(key)) in message for reason, message in node.events)
+        node.objects[key] = Secret(data={"k": b"v"})
+        await node.assign(waits, starts, wait=0.1)
+        assert node.status("u1").phase == "Running"
 
 
 # ---------------------------------------------------------------- init containers, sidecars, hooks

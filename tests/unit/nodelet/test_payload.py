@@ -9,7 +9,7 @@ import pytest
 from nodelet.volumes.payload import File, Payload, holds_secrets, payload
 from nodelet.volumes.protocol import VolumeFault
 from podium.objects.downward import lines
-from podium.objects.references import references, volumes_differ
+from podium.objects.references import Withheld, references, secret_key, volumes_differ
 from tests.support.configuration import by_key, config_map, pod_with, secret
 
 OBJECTS = by_key(config_map("c", {"a.conf": "A", "b.conf": "B"}, raw=b"\xff"), secret("s", {"key": b"K"}))
@@ -55,6 +55,20 @@ def test_what_is_missing_is_named_unless_it_is_optional(source: dict[str, Any], 
     inner = next(iter(body["sources"][0].values())) if kind == "projected" else body
     inner["optional"] = True
     assert files(source) == {}
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_a_secret_that_is_not_known_now_is_waited_for(optional: bool) -> None:
+    """Also where it may be missing: it is not."""
+    key = secret_key("ns", "s")
+    volumes = [
+        {"name": "v", "secret": {"secretName": "s", "optional": optional}},
+        {"name": "v", "projected": {"sources": [{"secret": {"name": "s", "optional": optional}}]}},
+    ]
+    for volume in volumes:
+        made = pod_with([volume])
+        with pytest.raises(VolumeFault, match=r'secret "s" .* waiting for a master'):
+            payload(made, made.spec.volumes[0], {key: Withheld(key)}, {})
 
 
 def test_the_pod_as_files() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nodelet.runtime.protocol import Mount, PodIdentity
-from nodelet.volumes.mounts import below
+from nodelet.volumes.mounts import below, kind_at
 from nodelet.volumes.protocol import Prepared, Request, VolumeFault
 from nodelet.volumes.volumes import HostVolumes
 from podium.objects.references import Objects
@@ -101,6 +101,15 @@ def test_the_deepest_mount_comes_first() -> None:
         rb"3 0 0:3 / /v/ab rw - tmpfs tmpfs rw",
     ]
     assert below(lines, Path("/v/a")) == [Path("/v/a/b c/d"), Path("/v/a")]
+
+
+def test_what_was_mounted_last_is_what_is_seen() -> None:
+    lines = [
+        rb"1 0 0:1 / /v/a\040b rw shared:1 - tmpfs tmpfs rw",
+        rb"2 0 0:2 / /v/c rw - tmpfs tmpfs rw",
+        rb"3 2 8:1 / /v/c rw shared:3 master:2 - ext4 /dev/sda1 rw",
+    ]
+    assert [kind_at(lines, Path(path)) for path in ("/v/a b", "/v/c", "/v")] == ["tmpfs", "ext4", ""]
 
 
 # ---------------------------------------------------------------- sources
