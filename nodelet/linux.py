@@ -4,7 +4,7 @@
       → pods with the last assignments → session, eviction, renewal
 
 With an identity and assignments on disk nothing here asks a master, so that a host that boots while the masters are
-away runs its pods all the same.
+away runs its pods all the same, but for those that use Secrets.
 """
 
 from __future__ import annotations
