@@ -70,12 +70,16 @@ def _applied(client: Client, namespace: str) -> tuple[Pod, Pod]:
     return client.get(Pod, "uses", namespace=namespace), client.get(Pod, "plain", namespace=namespace)
 
 
+def _master_again() -> None:
+    MASTER.start()
+    until(lambda: podium("version", check=False).count("master"), seconds=60, what="the master's answer")
+
+
 @pytest.fixture
 def masterless() -> Iterator[None]:
     """The master dies where the test says so, and is there again after it."""
     yield
-    MASTER.start()
-    until(lambda: podium("version", check=False).count("master"), seconds=30, what="the master's answer")
+    _master_again()
 
 
 def test_secrets_are_in_memory_only_and_outlive_the_nodelet_but_not_the_host(
@@ -111,7 +115,7 @@ def test_secrets_are_in_memory_only_and_outlive_the_nodelet_but_not_the_host(
     until(lambda: said in node.sh("tail -n 200 /var/log/podium/nodelet.log"), seconds=10, what="the nodelet's word")
     assert _running(node, uid) == set()
     assert node.sh(f"ls {STATE}/secrets").split() == []
-    MASTER.start()
+    _master_again()
 
     def ready() -> bool:
         found = client.get(Pod, "uses", namespace=namespace)
