@@ -1,4 +1,7 @@
-"""Sets of completion indexes, written `0,2-4`: as many ranges as there are gaps, however many indexes. Pure."""
+"""Sets of completion indexes, written `0,2-4,6,7`: as many ranges as there are gaps, however many indexes. Pure.
+
+Two neighbours are written as two indexes, as Kubernetes' Job controller does: clients compare the text.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class IndexSet:
         return cls(_joined((i, i) for i in sorted(set(indexes))))
 
     def __str__(self) -> str:
-        return ",".join(f"{a}-{b}" if a < b else str(a) for a, b in self.ranges)
+        return ",".join(_written(first, last) for first, last in self.ranges)
 
     def __len__(self) -> int:
         return sum(b - a + 1 for a, b in self.ranges)
@@ -76,6 +79,12 @@ class IndexSet:
             yield from range(start, min(first, below))
             start = last + 1
         yield from range(start, below)
+
+
+def _written(first: int, last: int) -> str:
+    if first == last:
+        return str(first)
+    return f"{first},{last}" if last == first + 1 else f"{first}-{last}"
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

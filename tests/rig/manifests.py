@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+SLEEP = ["sh", "-c", "trap exit TERM; while true; do sleep 0.2; done"]
+"""Runs until it is asked to end, and then ends at once."""
+
 
 def deployment(name: str, *, image: str = "nginx:1.14.2", replicas: int = 3, **pod: Any) -> str:
     """A Deployment of one container, with a readiness probe when it is nginx; `container` and `spec` extend the pod."""
@@ -45,6 +48,38 @@ def pod(name: str, command: list[str], *, image: str = "busybox", spec: dict[str
             }
         )
     )  # fmt: skip
+
+
+def workload(
+    kind: str,
+    name: str,
+    *,
+    api_version: str = "apps/v1",
+    command: list[str] | None = None,
+    container: dict[str, Any] | None = None,
+    **spec: Any,
+) -> str:
+    """A workload of one container `main`, extended by `container`; `spec` extends the workload's."""
+    main = {"name": "main", "image": "busybox", "command": command or SLEEP, **(container or {})}
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [main], "terminationGracePeriodSeconds": 2},
+    }
+    selector = {"app": name} if kind == "ReplicationController" else {"matchLabels": {"app": name}}
+    body = {"selector": selector, "template": template, **spec}
+    return str(yaml.safe_dump({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": body}))
+
+
+def job(name: str, script: str, *, template: dict[str, Any] | None = None, **spec: Any) -> str:
+    """A Job whose pods run a shell script; `template` extends their spec."""
+    pods = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{"name": "main", "image": "busybox", "command": ["sh", "-c", script]}],
+        **(template or {}),
+    }
+    body = {"template": {"spec": pods}, **spec}
+    return str(yaml.safe_dump({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": body}))
 
 
 def on_demand(name: str, *, most: int, window: int = 2) -> str:

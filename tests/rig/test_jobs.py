@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import datetime
 
-import yaml
-
 from podium.client import Client
 from podium.objects.conditions import get_condition
 from podium.objects.meta import timestamp
 from podium.v1.batch_pb2 import CronJob, CronJobStatus, Job
 from podium.v1.core_pb2 import Pod
-from tests.rig.manifests import pod
+from tests.rig.manifests import job, pod
 from tests.rig.rig import podium, until
-
-
-def job(name: str, script: str, **spec: object) -> str:
-    template = {
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 1,
-        "containers": [{"name": "main", "image": "busybox", "command": ["sh", "-c", script]}],
-    }
-    body = {"template": {"spec": template}, **spec}
-    return yaml.safe_dump({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": body})
 
 
 def pods_of(client: Client, namespace: str, name: str) -> list[Pod]:

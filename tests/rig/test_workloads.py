@@ -5,30 +5,16 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from typing import Any
 
 import pytest
-import yaml
 
 from podium.client import Client
 from podium.objects.fencing import ACQUAINTED
 from podium.objects.pod import is_ready
 from podium.v1.apps_pb2 import DaemonSet, StatefulSet
 from podium.v1.core_pb2 import Node, Pod
+from tests.rig.manifests import workload
 from tests.rig.rig import MASTER, NODES, PODIUM, Host, podium, run, until
-
-SLEEP = ["sh", "-c", "trap exit TERM; while true; do sleep 0.2; done"]
-
-
-def _workload(
-    kind: str, name: str, *, api_version: str = "apps/v1", command: list[str] | None = None, **spec: Any
-) -> str:
-    container = {"name": "main", "image": "busybox", "command": command or SLEEP}
-    template = {"metadata": {"labels": {"app": name}},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": 2}}  # fmt: skip
-    selector = {"app": name} if kind == "ReplicationController" else {"matchLabels": {"app": name}}
-    body = {"selector": selector, "template": template, **spec}
-    return str(yaml.safe_dump({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": body}))
 
 
 def _apply(namespace: str, manifest: str) -> None:
@@ -45,7 +31,7 @@ def _ready(client: Client, namespace: str) -> dict[str, Pod]:
 
 
 def test_a_replication_controller_is_scaled_and_read(client: Client, namespace: str) -> None:
-    _apply(namespace, _workload("ReplicationController", "rc", api_version="v1", replicas=1,
+    _apply(namespace, workload("ReplicationController", "rc", api_version="v1", replicas=1,
                                 command=["sh", "-c", "echo here; sleep 1000"]))  # fmt: skip
     until(lambda: len(_ready(client, namespace)) == 1, seconds=30, what="one pod")
     podium("-n", namespace, "scale", "rc/rc", "--replicas=3")
@@ -55,7 +41,7 @@ def test_a_replication_controller_is_scaled_and_read(client: Client, namespace: 
 
 
 def test_a_daemon_set_is_on_every_node_rolls_and_returns(client: Client, namespace: str) -> None:
-    _apply(namespace, _workload("DaemonSet", "agent"))
+    _apply(namespace, workload("DaemonSet", "agent"))
     podium("-n", namespace, "rollout", "status", "ds/agent", "--timeout=60s", timeout=90)
     assert sorted(p.spec.node_name for p in _ready(client, namespace).values()) == [h.name for h in NODES]
     podium("-n", namespace, "set", "env", "ds/agent", "LEVEL=2")
@@ -77,7 +63,7 @@ def test_a_daemon_set_is_on_every_node_rolls_and_returns(client: Client, namespa
 
 
 def test_a_stateful_set_has_names_order_and_takes_back_a_broken_template(client: Client, namespace: str) -> None:
-    _apply(namespace, _workload("StatefulSet", "db", replicas=2, serviceName="dbs"))
+    _apply(namespace, workload("StatefulSet", "db", replicas=2, serviceName="dbs"))
     podium("-n", namespace, "rollout", "status", "sts/db", "--timeout=60s", timeout=90)
     assert sorted(_ready(client, namespace)) == ["db-0", "db-1"]
     assert podium("-n", namespace, "exec", "db-1", "--", "hostname").strip() == "db-1"
@@ -120,7 +106,7 @@ def _moment(text: str) -> datetime.datetime:
 
 def _stateful(client: Client, namespace: str) -> tuple[Pod, Host]:
     until(lambda: all(_age(node) > 2 * ACQUAINTED for node in client.list(Node)), seconds=60, what="nodes to be known")
-    _apply(namespace, _workload("StatefulSet", "db", replicas=1))
+    _apply(namespace, workload("StatefulSet", "db", replicas=1))
     until(lambda: "db-0" in _ready(client, namespace), seconds=30, what="db-0")
     first = _ready(client, namespace)["db-0"]
     return first, Host(first.spec.node_name)

@@ -14,7 +14,7 @@ from podium.objects.indexes import IndexSet
 NUMBERS = st.sets(st.integers(0, 40))
 
 
-@pytest.mark.parametrize("text", ["", "0", "0-3", "1,3-5,7", "0-1,3"])
+@pytest.mark.parametrize("text", ["", "0", "0-3", "1,3-5,7", "0,1,3", "0,1"])
 def test_it_is_read_and_written_in_kubernetes_form(text: str) -> None:
     assert str(IndexSet.parse(text)) == text
 
