@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from typing import Any
 
 import yaml
 
@@ -26,7 +27,7 @@ def _exit_codes(action: str, code: int) -> dict[str, object]:
 def _jobs() -> str:
     by_index = "case $JOB_COMPLETION_INDEX in 0) exit 9;; 1) exit 1;; esac"
     first_is_enough = f"[ $JOB_COMPLETION_INDEX = 0 ] || {{ {UNTIL_ENDED}; }}"
-    indexed = {"completionMode": "Indexed", "completions": 3, "parallelism": 3}
+    indexed: dict[str, Any] = {"completionMode": "Indexed", "completions": 3, "parallelism": 3}
     return "---\n".join(
         [
             job("fatal", "exit 42", podFailurePolicy={"rules": [_exit_codes("FailJob", 42)]}),
