@@ -74,6 +74,7 @@ class Engine:
         self._changes = Changes()
         self._edition = self.shapes.edition
         self._victims: dict[PodKey, Entry] = {}
+        self._room_made: dict[PodKey, Eviction] = {}
 
     # ------------------------------------------------------------ what is
 
@@ -226,6 +227,7 @@ class Engine:
             self._stir(entry)
         self._helped(self.ledger.bind(entry, node), Cause.PODS_LEFT)
         self._take_promises_back(entry)
+        self._room_made.pop(entry.key, None)
         entry.shape = entry.pod = None
 
     def _reshape(self, entry: Entry, pod: Pod) -> None:
@@ -252,6 +254,7 @@ class Engine:
         self._helped(self.ledger.free(entry), Cause.PODS_LEFT)
         self._take_promises_back(entry)
         self._victims.pop(entry.key, None)
+        self._room_made.pop(entry.key, None)
         entry.state = State.GONE
         del self.ledger.entries[entry.key]
 
@@ -267,6 +270,10 @@ class Engine:
 
     def _helped(self, row: int | None, cause: Cause) -> None:
         self._changes.helped(row, cause)
+
+    def eviction_for(self, entry: Entry) -> Eviction | None:
+        """What was evicted to make room for a pod that waits; None also when that was before this engine's time."""
+        return self._room_made.get(entry.key)
 
     @contextmanager
     def without_claim(self, entry: Entry | None) -> Iterator[None]:
@@ -388,6 +395,7 @@ class Engine:
         for victim in eviction.victims:
             self._victims[victim.key] = victim
             self.leave(victim)
+        self._room_made[entry.key] = eviction
         line = self._diagnosed(entry, eviction.node)
         entry.tell(line.message)
         return Making(pod=entry, eviction=eviction)

@@ -8,16 +8,18 @@ plugin's reasons are listed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
+from master.scheduler.columns import Floats
 from master.scheduler.framework import Detailed, Profile
 from master.scheduler.preempt import listed
 from master.scheduler.shape import Shape
 from master.scheduler.snapshot import Cause, Snapshot
-from podium.v1.cluster_service_pb2 import NodeVerdict, ReasonCount
+from podium.v1.cluster_service_pb2 import NodeVerdict, PluginScore, ReasonCount
 
 NO_NODES = "no nodes available to schedule pods"
 
@@ -67,7 +69,7 @@ def reason_counts(diagnosis: Diagnosis) -> list[ReasonCount]:
 
 
 def verdicts(profile: Profile, shape: Shape, cluster: Snapshot) -> list[NodeVerdict]:
-    """Every node's answer, in order of name, with its score (0 to 100) where the pod fits."""
+    """Every node's answer, in order of name, with its score (0 to 100), also by plugin, where the pod fits."""
     rows = cluster.rows()
     reasons: list[list[str]] = [[] for _ in rows]
     for plugin, need, refused in profile.refusals(shape, cluster, rows):
@@ -75,11 +77,20 @@ def verdicts(profile: Profile, shape: Shape, cluster: Snapshot) -> list[NodeVerd
         tell = plugin.detail if isinstance(plugin, Detailed) else plugin.explain
         for index, why in zip(where, tell(need, cluster, rows[where]), strict=True):
             reasons[index].extend(why)
-    scores = profile.scores(shape, cluster, rows)[:, 0] / max(profile.best_score(shape), 1.0) * 100
+    parts = profile.scores_by_plugin(shape, cluster, rows)
     found = [
-        NodeVerdict(
-            node=cluster.name(int(row)), fits=not why, reasons=why, score=0.0 if why else round(float(score), 1)
-        )
-        for row, why, score in zip(rows, reasons, scores, strict=True)
+        NodeVerdict(node=cluster.name(int(row)), reasons=why) if why else _fitting(cluster.name(int(row)), index, parts)
+        for index, (row, why) in enumerate(zip(rows, reasons, strict=True))
     ]
     return sorted(found, key=lambda verdict: verdict.node)
+
+
+def _fitting(node: str, index: int, parts: Sequence[tuple[str, float, Floats]]) -> NodeVerdict:
+    weights = sum(weight for _, weight, _ in parts)
+    total = sum(weight * float(scores[index]) for _, weight, scores in parts)
+    return NodeVerdict(
+        node=node,
+        fits=True,
+        score=round(total / max(weights, 0.01), 1),
+        scores=[PluginScore(plugin=n, weight=w, score=round(float(scores[index]), 1)) for n, w, scores in parts],
+    )

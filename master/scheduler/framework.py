@@ -223,6 +223,14 @@ class Profile:
                 total += scorer.weight * scorer.score(need, cluster, rows, depth)
         return total
 
+    def scores_by_plugin(self, shape: Shape, cluster: Snapshot, rows: RowArray) -> list[tuple[str, float, Floats]]:
+        """For people: of each plugin that has a score, its name, its weight, and 0 to 100 for each row."""
+        return [
+            (self.plugins[index].name, scorer.weight, scorer.score(need, cluster, rows, 1)[:, 0])
+            for index, scorer in self._scorers
+            if (need := shape.needs[index]) is not None
+        ]
+
     def follow(self, shape: Shape, cluster: Snapshot) -> Following | None:
         """What follows a batch of this shape; None when its pods do not count for each other."""
         gates = {i: g for i, p in self._social if (n := shape.needs[i]) is not None and (g := p.follow(n, cluster))}
@@ -263,10 +271,6 @@ class Profile:
             if (need := shape.needs[index]) is not None
             for sentence in plugin.recount(need, cluster)
         ]
-
-    def best_score(self, shape: Shape) -> float:
-        """The score of a node that every scorer finds perfect."""
-        return sum(100.0 * scorer.weight for index, scorer in self._scorers if shape.needs[index] is not None)
 
     def refusals(self, shape: Shape, cluster: Snapshot, rows: RowArray) -> list[tuple[Refuser, Any, Bools]]:
         """Of every plugin that refuses some of these rows: itself, its need, and where; in the order of asking."""

@@ -37,12 +37,12 @@ _LOWEST = -(2**31)
 class Eviction:
     """Evict `victims`, none of which is terminating yet, from `node` to make room.
 
-    `violations`: how many of them overdraw a disruption budget.
+    `overdrawing`: the uids of those that overdraw a disruption budget.
     """
 
     node: str
     victims: tuple[Entry, ...]
-    violations: int = 0
+    overdrawing: frozenset[str] = frozenset()
 
 
 Violators = Callable[[Sequence[Entry]], Collection[str]]
@@ -82,7 +82,7 @@ def _eviction_on(profile: Profile, shape: Shape, ledger: Ledger, row: int, viola
     staying = sorted((e for e in lower if not e.terminating), key=lambda e: (-e.footprint.priority, e.started, e.key))
     protected = violators(staying)
     staying.sort(key=lambda e: e.uid not in protected)  # spared first; else the order stays
-    with _without(cluster, row, leaving):
+    with without(cluster, row, leaving):
         for entry in staying:
             cluster.release(row, entry.footprint)
         victims = list(staying)
@@ -97,11 +97,12 @@ def _eviction_on(profile: Profile, shape: Shape, ledger: Ledger, row: int, viola
             cluster.reserve(row, entry.footprint)
     if not fits:
         return None
-    return Eviction(node=node, victims=tuple(victims), violations=sum(victim.uid in protected for victim in victims))
+    overdrawing = frozenset(victim.uid for victim in victims if victim.uid in protected)
+    return Eviction(node=node, victims=tuple(victims), overdrawing=overdrawing)
 
 
 @contextmanager
-def _without(cluster: Snapshot, row: int, entries: Iterable[Entry]) -> Iterator[None]:
+def without(cluster: Snapshot, row: int, entries: Iterable[Entry]) -> Iterator[None]:
     """The snapshot as if these pods were not there."""
     removed = list(entries)
     for entry in removed:
@@ -118,7 +119,7 @@ def _harm(option: Eviction) -> tuple[int, int, int, int, int, str]:
     highest = max(priorities, default=_LOWEST)
     total = sum(priority - _LOWEST for priority in priorities)
     eldest = min((v.started for v in option.victims if v.footprint.priority == highest), default=0)
-    return option.violations, highest, total, len(priorities), -eldest, option.node
+    return len(option.overdrawing), highest, total, len(priorities), -eldest, option.node
 
 
 def why_not(profile: Profile, shape: Shape, cluster: Snapshot) -> str:

@@ -358,6 +358,7 @@ class ExplainPodResponse(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     PREEMPTION_FIELD_NUMBER: _builtins.int
     CONSTRAINTS_FIELD_NUMBER: _builtins.int
+    VICTIMS_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """Bound, Unschedulable, Queued, Preempting, …"""
     message: _builtins.str
@@ -373,6 +374,10 @@ class ExplainPodResponse(_message.Message):
     def constraints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every constraint on other pods, with the counts that decide: a sentence each."""
 
+    @_builtins.property
+    def victims(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreemptionVictim]:
+        """While it is Preempting: the pods that go, or went, to make room for it."""
+
     def __init__(
         self,
         *,
@@ -384,14 +389,48 @@ class ExplainPodResponse(_message.Message):
         nodes: _abc.Iterable[Global___NodeVerdict] | None = ...,
         preemption: _builtins.str = ...,
         constraints: _abc.Iterable[_builtins.str] | None = ...,
+        victims: _abc.Iterable[Global___PreemptionVictim] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "message", b"message", "node_name", b"node_name", "nodes", b"nodes", "preemption", b"preemption", "reasons", b"reasons", "state", b"state", "total_nodes", b"total_nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "message", b"message", "node_name", b"node_name", "nodes", b"nodes", "preemption", b"preemption", "reasons", b"reasons", "state", b"state", "total_nodes", b"total_nodes", "victims", b"victims"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainPodResponse: _TypeAlias = ExplainPodResponse  # noqa: Y015
+
+@_typing.final
+class PreemptionVictim(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    OVERDRAWS_BUDGET_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    name: _builtins.str
+    priority: _builtins.int
+    overdraws_budget: _builtins.bool
+    """Its going overdraws a PodDisruptionBudget: no other victims would have done. Not known after a master's restart."""
+    gone: _builtins.bool
+    """It has left its node."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        overdraws_budget: _builtins.bool = ...,
+        gone: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "name", b"name", "namespace", b"namespace", "overdraws_budget", b"overdraws_budget", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreemptionVictim: _TypeAlias = PreemptionVictim  # noqa: Y015
 
 @_typing.final
 class ReasonCount(_message.Message):
@@ -423,11 +462,17 @@ class NodeVerdict(_message.Message):
     FITS_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     fits: _builtins.bool
     score: _builtins.float
+    """0 to 100: the mean of `scores` by their weights. 0 where the pod does not fit."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluginScore]:
+        """By plugin, where the pod fits. Of a pod that is bound: as if it were to be placed now."""
+
     def __init__(
         self,
         *,
@@ -435,14 +480,42 @@ class NodeVerdict(_message.Message):
         fits: _builtins.bool = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
         score: _builtins.float = ...,
+        scores: _abc.Iterable[Global___PluginScore] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fits", b"fits", "node", b"node", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fits", b"fits", "node", b"node", "reasons", b"reasons", "score", b"score", "scores", b"scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeVerdict: _TypeAlias = NodeVerdict  # noqa: Y015
+
+@_typing.final
+class PluginScore(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLUGIN_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    plugin: _builtins.str
+    """`NodeResourcesFit`, `ImageLocality`, `NodeAffinity`, …"""
+    score: _builtins.float
+    """0 to 100."""
+    weight: _builtins.float
+    def __init__(
+        self,
+        *,
+        plugin: _builtins.str = ...,
+        score: _builtins.float = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plugin", b"plugin", "score", b"score", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PluginScore: _TypeAlias = PluginScore  # noqa: Y015
 
 @_typing.final
 class UsageRequest(_message.Message):

@@ -175,6 +175,18 @@ async def test_explain_says_why_a_pod_waits(world: World, podium: Podium) -> Non
     assert all(f"{node}   no" in by_node for node in world.hosts)
 
 
+async def test_explain_shows_what_each_plugin_gives_the_nodes(world: World, podium: Podium) -> None:
+    (pod, _) = await world.run_web(podium)
+    lines = (await podium("explain", "pod", pod.metadata.name, "--nodes")).lines
+    assert lines[0] == f"pod/{pod.metadata.name}: Bound on {pod.spec.node_name}"
+    header = next(line.split() for line in lines if line.startswith("NODE "))
+    assert header[:3] == ["NODE", "FITS", "SCORE"]
+    assert "NodeResourcesFit*1" in header
+    rows = [line.split() for line in lines[-3:]]
+    assert [row[0] for row in rows] == sorted(world.hosts)
+    assert all(0 < float(row[header.index("NodeResourcesFit*1")]) <= 100 for row in rows)
+
+
 async def test_explain_says_why_a_pool_does_not_grow(podium: Podium) -> None:
     pool = {"apiVersion": "podium.dev/v1", "kind": "NodePool", "metadata": {"name": "batch"}, "spec": {
         "hosts": [{"name": "b1", "address": "192.0.2.1"}], "min": 1, "credentials": {"secretRef": {"name": "ssh"}},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from podium.aio.clock import SystemClock
@@ -11,6 +13,7 @@ from podium.errors import BadRequest, NotFound
 from podium.objects.kinds import named
 from podium.objects.traffic import Socket
 from podium.v1.autoscaling_pb2 import HorizontalPodAutoscaler
+from podium.v1.cluster_service_pb2 import NodeVerdict
 from podium.v1.nodepool_pb2 import NodePool
 
 _PODS = ("pod", "pods", "po")
@@ -24,7 +27,7 @@ _AUTOSCALERS = ("hpa", "horizontalpodautoscaler", "horizontalpodautoscalers")
 \b
 Examples:
   podium explain pod web-7c9f8-x2k4q      why it is where it is, or nowhere
-  podium explain pod web-7c9f8-x2k4q --nodes
+  podium explain pod web-7c9f8-x2k4q --nodes      what each node says, with its score by plugin
   podium explain hpa web                  why its target has so many replicas
   podium explain nodepool batch           why it did or did not grow
   podium explain network web-1 svc/db     whether a pod reaches a service's pods, and by which rule
@@ -114,9 +117,24 @@ async def _explain_pod(session: Session, name: str, nodes: bool) -> None:
         click.echo("\n" + "\n".join(answer.constraints))
     if answer.preemption:
         click.echo(f"\n{answer.preemption}")
-    if nodes and answer.nodes:
-        rows = [
-            [v.node, "yes" if v.fits else "no", f"{v.score:.1f}" if v.fits else "-", "; ".join(v.reasons) or "-"]
-            for v in answer.nodes
-        ]
-        click.echo("\n" + table.render(["NODE", "FITS", "SCORE", "WHY NOT"], rows))
+    if answer.nodes:
+        click.echo("\n" + _verdicts(answer.nodes))
+
+
+def _verdicts(nodes: Sequence[NodeVerdict]) -> str:
+    """A row for each node; of those that fit, a column for each plugin that has a score, with its weight."""
+    plugins = list(dict.fromkeys((s.plugin, s.weight) for verdict in nodes for s in verdict.scores))
+    headers = ["NODE", "FITS", "SCORE", *(f"{name}*{weight:g}" for name, weight in plugins), "WHY NOT"]
+    return table.render(headers, [_verdict(verdict, plugins) for verdict in nodes])
+
+
+def _verdict(verdict: NodeVerdict, plugins: Sequence[tuple[str, float]]) -> list[str]:
+    scores = {score.plugin: f"{score.score:.1f}" for score in verdict.scores}
+    total = f"{verdict.score:.1f}" if verdict.fits else "-"
+    return [
+        verdict.node,
+        "yes" if verdict.fits else "no",
+        total,
+        *(scores.get(name, "-") for name, _ in plugins),
+        "; ".join(verdict.reasons) or "-",
+    ]
