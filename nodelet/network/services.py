@@ -22,11 +22,16 @@ from nodelet.network.affinity import remembered, remembering
 from nodelet.network.flows import Leads, Socket
 from nodelet.network.shares import WHOLE, Draw, Side, draw
 from nodelet.network.table import NOTHING, Entry, Part
-from podium.objects.service import CLIENT_IP_AFFINITY, LOCAL, cluster_addresses, takes_connections
+from podium.objects.service import (
+    CLIENT_IP_AFFINITY,
+    LOCAL,
+    SAME_NODE,
+    cluster_addresses,
+    is_serving,
+    takes_connections,
+)
 from podium.v1.networking_pb2 import Endpoint, EndpointSlice, ServicePort, ServiceSpec
 from podium.v1.node_session_pb2 import ServiceRoute
-
-SAME_NODE = "PreferSameNode"
 
 
 class Target(NamedTuple):
@@ -93,12 +98,6 @@ def _side(endpoint: Endpoint) -> Side:
     if not endpoint.HasField("split"):
         return WHOLE
     return Side(endpoint.split.deployment, endpoint.split.canary, endpoint.split.weight)
-
-
-def is_serving(endpoint: Endpoint) -> bool:
-    """Whether it answers, be it about to end; who does not say does as it is ready."""
-    conditions = endpoint.conditions
-    return conditions.serving if conditions.HasField("serving") else takes_connections(endpoint)
 
 
 def _numbered(slices: Sequence[EndpointSlice], port: ServicePort) -> Iterator[tuple[Endpoint, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from podium.objects.pod import is_sidecar
 from podium.v1.core_pb2 import ContainerPort, PodSpec
@@ -11,6 +11,7 @@ from podium.v1.networking_pb2 import Endpoint, ServicePort, ServiceSpec
 CLUSTER_IP, NODE_PORT, LOAD_BALANCER, EXTERNAL_NAME = "ClusterIP", "NodePort", "LoadBalancer", "ExternalName"
 HEADLESS = "None"
 LOCAL, CLUSTER = "Local", "Cluster"
+SAME_NODE = "PreferSameNode"
 TCP, UDP = "TCP", "UDP"
 CLIENT_IP_AFFINITY = "ClientIP"
 AFFINITY_SECONDS = 10800
@@ -77,3 +78,25 @@ def _ports(pod: PodSpec) -> Iterator[ContainerPort]:
 def takes_connections(endpoint: Endpoint) -> bool:
     """Whether an endpoint takes new connections; one that does not say does."""
     return endpoint.conditions.ready or not endpoint.conditions.HasField("ready")
+
+
+def is_serving(endpoint: Endpoint) -> bool:
+    """Whether it answers, be it about to end; who does not say does as it is ready."""
+    conditions = endpoint.conditions
+    return conditions.serving if conditions.HasField("serving") else takes_connections(endpoint)
+
+
+def led_to(spec: ServiceSpec, endpoints: Iterable[Endpoint], node: str) -> list[Endpoint]:
+    """Whom a service leads a pod on `node` to (KEP-1669, KEP-2086).
+
+    Those that are ready, or else those that still serve while they end; with `internalTrafficPolicy: Local` of that
+    node's alone, with `PreferSameNode` of that node's first. A headless service's name leads to those that are ready.
+    """
+    known = list(endpoints)
+    if is_headless(spec):
+        return [endpoint for endpoint in known if takes_connections(endpoint)]
+    if spec.internal_traffic_policy == LOCAL:
+        known = [endpoint for endpoint in known if endpoint.node_name == node]
+    found = [e for e in known if takes_connections(e)] or [e for e in known if is_serving(e)]
+    here = [e for e in found if e.node_name == node] if spec.traffic_distribution == SAME_NODE else []
+    return here or found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,9 +11,10 @@ import pytest_asyncio
 
 from podium.v1.apps_pb2 import DaemonSet
 from podium.v1.ingress_pb2 import Ingress
-from podium.v1.networking_pb2 import Service
+from podium.v1.networking_pb2 import EndpointSlice, Service
 from tests.support.command import Podium
 from tests.support.command_world import World, command_world
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -154,6 +156,47 @@ async def test_explain_network(world: World, podium: Podium) -> None:
     assert "arriving: no, networkpolicy/deny may let it in, and no rule does" in said
     assert "no port 80/TCP" in (await podium("explain", "network", one, "svc/web", "--port=80", code=1)).err
     assert "neither a pod nor a service" in (await podium("explain", "network", one, "deploy/web", code=1)).err
+    await podium("create", "service", "externalname", "c", "--external-name=example.com")
+    assert "another name of example.com" in (await podium("explain", "network", one, "svc/c", code=1)).err
+
+
+UNPLACED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: waiting, labels: {app: web}}
+spec:
+  nodeSelector: {no: such}
+  containers: [{name: main, image: "lines:1", ports: [{containerPort: 80}]}]
+"""
+
+
+async def test_explain_network_of_a_service_is_about_those_that_it_leads_to(world: World, podium: Podium) -> None:
+    def answering() -> set[str]:
+        return {
+            endpoint.target_ref.name
+            for found in world.cluster.reader.list(EndpointSlice, podium.namespace)
+            for endpoint in found.endpoints
+            if endpoint.conditions.ready
+        }
+
+    async def told(*words: str, code: int = 0) -> set[str]:
+        done = await podium("explain", "network", here.metadata.name, "svc/web", *words, code=code)
+        return set(re.findall(r" to pod [^/ ]+/(\S+) at", done.out))
+
+    pods = await world.run_web(podium, replicas=4)
+    here = pods[0]
+    await podium("apply", "-f", "-", stdin=UNPLACED)
+    await podium("expose", "deployment", "web", "--port=80")
+    names = {pod.metadata.name for pod in pods}
+    await until(lambda: answering() == names, seconds=20)
+    assert await told() == names, "and not to the one that is not ready"
+    local = {pod.metadata.name for pod in pods if pod.spec.node_name == here.spec.node_name}
+    assert local < names, "four pods on three nodes"
+    await podium("patch", "svc", "web", "-p", '{"spec": {"internalTrafficPolicy": "Local"}}')
+    assert await told() == local
+    await podium("scale", "deployment", "web", "--replicas=0")
+    await until(lambda: not answering(), seconds=20)
+    assert await told(code=1) == set()
 
 
 async def test_ingress_is_created_installed_and_described(world: World, podium: Podium) -> None:

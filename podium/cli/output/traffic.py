@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from podium.cli.session import Session
 from podium.cli.workloads import one_target
 from podium.errors import BadRequest, NotFound
 from podium.objects.kinds import BY_NAME
 from podium.objects.selectors import from_labels
-from podium.objects.service import TCP, target_number
+from podium.objects.service import EXTERNAL_NAME, LOCAL, SERVICE_LABEL, TCP, led_to
 from podium.objects.traffic import Judgement, Socket, passage
 from podium.v1.core_pb2 import Namespace, Pod
-from podium.v1.networking_pb2 import NetworkPolicy, Service
+from podium.v1.networking_pb2 import EndpointSlice, NetworkPolicy, Service, ServicePort
 
 
 async def explain_network(session: Session, source: str, target: str, asked: Socket | None, to_namespace: str) -> str:
@@ -26,12 +26,12 @@ async def explain_network(session: Session, source: str, target: str, asked: Soc
         to_namespace: The target's, if another one.
 
     Raises:
-        BadRequest: The target is no pod and no service, or a service that selects none.
-        NotFound: One of them does not exist.
+        BadRequest: The target is no pod and no service.
+        NotFound: One of them does not exist, or the service leads the pod to no other.
     """
     client, where = session.client, to_namespace or session.namespace
     origin = await client.get(Pod, one_target(source).names[0])
-    pairs = await _targets(session, target, where, asked)
+    pairs = await _targets(session, origin, target, where, asked)
     namespaces = {n.metadata.name: dict(n.metadata.labels) for n in await client.list(Namespace)}
     policies: list[NetworkPolicy] = []
     for namespace in dict.fromkeys((session.namespace, where)):
@@ -47,7 +47,9 @@ async def explain_network(session: Session, source: str, target: str, asked: Soc
     return "\n".join(paragraphs)
 
 
-async def _targets(session: Session, word: str, where: str, asked: Socket | None) -> list[tuple[Pod, Socket]]:
+async def _targets(
+    session: Session, origin: Pod, word: str, where: str, asked: Socket | None
+) -> list[tuple[Pod, Socket]]:
     target = one_target(word)
     name = target.names[0]
     if target.kind is BY_NAME["Pod"]:
@@ -56,13 +58,21 @@ async def _targets(session: Session, word: str, where: str, asked: Socket | None
     if target.kind is not BY_NAME["Service"]:
         raise BadRequest(f"{word} is neither a pod nor a service")
     service = await session.client.get(Service, name, namespace=where)
-    if not service.spec.selector:
-        raise BadRequest(f"service {name} selects no pods: others write its EndpointSlices")
-    selector = str(from_labels(service.spec.selector))
-    pods = await session.client.list(Pod, namespace=where, selector=selector)
-    if not pods:
-        raise NotFound(f"service {name} has no pods")
-    return [(pod, socket) for pod in pods for socket in _led_to(service, pod, asked)]
+    if service.spec.type == EXTERNAL_NAME:
+        raise BadRequest(f"service {name} is another name of {service.spec.external_name}, and leads to no pods")
+    selector = str(from_labels({SERVICE_LABEL: name}))
+    slices = await session.client.list(EndpointSlice, namespace=where, selector=selector)
+    pods = {pod.metadata.name: pod for pod in await session.client.list(Pod, namespace=where)}
+    pairs = [
+        (pods[pod], Socket(port.protocol or TCP, number))
+        for port in _ports(service, asked)
+        for pod, number in _led_to(service, slices, port, origin.spec.node_name)
+        if pod in pods
+    ]
+    if not pairs:
+        local = f" on its node {origin.spec.node_name}" if service.spec.internal_traffic_policy == LOCAL else ""
+        raise NotFound(f"service {name} leads {_named(origin)} to no pod: none that is ready{local}")
+    return sorted(pairs, key=lambda pair: pair[0].metadata.name)
 
 
 def _listened(pod: Pod) -> Sequence[Socket]:
@@ -70,13 +80,28 @@ def _listened(pod: Pod) -> Sequence[Socket]:
     return [Socket(port.protocol or TCP, port.container_port) for port in ports] or [Socket()]
 
 
-def _led_to(service: Service, pod: Pod, asked: Socket | None) -> list[Socket]:
-    """The pod's ports that the service leads to; `asked` is the service's port."""
+def _ports(service: Service, asked: Socket | None) -> list[ServicePort]:
+    """The service's ports; the one that is `asked`, where one is."""
     ports = [p for p in service.spec.ports if asked is None or (p.protocol or TCP, p.port) == asked]
     if asked is not None and not ports:
         raise BadRequest(f"service {service.metadata.name} has no port {_socket(asked)}")
-    found = ((port, target_number(port, pod.spec)) for port in ports)
-    return [Socket(port.protocol or TCP, number) for port, number in found if number is not None]
+    return ports
+
+
+def _led_to(
+    service: Service, slices: Sequence[EndpointSlice], port: ServicePort, node: str
+) -> Iterator[tuple[str, int]]:
+    """Names of pods, and their ports, that a port of the service leads pods on `node` to."""
+    found = [
+        (endpoint, each.port)
+        for of_service in slices
+        for each in of_service.ports
+        if (each.name, each.protocol or TCP) == (port.name, port.protocol or TCP)
+        for endpoint in of_service.endpoints
+    ]
+    numbers = {endpoint.target_ref.name: number for endpoint, number in found}
+    for endpoint in led_to(service.spec, (endpoint for endpoint, _ in found), node):
+        yield endpoint.target_ref.name, numbers[endpoint.target_ref.name]
 
 
 def _named(pod: Pod) -> str:

@@ -30,9 +30,9 @@ def _pod(name: str, namespace: str = "one", *, node: str = "n1", ip: str = "10.6
     return made
 
 
-def _peer(app: str = "", namespace: str = "", cidr: str = "") -> NetworkPolicyPeer:
+def _peer(app: str = "", namespace: str = "", cidr: str = "", excluded: Iterable[str] = ()) -> NetworkPolicyPeer:
     if cidr:
-        return NetworkPolicyPeer(ip_block=IPBlock(cidr=cidr))
+        return NetworkPolicyPeer(ip_block=IPBlock(cidr=cidr, excluded=excluded))
     made = NetworkPolicyPeer()
     if app:
         made.pod_selector.match_labels["app"] = app
@@ -94,6 +94,10 @@ HOSTED = _pod("hosted", host=True, ip="192.0.2.9", node="n3")
         (A, FAR, [_policy("out", OUT, _peer(namespace="two")), _policy("in", IN, namespace="two")], True),
         (A, B, [_policy("block", IN, _peer(cidr="10.64.1.0/24"))], True),
         (A, B, [_policy("block", IN, _peer(cidr="10.64.9.0/24"))], False),
+        (A, B, [_policy("but", IN, _peer(cidr="10.64.0.0/12", excluded=["10.64.1.2/32"]))], False),
+        (A, B, [_policy("but", IN, _peer(cidr="10.64.0.0/12", excluded=["10.64.9.0/24", "10.64.1.3/32"]))], True),
+        (A, B, [_policy("but", OUT, _peer(cidr="10.64.0.0/12", excluded=["10.64.2.0/24"]))], False),
+        (HOSTED, B, [_policy("but", IN, _peer(cidr="192.0.2.0/24", excluded=["192.0.2.9/32"]))], False),
         (A, B, [_policy("port", IN, ports=[_port("web")])], True),
         (A, B, [_policy("port", IN, ports=[_port("admin")])], False),
         (A, B, [_policy("port", IN, ports=[_port(8000, 9000)])], True),
@@ -151,9 +155,13 @@ def _end(book: NetworkBook, pod: Pod, other: Pod, way: str, socket: Socket) -> b
     return _by_rules(rules.egress if way == "egress" else rules.ingress, address, sets, socket)
 
 
+def _within(address: str, cidr: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(cidr)
+
+
 def _by_rules(rules: TrafficRules, address: str, sets: Mapping[str, set[str]], socket: Socket) -> bool:
     for rule in rules.rules:
-        blocks = any(ipaddress.ip_address(address) in ipaddress.ip_network(b.cidr) for b in rule.blocks)
+        blocks = any(_within(address, b.cidr) and not any(_within(address, e) for e in b.excluded) for b in rule.blocks)
         if not (blocks or any(address in sets[id_] for id_ in rule.sets) or not (rule.sets or rule.blocks)):
             continue
         if not rule.ports:
@@ -166,7 +174,11 @@ def _by_rules(rules: TrafficRules, address: str, sets: Mapping[str, set[str]], s
 
 PEERS = st.builds(_peer, st.sampled_from(["", "a", "b"]), st.sampled_from(["", "one", "two"])).filter(
     lambda peer: peer.HasField("pod_selector") or peer.HasField("namespace_selector")
-) | st.builds(lambda cidr: _peer(cidr=cidr), st.sampled_from(["10.64.1.0/24", "10.64.0.0/12"]))
+) | st.builds(
+    lambda cidr, excluded: _peer(cidr=cidr, excluded=excluded),
+    st.sampled_from(["10.64.1.0/24", "10.64.0.0/12"]),
+    st.sets(st.sampled_from(["10.64.1.2/32", "10.64.2.0/24"])),
+)
 PORTS = st.builds(_port, st.sampled_from([0, 80, 8000, "admin", "web"])) | st.just(_port(8000, 9000))
 
 
