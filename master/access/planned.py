@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from master.access.addresses import ServiceAddresses
 from master.access.holds import Hold
+from master.access.merging import Merge
 from master.access.protocol import Principal
 from master.access.surroundings import Policies
 from master.admission import check_size
@@ -67,12 +68,13 @@ Plan = Callable[[], Planned]
 class Attempt(NamedTuple):
     """A write to be made: its plan is made, committed if the object is still as it was, and otherwise made again.
 
-    `key` is empty of name when the name is yet to be generated.
+    `key` is empty of name when the name is yet to be generated. `merge`: a part of the plan that may be much work.
     """
 
     key: Key
     plan: Plan
     dry_run: bool = False
+    merge: Merge | None = None
 
 
 def put(key: Key, message: Any, current: Item | None) -> Planned:

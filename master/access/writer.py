@@ -26,6 +26,7 @@ from master.access.create import plan_create
 from master.access.delete import plan_delete
 from master.access.eviction import Evictions, plan_eviction
 from master.access.holds import Hold
+from master.access.merging import Merge, read_ahead, read_manifest
 from master.access.planned import Attempt, Planned, Situation, copy_of
 from master.access.protocol import Bind, Create, Delete, Mutate, Principal, Update, Write
 from master.access.quotas import QuotaLedger
@@ -41,7 +42,6 @@ from master.cache.item import Item
 from master.store.protocol import Mismatch, Op, Outcome, Put, Store
 from podium.aio.clock import Clock
 from podium.codec.apply import server_side_apply
-from podium.codec.json import object_from_dict, parse_json
 from podium.codec.patch import apply_patch
 from podium.errors import BadRequest, Conflict, PodiumError
 from podium.objects.kinds import Key, key_of, kind_of
@@ -81,6 +81,7 @@ class StoreWriter:
         self._policies = Policies(cache)
         self._evictions = Evictions(cache)
         self._doubtful: list[Hold] = []
+        self._merging = asyncio.Lock()
 
     async def create(self, obj: M, *, by: Principal, dry_run: bool = False, field_manager: str = "") -> M:
         created: M = await self.write(Create(obj, dry_run, field_manager), by=by)
@@ -117,9 +118,11 @@ class StoreWriter:
         Raises:
             PodiumError: As the method of `Writer` for such a write does.
         """
-        attempt = self._attempt(write, self._situation(by))
+        read = await read_ahead(write, self._merging)
+        attempt = self._attempt(read, self._situation(by))
         await self._settle_doubts()
         for _ in range(ATTEMPTS):
+            await self._merge([attempt])
             planned = self._admitted(attempt)
             if planned.op is None or attempt.dry_run:
                 return planned.unwritten
@@ -138,7 +141,7 @@ class StoreWriter:
         attempts: dict[int, Attempt] = {}
         for index, write in enumerate(writes):
             try:
-                attempts[index] = self._attempt(write, situation)
+                attempts[index] = self._attempt(await read_ahead(write, self._merging), situation)
             except PodiumError as error:
                 outcomes[index] = error
         await self._settle_doubts()
@@ -195,6 +198,7 @@ class StoreWriter:
                 first = list(_first_of_each_key(attempts))
                 for start in range(0, len(first), TOGETHER):
                     chunk = {i: attempts[i] for i in first[start : start + TOGETHER]}
+                    await self._merge(chunk.values())
                     for durable, group in self._planned(chunk, outcomes, held).items():
                         commit = commits.create_task(self._commit(list(group.values()), durable=durable))
                         committing.append((list(group), commit))
@@ -221,6 +225,12 @@ class StoreWriter:
             else:
                 groups.setdefault(planned.durable, {})[index] = planned
         return groups
+
+    async def _merge(self, attempts: Iterable[Attempt]) -> None:
+        """Work out beside the event loop what of their plans is much work."""
+        for attempt in attempts:
+            if attempt.merge is not None:
+                await attempt.merge.prepare(self._cache.get(attempt.key), self._merging)
 
     def _admitted(self, attempt: Attempt) -> Planned:
         """The attempt's plan, if quotas admit it, with what it takes of them."""
@@ -371,20 +381,26 @@ class StoreWriter:
     def _patch(self, write: Patch, situation: Situation) -> Attempt:
         self._check(situation.by, "patch", write.key, write.subresource)
 
+        def patched(live: Any | None) -> Any:
+            if live is None:
+                raise not_found(write.key)
+            return apply_patch(live, write.type, write.patch)
+
+        merge = Merge(patched, len(write.patch))
+
         def plan() -> Planned:
             current = self._current(write.key)
-            patched: Any = apply_patch(current.message, write.type, write.patch)
-            if key_of(patched) != write.key:
+            new = merge.of(current)
+            if key_of(new) != write.key:
                 raise BadRequest("a patch cannot change an object's name or namespace")
-            return plan_update(patched, current, situation, subresource=write.subresource, manager=write.field_manager)
+            return plan_update(new, current, situation, subresource=write.subresource, manager=write.field_manager)
 
-        return Attempt(write.key, plan, write.dry_run)
+        return Attempt(write.key, plan, write.dry_run, merge)
 
     def _apply(self, write: Apply, situation: Situation) -> Attempt:
         if not write.field_manager:
             raise BadRequest("apply needs a fieldManager: the name that owns what the manifest sets")
-        manifest = parse_json(write.manifest)
-        named: Any = object_from_dict(manifest)
+        manifest, named = write.read or read_manifest(write.manifest)
         settle_scope(kind_of(named), named.metadata)
         key = key_of(named)
         if not key.name:
@@ -392,11 +408,14 @@ class StoreWriter:
         if key.namespace:
             manifest["metadata"]["namespace"] = key.namespace
         self._check(situation.by, "patch", key, write.subresource)
+        merge = Merge(
+            lambda live: server_side_apply(live, manifest, write.field_manager, write.force, situation.now),
+            len(write.manifest),
+        )
 
         def plan() -> Planned:
             current = self._cache.get(key)
-            live = None if current is None else current.message
-            wanted = server_side_apply(live, manifest, write.field_manager, write.force, situation.now)
+            wanted = merge.of(current)
             if current is None:
                 self._check(situation.by, "create", key)
                 return plan_create(wanted, situation, generated=False)
@@ -409,7 +428,7 @@ class StoreWriter:
                 applied=True,
             )
 
-        return Attempt(key, plan, write.dry_run)
+        return Attempt(key, plan, write.dry_run, merge)
 
     def _rescale(self, write: Rescale, situation: Situation) -> Attempt:
         self._check(situation.by, "update", write.key, "scale")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
@@ -13,6 +13,10 @@ from podium.errors import PodiumError
 from podium.objects.kinds import Key
 from podium.v1.apps_pb2 import Scale
 from podium.v1.meta_pb2 import DeleteOptions
+
+MAX_INPUT_BYTES = 2 * 1024 * 1024
+"""Longest object or manifest that is read from a request: what can be stored is shorter, also as JSON unless most of it
+is escapes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +33,17 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Apply:
-    """Server-side apply of a manifest (JSON text); creates the object when there is none."""
+    """Server-side apply of a manifest (JSON text); creates the object when there is none.
+
+    `read`: the manifest's data and its object, where it was read already.
+    """
 
     manifest: bytes
     field_manager: str
     force: bool = False
     subresource: str = ""
     dry_run: bool = False
+    read: tuple[dict[str, Any], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ and unsupported fields noted there and dropped, instead of refused; wrong types 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, TypeVar, overload
 
 from google.protobuf.message import Message
@@ -91,8 +92,7 @@ def parse_json(text: str | bytes) -> Any:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f'key "{twice}" appears twice in one mapping')
     return entries
 

@@ -14,7 +14,7 @@ from podium.v1.objects_service_pb2 import PatchRequest
 
 M = TypeVar("M", bound=Message)
 
-MAX_BYTES = 3 * 1024 * 1024
+MAX_BYTES = 2 * 1024 * 1024
 """Longest patch that is read."""
 
 

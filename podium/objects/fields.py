@@ -159,51 +159,86 @@ def is_atomic(path: Path, schema: Schema) -> bool:
 
 def get(data: Any, path: Path) -> Any:
     """The value at a path, or MISSING."""
-    for segment in path:
-        data = _step(data, segment)
-        if data is MISSING:
-            return MISSING
-    return data
+    return Finder(data).get(path)
 
 
-def _step(data: Any, segment: str) -> Any:
-    if segment[0] == "f":
-        return data.get(segment[2:], MISSING) if isinstance(data, dict) else MISSING
-    position = _position(data, segment)
-    return data[position] if position is not None else MISSING
+class Finder:
+    """Finds many paths in data that does not change meanwhile: a list is looked through once, not once a path."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self._lists: dict[tuple[int, tuple[str, ...] | None], dict[str, int]] = {}
+
+    def get(self, path: Path) -> Any:
+        """The value at a path, or MISSING."""
+        data = self._data
+        for segment in path:
+            data = self.step(data, segment)
+            if data is MISSING:
+                return MISSING
+        return data
+
+    def step(self, data: Any, segment: str) -> Any:
+        """What is in a part of the data, or MISSING."""
+        if segment[0] == "f":
+            return data.get(segment[2:], MISSING) if isinstance(data, dict) else MISSING
+        position = self.position(data, segment)
+        return data[position] if position is not None else MISSING
+
+    def position(self, items: Any, segment: str) -> int | None:
+        """Where in a list, a part of the data, the first element of a `k:` or `v:` segment is."""
+        if not isinstance(items, list):
+            return None
+        wanted = _loaded(segment[2:])
+        keys = tuple(wanted) if segment[0] == "k" else None
+        index = self._lists.get((id(items), keys))
+        if index is None:
+            index = self._lists[id(items), keys] = _positions(items, keys)
+        return index.get(_segment(segment[0], wanted))
 
 
-def _position(items: Any, segment: str) -> int | None:
-    """Where in a list the element of a `k:` or `v:` segment is."""
-    if not isinstance(items, list):
-        return None
-    wanted = _loaded(segment[2:])
+def _positions(items: list[Any], keys: tuple[str, ...] | None) -> dict[str, int]:
+    """Where each element is first, by its segment."""
+    positions: dict[str, int] = {}
     for index, item in enumerate(items):
-        if segment[0] == "v":
-            if item == wanted:
-                return index
-        elif isinstance(item, dict) and all(item.get(k, _KEY_DEFAULTS.get(k)) == v for k, v in wanted.items()):
-            return index
-    return None
+        if keys is None:
+            positions.setdefault(_segment("v", item), index)
+        elif isinstance(item, dict):
+            positions.setdefault(element_segment(item, keys), index)
+    return positions
 
 
 def remove(data: Data, paths: Iterable[Path]) -> Data:
     """A copy of the data without what is at these paths."""
-    for path in sorted(paths):  # a prefix sorts before what it contains
-        if get(data, path) is not MISSING:
-            data = _without(data, path)
-    return data
+    tree: Data = {}
+    for path in sorted(paths, key=len, reverse=True):  # what contains another comes later, and takes its place
+        node = tree
+        for segment in path[:-1]:
+            node = node.setdefault(segment, {})
+        node[path[-1]] = None
+    pruned: Data = _pruned(data, tree, Finder(data))
+    return pruned
 
 
-def _without(data: Any, path: Path) -> Any:
-    copy = data.copy()
-    segment = path[0]
-    key = segment[2:] if segment[0] == "f" else _position(copy, segment)
-    if len(path) == 1:
-        del copy[key]
-    else:
-        copy[key] = _without(copy[key], path[1:])
-    return copy
+def _pruned(data: Any, tree: Data, finder: Finder) -> Any:
+    """A copy of a part of the data without the leaves of `tree`."""
+    if not isinstance(data, (dict, list)):
+        return data
+    copy: Any = data.copy()
+    gone: list[int] = []
+    for segment, inner in tree.items():
+        found = finder.step(data, segment)
+        if found is MISSING:
+            continue
+        key = segment[2:] if segment[0] == "f" else finder.position(data, segment)
+        if inner is not None:
+            copy[key] = _pruned(found, inner, finder)
+        elif isinstance(copy, dict):
+            del copy[key]
+        else:
+            gone.append(key)  # type: ignore[arg-type]  # of a list, and found
+    without = set(gone)
+    return [item for index, item in enumerate(copy) if index not in without] if without else copy
 
 
 # ---------------------------------------------------------------- merging

@@ -21,6 +21,9 @@ from podium.objects.schema import Schema
 APPLY, UPDATE = "Apply", "Update"
 BEFORE_FIRST_APPLY = "before-first-apply"
 
+NAMED = 20
+"""Conflicts that a refusal names, one by one; a status travels in a header, which must not grow without bounds."""
+
 _SERVER_METADATA = frozenset((
     "name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
     "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields",
@@ -108,11 +111,12 @@ def apply(live: Data, manifest: Data, owners: Sequence[Owner], me: Owner, *, sch
 def _conflicts(
     live: Data, wanted: Data, mine: FieldSet, others: Sequence[Owner], schema: Schema
 ) -> list[tuple[Owner, fields.Path]]:
+    here, there = fields.Finder(wanted), fields.Finder(live)
     return [
         (owner, path)
         for owner in others
         for path in sorted(mine & owner.fields)
-        if not _same(fields.get(wanted, path), fields.get(live, path), path, schema)
+        if not _same(here.get(path), there.get(path), path, schema)
     ]
 
 
@@ -138,11 +142,12 @@ def _bare(value: Any) -> Any:
 
 def _conflict(conflicts: Sequence[tuple[Owner, fields.Path]]) -> Conflict:
     described = [(owner, fields.describe(path)) for owner, path in conflicts]
-    listed = "; ".join(f'{path} is owned by "{owner.manager}" ({owner.operation})' for owner, path in described)
+    named = [f'{path} is owned by "{owner.manager}" ({owner.operation})' for owner, path in described[:NAMED]]
+    listed = "; ".join([*named, f"and {len(described) - NAMED} more"] if len(described) > NAMED else named)
     count = f"{len(conflicts)} conflict{'s' if len(conflicts) > 1 else ''}"
     return Conflict(
         f"apply failed with {count}: {listed}. Leave these fields out of the manifest, or force to take them over",
-        details={path: owner.manager for owner, path in described},
+        details={path: owner.manager for owner, path in described[:NAMED]},
     )
 
 
@@ -158,10 +163,9 @@ def track(old: Data, new: Data, owners: Sequence[Owner], me: Owner, *, schema: S
     """The owners after somebody changed `old` to `new` by another verb than apply; `me.fields` is not read."""
     old_part, new_part = owned_part(old), owned_part(new)
     old_set, new_set = fields.field_set(old_part, schema), fields.field_set(new_part, schema)
+    now, then = fields.Finder(new_part), fields.Finder(old_part)
     changed = frozenset(
-        path
-        for path in new_set
-        if path not in old_set or not _same(fields.get(new_part, path), fields.get(old_part, path), path, schema)
+        path for path in new_set if path not in old_set or not _same(now.get(path), then.get(path), path, schema)
     )
     lost = changed | (old_set - new_set)
     if not lost:

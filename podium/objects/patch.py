@@ -9,7 +9,10 @@ None changes its arguments. Results may share structure with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from dataclasses import field as filled
 from typing import Any
 
 from podium.errors import BadRequest, Invalid, Violation
@@ -17,6 +20,8 @@ from podium.objects.refusal import refusal
 from podium.objects.schema import Field, Form, Schema
 
 MAX_OPERATIONS = 10_000
+MAX_COPIED_BYTES = 1536 * 1024
+"""What all `copy` operations of one JSON patch may copy, as JSON: a small patch must not make a huge object."""
 
 Data = dict[str, Any]
 
@@ -34,46 +39,65 @@ def json_patch(document: Any, operations: Any) -> Any:
         raise BadRequest("a JSON patch must be a list of operations")
     if len(operations) > MAX_OPERATIONS:
         raise BadRequest(f"a JSON patch must have at most {MAX_OPERATIONS} operations, not {len(operations)}")
+    work = _Work()
     for operation in operations:
-        document = _apply_operation(document, operation)
+        document = _apply_operation(document, operation, work)
     return document
 
 
-def _apply_operation(document: Any, operation: Data) -> Any:
+@dataclass(slots=True)
+class _Work:
+    """One patch under way.
+
+    Attributes:
+        ours: Ids of the collections that this patch has copied, and so may change. What others hold was there before,
+            so an id that is free again is only ever that of another copy of ours.
+        copied: Bytes, so far.
+    """
+
+    ours: set[int] = filled(default_factory=set)
+    copied: int = 0
+
+
+def _apply_operation(document: Any, operation: Data, work: _Work) -> Any:
     name = operation.get("op")
     apply = _OPERATIONS.get(name) if isinstance(name, str) else None
     if apply is None:
         raise BadRequest(f'unknown JSON patch operation "{name}": must be one of {", ".join(_OPERATIONS)}')
-    return apply(document, operation)
+    return apply(document, operation, work)
 
 
-def _add(document: Any, operation: Data) -> Any:
-    return _insert(document, _pointer(operation, "path"), _value(operation))
+def _add(document: Any, operation: Data, work: _Work) -> Any:
+    return _insert(document, _pointer(operation, "path"), _value(operation), work)
 
 
-def _remove(document: Any, operation: Data) -> Any:
-    return _delete(document, _pointer(operation, "path"))
+def _remove(document: Any, operation: Data, work: _Work) -> Any:
+    return _delete(document, _pointer(operation, "path"), work)
 
 
-def _replace(document: Any, operation: Data) -> Any:
+def _replace(document: Any, operation: Data, work: _Work) -> Any:
     pointer = _pointer(operation, "path")
     _look_up(document, pointer)
-    return _rewrite(document, pointer, _value(operation))
+    return _rewrite(document, pointer, _value(operation), work)
 
 
-def _move(document: Any, operation: Data) -> Any:
+def _move(document: Any, operation: Data, work: _Work) -> Any:
     source, target = _pointer(operation, "from"), _pointer(operation, "path")
     if target[: len(source)] == source and target != source:
         raise BadRequest(f'JSON patch cannot move "{_text(source)}" into itself')
     value = _look_up(document, source)
-    return _insert(_delete(document, source), target, value)
+    return _insert(_delete(document, source, work), target, value, work)
 
 
-def _copy(document: Any, operation: Data) -> Any:
-    return _insert(document, _pointer(operation, "path"), _look_up(document, _pointer(operation, "from")))
+def _copy(document: Any, operation: Data, work: _Work) -> Any:
+    text = json.dumps(_look_up(document, _pointer(operation, "from")))
+    work.copied += len(text)
+    if work.copied > MAX_COPIED_BYTES:
+        raise BadRequest(f"the copy operations of a JSON patch must copy at most {MAX_COPIED_BYTES} bytes together")
+    return _insert(document, _pointer(operation, "path"), json.loads(text), work)
 
 
-def _test(document: Any, operation: Data) -> Any:
+def _test(document: Any, operation: Data, work: _Work) -> Any:
     pointer, expected = _pointer(operation, "path"), _value(operation)
     try:
         actual = _look_up(document, pointer)
@@ -88,7 +112,7 @@ def _test_failed(pointer: Sequence[str], why: str) -> Invalid:
     return refusal("the patch", [Violation(_text(pointer) or "/", f"test failed: {why}")])
 
 
-_OPERATIONS: dict[str, Callable[[Any, Data], Any]] = {
+_OPERATIONS: dict[str, Callable[[Any, Data, _Work], Any]] = {
     "add": _add,
     "remove": _remove,
     "replace": _replace,
@@ -143,49 +167,53 @@ def _index(segment: str, most: int, pointer: Sequence[str]) -> int:
     return int(segment)
 
 
-def _edit(document: Any, pointer: Sequence[str], change: Callable[[Any, str], None]) -> Any:
-    """A copy of `document` along `pointer`, with `change(parent, last segment)` done to the copy."""
+def _edit(document: Any, pointer: Sequence[str], change: Callable[[Any, str], None], work: _Work) -> Any:
+    """`document` with `change(parent, last segment)` done to it; what others hold of it is copied along `pointer`."""
     _look_up(document, pointer[:-1])
-    root = parent = _shallow(document, pointer)
+    root = parent = _own(document, pointer, work)
     for segment in pointer[:-1]:
         key: Any = int(segment) if isinstance(parent, list) else segment
-        parent[key] = _shallow(parent[key], pointer)
+        parent[key] = _own(parent[key], pointer, work)
         parent = parent[key]
     change(parent, pointer[-1])
     return root
 
 
-def _shallow(value: Any, pointer: Sequence[str]) -> Any:
+def _own(value: Any, pointer: Sequence[str], work: _Work) -> Any:
     if not isinstance(value, (dict, list)):
         raise BadRequest(f'JSON patch path "{_text(pointer)}" goes through a value that is neither mapping nor list')
-    return value.copy()
+    if id(value) in work.ours:
+        return value
+    copied = value.copy()
+    work.ours.add(id(copied))
+    return copied
 
 
-def _insert(document: Any, pointer: tuple[str, ...], value: Any) -> Any:
+def _insert(document: Any, pointer: tuple[str, ...], value: Any, work: _Work) -> Any:
     def change(parent: Any, last: str) -> None:
         if isinstance(parent, dict):
             parent[last] = value
         else:
             parent.insert(len(parent) if last == "-" else _index(last, len(parent), pointer), value)
 
-    return _edit(document, pointer, change) if pointer else value
+    return _edit(document, pointer, change, work) if pointer else value
 
 
-def _rewrite(document: Any, pointer: tuple[str, ...], value: Any) -> Any:
+def _rewrite(document: Any, pointer: tuple[str, ...], value: Any, work: _Work) -> Any:
     def change(parent: Any, last: str) -> None:
         parent[int(last) if isinstance(parent, list) else last] = value
 
-    return _edit(document, pointer, change) if pointer else value
+    return _edit(document, pointer, change, work) if pointer else value
 
 
-def _delete(document: Any, pointer: tuple[str, ...]) -> Any:
+def _delete(document: Any, pointer: tuple[str, ...], work: _Work) -> Any:
     def change(parent: Any, last: str) -> None:
         del parent[int(last) if isinstance(parent, list) else last]
 
     if not pointer:
         raise BadRequest("JSON patch cannot remove the whole object")
     _look_up(document, pointer)
-    return _edit(document, pointer, change)
+    return _edit(document, pointer, change, work)
 
 
 # ---------------------------------------------------------------- RFC 7386
@@ -264,36 +292,72 @@ def _as_list(value: Any) -> list[Any]:
 
 def _merge_list(target: list[Any], patch: list[Any], field: Field, path: str) -> list[Any]:
     if field.list_set:
-        return target + [value for value in patch if value not in target]
+        known = set(map(_hashable, target))
+        return target + [value for value in patch if _hashable(value) not in known]
     if not field.list_keys:
         return patch
     replace = any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch)
-    merged = [] if replace else list(target)
+    elements = _Elements([] if replace else target, field.list_keys[0])
     for index, item in enumerate(patch):
         if isinstance(item, dict) and replace and item.get(_DIRECTIVE) == "replace" and len(item) == 1:
             continue
-        _merge_element(merged, item, field, f"{path}[{index}]")
-    return merged
+        _merge_element(elements, item, field, f"{path}[{index}]")
+    return elements.rest()
 
 
-def _merge_element(merged: list[Any], item: Any, field: Field, path: str) -> None:
+class _Elements:
+    """A list under merge, its elements found by key."""
+
+    def __init__(self, items: Sequence[Any], key: str) -> None:
+        self._items: dict[int, Any] = {}
+        self._key, self._next = key, 0
+        self._places: dict[Hashable, list[int]] = {}
+        for item in items:
+            self.add(item)
+
+    def add(self, item: Any) -> None:
+        if isinstance(item, dict):
+            self._places.setdefault(_hashable(item.get(self._key)), []).append(self._next)
+        self._items[self._next] = item
+        self._next += 1
+
+    def first(self, value: Any) -> Any | None:
+        places = self._places.get(_hashable(value))
+        return self._items[places[0]] if places else None
+
+    def replace_first(self, value: Any, item: Any) -> None:
+        self._items[self._places[_hashable(value)][0]] = item
+
+    def drop(self, value: Any) -> None:
+        for place in self._places.pop(_hashable(value), ()):
+            del self._items[place]
+
+    def rest(self) -> list[Any]:
+        return list(self._items.values())
+
+
+def _hashable(value: Any) -> Hashable:
+    return ("json", json.dumps(value, sort_keys=True)) if isinstance(value, (dict, list)) else value
+
+
+def _merge_element(elements: _Elements, item: Any, field: Field, path: str) -> None:
     key = field.list_keys[0]
     if not isinstance(item, dict) or item.get(key) is None:
         raise BadRequest(f'{path}: an element of "{field.json}" must have its key "{key}"')
-    matches = [i for i, current in enumerate(merged) if isinstance(current, dict) and current.get(key) == item[key]]
+    current = elements.first(item[key])
     if item.get(_DIRECTIVE) == "delete":
-        for position in reversed(matches):
-            del merged[position]
-    elif matches:
-        merged[matches[0]] = _merge_message(merged[matches[0]], item, field.schema, path)
+        elements.drop(item[key])
+    elif current is not None:
+        elements.replace_first(item[key], _merge_message(current, item, field.schema, path))
     else:
-        merged.append(_merge_message({}, item, field.schema, path))
+        elements.add(_merge_message({}, item, field.schema, path))
 
 
 def _delete_from(merged: Data, key: str, values: Any) -> None:
     if not isinstance(values, list):
         raise BadRequest(f'"{_DELETE_FROM}{key}" must be a list')
-    kept = [value for value in _as_list(merged.get(key)) if value not in values]
+    unwanted = set(map(_hashable, values))
+    kept = [value for value in _as_list(merged.get(key)) if _hashable(value) not in unwanted]
     if kept:
         merged[key] = kept
     else:
@@ -319,9 +383,17 @@ def _identity(field: Field) -> Callable[[Any], Any]:
 
 def ordered_union(current: Sequence[Any], wanted: Sequence[Any]) -> list[Any]:
     """All of both: `wanted` in its order, and each other one of `current` right after its neighbour there."""
-    result, known = list(wanted), set(wanted)
+    known = set(wanted)
+    first: list[Any] = []
+    after: dict[Any, list[Any]] = {}
     for index, item in enumerate(current):
         if item not in known:
-            result.insert(result.index(current[index - 1]) + 1 if index else 0, item)
             known.add(item)
+            (after.setdefault(current[index - 1], []) if index else first).append(item)
+    result: list[Any] = []
+    for item in (*first, *wanted):
+        following = [item]
+        while following:
+            result.append(following.pop())
+            following += after.pop(result[-1], ())
     return result

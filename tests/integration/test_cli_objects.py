@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -92,6 +93,15 @@ async def test_a_manifest_is_refused_whole_with_paths_and_nearest_names(podium: 
     assert "created" in warned.out
     text = await podium("apply", "-f", "-", stdin="a: [", code=1)
     assert "not YAML: line 2" in text.err
+
+
+async def test_a_manifest_that_is_too_long_is_refused_with_its_size(podium: Podium) -> None:
+    data = {f"key-{number:06}": "v" for number in range(120_000)}
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "big"}, "data": data}
+    (podium.folder / "big.json").write_text(json.dumps(manifest))
+    refused = await podium("apply", "-f", "big.json", code=1)
+    assert re.search(r"error: big.json: the manifest is 2\d{6} bytes long: must be at most 2097152", refused.err)
+    assert (await podium("get", "configmaps", "-o", "name")).out == ""
 
 
 async def test_apply_waits_until_it_runs(podium: Podium) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from master.access.authorship import CHANGED_BY
 from master.access.protocol import Mutate
+from master.access.reader import Selection
 from master.cache.retention import Retention
 from master.store.memory import MemoryStore
 from master.store.sqlite import SqliteStore
@@ -136,13 +137,13 @@ async def test_refused_creates(api: Api, change: Any, error: type[Exception], sa
         await api.get(Pod, "a")
 
 
-async def test_an_object_of_ten_megabytes_is_refused_by_name(api: Api) -> None:
+async def test_an_object_that_is_too_large_is_refused_by_name(api: Api) -> None:
     huge = pod("a")
-    huge.metadata.annotations["x"] = "y" * 10_000_000
+    huge.metadata.annotations["x"] = "y" * 1_900_000
     with pytest.raises(Invalid, match=r'Pod "a" is invalid: metadata.annotations: must be at most 262144 bytes'):
         await api.create(huge)
     huge = pod("a")
-    huge.spec.containers[0].env.add(name="X", value="y" * 10_000_000)
+    huge.spec.containers[0].env.add(name="X", value="y" * 1_900_000)
     with pytest.raises(Invalid, match=r'Pod "a" is invalid.*must be at most 1572864 bytes'):
         await api.create(huge)
 
@@ -404,6 +405,74 @@ async def test_a_scaled_workload_is_not_silently_scaled_back_by_another(api: Api
 async def test_apply_needs_a_manager(api: Api) -> None:
     with pytest.raises(BadRequest, match="fieldManager"):
         await apply(api, deployment(), "")
+
+
+def many_fields(count: int) -> bytes:
+    """The manifest of a ConfigMap of that many small fields, each some 20 bytes long."""
+    data = {f"key-{number:06}": "v" for number in range(count)}
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "default"},
+                       "data": data}).encode()  # fmt: skip
+
+
+async def test_a_manifest_that_is_too_long_is_refused_with_its_size(api: Api) -> None:
+    manifest = many_fields(560_000)
+    assert len(manifest) > 10_000_000
+    said = f"the manifest is {len(manifest)} bytes long: must be at most 2097152"
+    with pytest.raises(BadRequest, match=said):
+        await api.stub.Apply(wire.ApplyRequest(manifest=manifest, field_manager="ann"))
+    batch = wire.BatchRequest(apply=wire.ApplyRequest(manifest=manifest, field_manager="ann"))
+    (result,) = [result async for response in api.stub.raw.Batch(iter([batch])) for result in response.results]
+    assert said in result.message
+
+
+async def test_objects_and_patches_that_are_too_long_are_refused_before_they_are_read(api: Api) -> None:
+    big = pod("a")
+    big.metadata.annotations.update({f"key-{number:06}": "v" for number in range(150_000)})
+    with pytest.raises(BadRequest, match=f"the Pod is {big.ByteSize()} bytes long: must be at most 2097152"):
+        await api.create(big)
+    await api.create(pod("a"))
+    patch = b'{"metadata": {"annotations": %s}}' % json.dumps(dict(big.metadata.annotations)).encode()
+    request = wire.PatchRequest(key=key(Pod, "a"), type=wire.PatchRequest.MERGE, patch=patch + b" " * 2_000_000)
+    with pytest.raises(BadRequest, match="bytes long: must be at most 2097152"):
+        await api.stub.Patch(request)
+
+
+async def test_a_small_patch_cannot_make_a_huge_object(api: Api) -> None:
+    await api.create(pod("a"))
+    grow = [{"op": "add", "path": "/metadata/annotations", "value": {"a": "x" * 100_000}}]
+    copies = [{"op": "copy", "from": "/metadata/annotations/a", "path": f"/metadata/annotations/b{n}"}
+              for n in range(9_000)]  # fmt: skip
+    patch = json.dumps(grow + copies).encode()
+    request = wire.PatchRequest(key=key(Pod, "a"), type=wire.PatchRequest.JSON, patch=patch)
+    with pytest.raises(BadRequest, match="must copy at most 1572864 bytes together"):
+        await api.stub.Patch(request)
+
+
+async def test_a_large_manifest_holds_up_nobody_elses_small_write(api: Api) -> None:
+    request = wire.ApplyRequest(manifest=many_fields(30_000), field_manager="ann")
+    for _ in range(2):  # created, then merged into what is there
+        large = asyncio.create_task(api.stub.Apply(request))
+        began = asyncio.get_running_loop().time()
+        for number in range(3):
+            await apply(api, deployment(f"small-{began:.6f}-{number}".replace(".", "-")), "bob")
+        assert not large.done()
+        await large
+    [item] = api.reader.page(Selection(kind="ConfigMap")).items
+    assert len(item.message.data) == 30_000
+
+
+async def test_a_large_manifest_that_is_refused_says_why(api: Api) -> None:
+    manifest = many_fields(3_000)
+    await api.stub.Apply(wire.ApplyRequest(manifest=manifest, field_manager="ann"))
+    others = wire.ApplyRequest(manifest=manifest.replace(b'"v"', b'"w"'), field_manager="bob")
+    with pytest.raises(Conflict, match=r'3000 conflicts: .*is owned by "ann"'):
+        await api.stub.Apply(others)
+    misspelt = wire.ApplyRequest(manifest=manifest.replace(b'"data"', b'"dato"'), field_manager="ann")
+    with pytest.raises(Invalid, match="dato"):
+        await api.stub.Apply(misspelt)
+    patch = json.dumps({"metadata": {"annotations": {f"key-{number}": "v" for number in range(3_000)}}}).encode()
+    with pytest.raises(NotFound):
+        await api.stub.Patch(wire.PatchRequest(key=key(Pod, "none"), type=wire.PatchRequest.MERGE, patch=patch))
 
 
 # ---------------------------------------------------------------- sub-resources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import time
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from podium.errors import Conflict, Invalid
 from podium.objects import fields, ownership
 from podium.objects.schema import of_message
 from podium.v1.apps_pb2 import Deployment
+from podium.v1.core_pb2 import EnvVar
 from tests.support.messages import messages
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
@@ -255,3 +257,34 @@ def test_without_an_owner_nothing_remains(steps: list[tuple[str, dict[str, Any]]
         live = apply(live, nothing, manager, force=True)
     assert not ownership.owned_part(to_dict(live)).get("spec")
     assert not live.metadata.managed_fields
+
+
+# ---------------------------------------------------------------- large objects
+
+
+def variables(count: int, value: str = "x") -> dict[str, Any]:
+    named = [{"name": f"E{number}", "value": value} for number in range(count)]
+    return manifest(selector={"matchLabels": {"app": "web"}}, template=template(container(env=named)))
+
+
+def spent(count: int) -> float:
+    """Seconds of processor that applying to an object which nobody applied before takes, and then to less."""
+    began = time.process_time()
+    live = apply(from_dict(Deployment, variables(count, "y")), variables(count), force=True)
+    changed(live, "you", lambda obj: obj.spec.template.spec.containers[0].env[0].MergeFrom(EnvVar(value="z")))
+    assert len(apply(apply(None, variables(count)), variables(3)).spec.template.spec.containers[0].env) == 3
+    return time.process_time() - began
+
+
+def test_the_work_grows_as_the_object_does_and_not_by_its_square() -> None:
+    spent(100)
+    assert spent(2400) < 30 * spent(300)
+
+
+@given(st.sets(st.tuples(st.sampled_from(["f:a", "f:b"]), st.sampled_from(['k:{"n":1}', 'k:{"n":2}', "f:x"]))))
+def test_removal_of_many_paths_is_that_of_each(paths: set[tuple[str, ...]]) -> None:
+    data = {"a": [{"n": 1}, {"n": 2}, {"n": 2, "second": True}], "b": {"x": 1, "y": 2}, "c": 3}
+    each = data
+    for path in paths:
+        each = fields.remove(each, [path])
+    assert fields.remove(data, paths) == each
