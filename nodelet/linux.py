@@ -131,7 +131,7 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
                     store=keeper,
                     facts=NodeFacts(
                         name=settings.name, ip=address, memory=host.reader.machine.memory, runtime="docker",
-                        allocatable=allocatable,
+                        allocatable=allocatable, seccomp=state.path / "seccomp",
                     ),
                     fence=_fence_tools(leases),
                     shutdown=ShutdownTimes(

@@ -29,6 +29,7 @@ from nodelet.pods.hooks import POST_START_SECONDS, run_hook
 from nodelet.pods.images import ImageFault, default_policy
 from nodelet.pods.meters import CONTAINER_STARTS
 from nodelet.pods.observed import Ending
+from nodelet.pods.seccomp import seccomp_of
 from nodelet.pods.spec import container_spec, with_sub_paths
 from nodelet.pods.surroundings import Surroundings
 from nodelet.probes.check import Target
@@ -112,6 +113,8 @@ class Effects:
         try:
             env = self._environment(unit, pod)
             mounts = await self._tools.volumes.mounts(pod.blue.pod, with_sub_paths(unit.container, env))
+            of_pod, own = pod.blue.pod.spec.security_context, unit.container.security_context
+            seccomp = await seccomp_of(of_pod, own, self._tools.node.seccomp)
         except (ConfigFault, VolumeFault) as fault:
             self._tools.fail(action, pod, "CreateContainerConfigError", str(fault), event="Failed")
             return
@@ -131,6 +134,7 @@ class Effects:
             env=env,
             mounts=mounts,
             target_id=target.id if target is not None else "",
+            seccomp=seccomp,
         )
         async with self._tools.turns.starts:
             if pod.memory.unwanted:

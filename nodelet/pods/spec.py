@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from nodelet.pods.blueprint import Blueprint, Unit
 from nodelet.pods.environment import expand, expand_path
@@ -39,6 +40,7 @@ class NodeFacts:
         dns_servers: Resolvers that serve cluster names, if there are any.
         host_names: Whom the host asks for names, for a pod that adds to that (`adds_to_hosts_names`).
         runtime: The scheme of container ids in statuses (`docker` makes `docker://ID`).
+        seccomp: The folder of the node's own seccomp profiles.
     """
 
     name: str
@@ -49,6 +51,7 @@ class NodeFacts:
     cluster_domain: str = "cluster.local"
     host_names: HostNames = field(default_factory=HostNames)
     runtime: str = ""
+    seccomp: Path | None = None
 
     def container_id(self, id_: str) -> str:
         """A container's id as statuses show it."""
@@ -151,10 +154,10 @@ def _merged_options(base: Iterable[str], own: Iterable[tuple[str, str]]) -> tupl
 
 def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, generation: int, node: NodeFacts,
                    env: Mapping[str, str], mounts: Sequence[Mount] = (), image: str = "",
-                   target_id: str = "") -> ContainerSpec:  # fmt: skip
+                   target_id: str = "", seccomp: str = "") -> ContainerSpec:  # fmt: skip
     """One run of a container. `image` is what the image store resolved the name to, when it did.
 
-    `target_id` is the container whose processes it sees, if it has a target.
+    `target_id` is the container whose processes it sees, if it has a target; `seccomp` as `seccomp_of` found it.
     """
     pod, container = blue.pod, unit.container
     security = container.security_context
@@ -191,7 +194,7 @@ def container_spec(blue: Blueprint, unit: Unit, *, attempt: int, level: int, gen
         host_network=pod.spec.host_network,
         process_target=target_id,
         share_processes=pod.spec.share_process_namespace,
-        seccomp=_seccomp(pod.spec.security_context, security),
+        seccomp=seccomp,
         message_path=_message_path(container),
         message_from_log=container.termination_message_policy == "FallbackToLogsOnError",
         labels={
@@ -226,12 +229,6 @@ def _identity_of_process(pod: PodSecurityContext, own: SecurityContext) -> _Proc
 
     non_root = own.run_as_non_root if own.HasField("run_as_non_root") else pod.run_as_non_root
     return _ProcessIdentity(number("run_as_user"), number("run_as_group"), non_root)
-
-
-def _seccomp(pod: PodSecurityContext, own: SecurityContext) -> str:
-    """The container's own profile wins; the runtime's default needs no name."""
-    profile = own.seccomp_profile if own.HasField("seccomp_profile") else pod.seccomp_profile
-    return "unconfined" if profile.type == "Unconfined" else ""
 
 
 def _message_path(container: Container) -> str:

@@ -152,8 +152,9 @@ class ContainerSpec:
 
     `config_hash` identifies the container's part of the pod template: a change means a new container.
     With `share_processes` it is in the sandbox's process namespace, with `process_target` in that of this container.
-    `seccomp` is empty for the runtime's own profile. What it leaves in the file `message_path` is its record's message
-    once it has ended; after a failure without one, and with `message_from_log`, the end of its log.
+    `seccomp` is empty for the runtime's own profile, `unconfined`, or a profile as JSON. What it leaves in the file
+    `message_path` is its record's message once it has ended; after a failure without one, and with `message_from_log`,
+    the end of its log.
     """
 
     pod: PodIdentity

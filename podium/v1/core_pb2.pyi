@@ -1302,15 +1302,19 @@ class SeccompProfile(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TYPE_FIELD_NUMBER: _builtins.int
+    LOCALHOST_PROFILE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
+    localhost_profile: _builtins.str
+    """With `Localhost`, and only then: the profile's file, relative to `seccomp` in the nodelet's data directory."""
     def __init__(
         self,
         *,
         type: _builtins.str = ...,
+        localhost_profile: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["localhost_profile", b"localhost_profile", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

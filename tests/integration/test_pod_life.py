@@ -12,6 +12,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -45,8 +46,9 @@ PATIENCE = 30.0
 class Kept:
     """A running manager with real time, and what it said."""
 
-    def __init__(self, runtime: DockerRuntime | HollowRuntime) -> None:
+    def __init__(self, runtime: DockerRuntime | HollowRuntime, profiles: Path | None = None) -> None:
         self.runtime, self.network = runtime, ScriptedNetwork()
+        self.node = NodeFacts(name="n1", ip="127.0.0.1", seccomp=profiles)
         self.statuses: dict[str, PodStatus] = {}
         self.gone: set[str] = set()
         self.events: list[tuple[str, str]] = []
@@ -67,7 +69,7 @@ class Kept:
         self.manager = PodManager(
             runtime=self.runtime, images=self.runtime, network=self.network, volumes=HollowVolumes(),
             statuses=self, events=self, clock=SystemClock(),
-            node=NodeFacts(name="n1", ip="127.0.0.1"), settings=PodSettings(relist_seconds=2),
+            node=self.node, settings=PodSettings(relist_seconds=2),
         )  # fmt: skip
         self.manager.assign(self.pods, {})
         task = asyncio.get_running_loop().create_task(self.manager.run())
@@ -160,8 +162,8 @@ async def engine() -> AsyncIterator[DockerRuntime]:
 
 
 @pytest.fixture
-async def kept(engine: DockerRuntime) -> AsyncIterator[Kept]:
-    made = Kept(engine)
+async def kept(engine: DockerRuntime, tmp_path: Path) -> AsyncIterator[Kept]:
+    made = Kept(engine, profiles=tmp_path / "seccomp")
     async with made.running():
         yield made
 
@@ -338,3 +340,30 @@ async def test_docker_a_new_nodelet_adopts_without_a_restart(engine: DockerRunti
         assert (after.id, after.started_at) == (before.id, before.started_at)
         assert second.of(pod).restart_count == 0
         await second.delete(pod)
+
+
+# ---------------------------------------------------------------- profiles of system calls
+
+NO_NEW_FOLDERS = """{
+  "defaultAction": "SCMP_ACT_ALLOW",
+  "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]
+}"""
+
+
+@pytest.mark.docker
+async def test_docker_a_profile_of_the_node_confines_a_container_that_waits_until_it_is_there(
+    kept: Kept, tmp_path: Path
+) -> None:
+    pod = a_pod(sh("touch /file || exit 1; mkdir /made && exit 2; exit 3"), policy="Never")
+    pod.spec.security_context.seccomp_profile.type = "Localhost"
+    pod.spec.security_context.seccomp_profile.localhost_profile = "profiles/no-folders.json"
+    kept.assign(pod)
+    await kept.see(lambda: kept.of(pod).state.waiting.reason == "CreateContainerConfigError")
+    file = tmp_path / "seccomp/profiles/no-folders.json"
+    missing = f'cannot load seccomp profile "{file}": No such file or directory'
+    assert kept.of(pod).state.waiting.message == missing
+    assert ("Failed", f"Error: {missing}") in kept.events
+    file.parent.mkdir(parents=True)
+    file.write_text(NO_NEW_FOLDERS)
+    await kept.see(lambda: kept.phase(pod) == "Failed")
+    assert kept.of(pod).state.terminated.exit_code == 3, "a file can be made, a folder cannot"

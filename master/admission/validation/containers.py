@@ -21,6 +21,7 @@ from podium.v1.core_pb2 import (
     LifecycleHandler,
     Probe,
     ResourceRequirements,
+    SeccompProfile,
     SecurityContext,
     SleepAction,
     TCPSocketAction,
@@ -157,6 +158,18 @@ def _security(context: SecurityContext, path: str, findings: Findings) -> None:
         findings.append(Violation(where, "must not be false when capability SYS_ADMIN is added"))
 
 
+def _seccomp(profile: SeccompProfile, path: str, findings: Findings) -> None:
+    where, file = f"{path}.localhostProfile", profile.localhost_profile
+    if profile.type in ("RuntimeDefault", "Unconfined"):
+        if file:
+            findings.append(Violation(where, f'must be left out when type is "{profile.type}"'))
+    elif profile.type == "Localhost" and not file:
+        findings.append(Violation(where, 'is required when type is "Localhost"', "a file of the node's own profiles"))
+    elif file.startswith("/") or ".." in file.split("/") or "\0" in file:
+        said = f'must be a path below the node\'s folder of profiles, not "{file}"'
+        findings.append(Violation(where, said, 'neither absolute nor with ".."'))
+
+
 MESSAGES: dict[type[Message], MessageRule] = {
     Container: _container,
     ContainerPort: _port,
@@ -164,6 +177,7 @@ MESSAGES: dict[type[Message], MessageRule] = {
     LifecycleHandler: _hook,
     ExecAction: _command,
     SecurityContext: _security,
+    SeccompProfile: _seccomp,
 }
 
 

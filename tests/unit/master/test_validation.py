@@ -212,6 +212,11 @@ SPREAD = "topologySpreadConstraints[0]"
 NEAR = "affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]"
 AVOIDED = "affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]"
 APP = {"matchLabels": {"app": "x"}}
+SECCOMP = "securityContext.seccompProfile"
+
+
+def _seccomp(type_: str, file: str) -> dict[str, Any]:
+    return {"securityContext": {"seccompProfile": {"type": type_, "localhostProfile": file}}}
 
 
 def _preferred(weight: int) -> dict[str, Any]:
@@ -279,7 +284,11 @@ def _preferred(weight: int) -> dict[str, Any]:
         ({"hostAliases": [{"ip": "db", "hostnames": ["db"]}]}, "hostAliases[0].ip", "must be an IP address"),
         ({"hostAliases": [{"ip": "10.0.0.1"}]}, "hostAliases[0].hostnames", "is required"),
         ({"hostAliases": [{"ip": "10.0.0.1", "hostnames": ["ok", "d b"]}]}, "hostAliases[0].hostnames[1]", "must be lower-case"),
-        ({"securityContext": {"seccompProfile": {"type": "Localhost"}}}, "securityContext.seccompProfile.type", "must be one of RuntimeDefault, Unconfined"),
+        ({"securityContext": {"seccompProfile": {"type": "Mine"}}}, "securityContext.seccompProfile.type", "must be one of RuntimeDefault, Unconfined, Localhost"),
+        ({"securityContext": {"seccompProfile": {"type": "Localhost"}}}, "securityContext.seccompProfile.localhostProfile", 'is required when type is "Localhost"'),
+        (_seccomp("Unconfined", "a.json"), f"{SECCOMP}.localhostProfile", 'must be left out when type is "Unconfined"'),
+        (_seccomp("Localhost", "/etc/a.json"), f"{SECCOMP}.localhostProfile", "must be a path below the node's folder"),
+        (_seccomp("Localhost", "a/../../b.json"), f"{SECCOMP}.localhostProfile", 'not "a/../../b.json"'),
         ({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}, "securityContext.sysctls[0].name", "is not allowed"),
         ({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_syncookies"}]}}, "securityContext.sysctls[0].value", "is required"),
         ({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}] * 2}}, "securityContext.sysctls", "each name once"),

@@ -39,7 +39,6 @@ from podium.v1.core_pb2 import (
     PodSpec,
     Probe,
     ResourceRequirements,
-    SeccompProfile,
     SecurityContext,
     Sysctl,
     VolumeMount,
@@ -319,24 +318,6 @@ def test_the_host_name_may_be_the_full_name(subdomain: str, as_fqdn: bool, hostn
     pod = make_pod()
     pod.spec.subdomain, pod.spec.set_hostname_as_fqdn = subdomain, as_fqdn
     assert sandbox_spec(pod, 0, NODE).hostname == hostname
-
-
-@pytest.mark.parametrize(
-    ("of_pod", "own", "seccomp"),
-    [
-        ("", "", ""),
-        ("RuntimeDefault", "", ""),
-        ("Unconfined", "", "unconfined"),
-        ("Unconfined", "RuntimeDefault", ""),
-        ("", "Unconfined", "unconfined"),
-    ],
-)
-def test_a_containers_own_seccomp_profile_wins(of_pod: str, own: str, seccomp: str) -> None:
-    app = container(security_context=SecurityContext(seccomp_profile=SeccompProfile(type=own)) if own else None)
-    pod = make_pod(app)
-    if of_pod:
-        pod.spec.security_context.seccomp_profile.type = of_pod
-    assert spec_of(pod).seccomp == seccomp
 
 
 def test_processes_are_shared_where_the_pod_says_so() -> None:
