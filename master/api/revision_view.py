@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from master.api.rollout_view import MOST_PROBLEMS
+from master.api.rollout_view import MOST_PROBLEMS, Contents, no_contents, with_config
 from podium.codec.revisions import data_of, template_of
 from podium.objects.diff import differences
 from podium.objects.history import REVISION_LABEL, before, equal_to, hash_of, in_order
@@ -29,7 +29,11 @@ class Progress(NamedTuple):
 
 
 def rollout_status(
-    obj: Any, revisions: Sequence[ControllerRevision], pods: Iterable[Pod], unhealthy: Mapping[str, Event]
+    obj: Any,
+    revisions: Sequence[ControllerRevision],
+    pods: Iterable[Pod],
+    unhealthy: Mapping[str, Event],
+    contents: Contents = no_contents,
 ) -> RolloutStatus:
     """How the rollout of a workload stands.
 
@@ -38,6 +42,7 @@ def rollout_status(
         revisions: Those that it controls.
         pods: Those that it controls.
         unhealthy: The newest probe failure of a pod, by the pod's uid.
+        contents: The configuration that a revision runs with.
     """
     current = equal_to(data_of(obj.spec.template), revisions)
     progress = _PROGRESS[type(obj)](obj)
@@ -56,11 +61,13 @@ def rollout_status(
     )
     if waits and current is not None:
         status.problems.extend(_problems(current, pods, unhealthy))
-        status.changes.extend(_changes(before(current, revisions), current))
+        status.changes.extend(_changes(before(current, revisions), current, contents))
     return status
 
 
-def history(obj: Any, revisions: Sequence[ControllerRevision]) -> list[RolloutRevision]:
+def history(
+    obj: Any, revisions: Sequence[ControllerRevision], contents: Contents = no_contents
+) -> list[RolloutRevision]:
     """Every revision that is kept, oldest first, each with what changed against the one before it."""
     current = equal_to(data_of(obj.spec.template), revisions)
     told: list[RolloutRevision] = []
@@ -74,7 +81,7 @@ def history(obj: Any, revisions: Sequence[ControllerRevision]) -> list[RolloutRe
                 user=annotations.get(CHANGED_BY, ""),
                 change_cause=annotations.get(CHANGE_CAUSE, ""),
                 template=template_of(revision),
-                changes=_changes(earlier, revision),
+                changes=_changes(earlier, revision, contents),
                 current=revision is current,
             )
         )
@@ -139,5 +146,7 @@ def _problems(current: ControllerRevision, pods: Iterable[Pod], unhealthy: Mappi
     return found[:MOST_PROBLEMS]
 
 
-def _changes(old: ControllerRevision | None, new: ControllerRevision) -> list[str]:
-    return [] if old is None else list(differences(template_of(old), template_of(new)))
+def _changes(old: ControllerRevision | None, new: ControllerRevision, contents: Contents) -> list[str]:
+    if old is None:
+        return []
+    return with_config(differences(template_of(old), template_of(new)), old, new, contents)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from master.api.rollout_strategies import add_strategy, has_state, waiting_for_strategy, waits_for_a_person
 from podium.objects.conditions import TRUE, get_condition, is_true
-from podium.objects.config import FINGERPRINT, Content, config_changes, pins_of
+from podium.objects.config import FINGERPRINT, Content, Revision, config_changes, pins_of
 from podium.objects.diff import template_changes
 from podium.objects.pod import is_ready, is_terminating
 from podium.objects.problems import pod_problems
@@ -29,11 +29,11 @@ TIMED_OUT = "ProgressDeadlineExceeded"
 MOST_PROBLEMS = 10
 
 
-Contents = Callable[[ReplicaSet], Content]
+Contents = Callable[[Revision], Content]
 
 
-def no_contents(_: ReplicaSet) -> Content:
-    """For Deployments whose configuration does not roll with them."""
+def no_contents(_: Revision) -> Content:
+    """For workloads whose configuration does not roll with them."""
     return {}
 
 
@@ -173,7 +173,10 @@ def _verdict(rs: ReplicaSet) -> str:
 
 
 def _changes(old: ReplicaSet, new: ReplicaSet, contents: Contents) -> list[str]:
+    return with_config(template_changes(old, new), old, new, contents)
+
+
+def with_config(in_template: Iterable[str], old: Revision, new: Revision, contents: Contents) -> list[str]:
     """What changed in the template; and in the configuration, instead of the fingerprint that stands for it."""
-    in_template = template_changes(old, new)
     in_config = config_changes(contents(old), contents(new)) if pins_of(old) or pins_of(new) else []
     return [line for line in in_template if not in_config or FINGERPRINT not in line] + in_config

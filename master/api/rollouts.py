@@ -18,7 +18,7 @@ from podium.aio.tasks import TaskScope
 from podium.codec.revisions import template_of
 from podium.errors import BadRequest, Conflict, NotFound
 from podium.objects import promotion
-from podium.objects.config import Content, contents_of
+from podium.objects.config import Content, Revision, contents_of
 from podium.objects.kinds import Kind, kind_of, lookup
 from podium.objects.meta import to_datetime
 from podium.objects.owners import is_controlled_by
@@ -86,7 +86,7 @@ class RolloutsServicer(rollouts_service_pb2_grpc.RolloutsServicer):
         if isinstance(obj, Deployment):
             revisions = history(obj, self._replica_sets(obj), self._contents)
         else:
-            revisions = revision_view.history(obj, self._revisions(obj))
+            revisions = revision_view.history(obj, self._revisions(obj), self._contents)
         if request.revision:
             revisions = [r for r in revisions if r.revision == request.revision]
             if not revisions:
@@ -203,15 +203,15 @@ class RolloutsServicer(rollouts_service_pb2_grpc.RolloutsServicer):
         if not isinstance(workload, Deployment):
             pods = self._reader.owned_by(Pod, workload.metadata.uid)
             unhealthy = self._unhealthy(key.namespace, {p.metadata.uid for p in pods})
-            return revision_view.rollout_status(workload, self._revisions(workload), pods, unhealthy)
+            return revision_view.rollout_status(workload, self._revisions(workload), pods, unhealthy, self._contents)
         sets = self._replica_sets(workload)
         current = current_of(workload, sets)
         pods = self._reader.owned_by(Pod, current.metadata.uid) if current is not None else []
         unhealthy = self._unhealthy(key.namespace, {p.metadata.uid for p in pods})
         return rollout_status(workload, sets, pods, unhealthy, self._contents)
 
-    def _contents(self, replica_set: ReplicaSet) -> Content:
-        return contents_of(replica_set, self._reader.get)
+    def _contents(self, revision: Revision) -> Content:
+        return contents_of(revision, self._reader.get)
 
     def _unhealthy(self, namespace: str, uids: set[str]) -> dict[str, Event]:
         newest: dict[str, Event] = {}

@@ -75,10 +75,10 @@ class DaemonPlan:
         because: A sentence.
     """
 
-    create: Sequence[str]
-    delete: Sequence[Pod]
-    failed: Sequence[Pod]
-    recheck: float | None
+    create: Sequence[str] = ()
+    delete: Sequence[Pod] = ()
+    failed: Sequence[Pod] = ()
+    recheck: float | None = None
     because: str
 
 
@@ -193,7 +193,7 @@ def plan_daemons(
         patience: Seconds for which a node's failed pod is to be left.
     """
     if is_terminating(daemon_set):
-        return DaemonPlan(create=(), delete=(), failed=(), recheck=None, because="is being deleted")
+        return DaemonPlan(because="is being deleted")
     there = by_node(pods)
     draft = _Draft()
     running: dict[str, list[Pod]] = {}
@@ -338,6 +338,7 @@ def daemon_status(
     there = by_node(p for p in pods if is_active(p))
     status = DaemonSetStatus(observed_generation=daemon_set.metadata.generation)
     status.conditions.extend(daemon_set.status.conditions)
+    status.observed_config.update(daemon_set.status.observed_config)
     if daemon_set.status.HasField("collision_count"):
         status.collision_count = daemon_set.status.collision_count
     waits: list[float] = []

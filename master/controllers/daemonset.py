@@ -9,10 +9,13 @@ What is remembered here and nowhere else is how often a node's pod failed lately
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
-from master.controllers.daemon_plan import Destiny, Fate, daemon_pod, daemon_status, plan_daemons
+from master.controllers.config_plan import healing
+from master.controllers.config_rollout import ConfigRollout
+from master.controllers.daemon_plan import DaemonPlan, Destiny, Fate, daemon_pod, daemon_status, plan_daemons
 from master.controllers.history import Histories
 from master.controllers.ownership import carry_out, keys_of_owned, plan_claims
 from master.controllers.patience import Patience
@@ -20,14 +23,16 @@ from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
 from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
-from podium.objects.history import REVISION_LABEL, hash_of
+from podium.errors import PodiumError
+from podium.objects.config import point_to_copies
+from podium.objects.history import REVISION_LABEL, before, hash_of
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
 from podium.objects.owners import is_controlled_by
 from podium.objects.pod import is_terminal
 from podium.objects.selectors import workload_selector
 from podium.v1.apps_pb2 import ControllerRevision, DaemonSet
-from podium.v1.core_pb2 import Node, Pod
+from podium.v1.core_pb2 import ConfigMap, Node, Pod, Secret
 
 _BY = component("controller:daemonset")
 
@@ -42,39 +47,70 @@ class DaemonSetController:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
         self._pods = PodWrites(writer=writer, events=events, by=_BY)
         self._histories = Histories(DaemonSet, reader=reader, writer=writer, by=_BY)
+        self._config = ConfigRollout(
+            DaemonSet, ControllerRevision, reader=reader, writer=writer, events=events, clock=clock, by=_BY
+        )
         self._patience = Patience(clock)
         self.triggers = (
             Trigger(DaemonSet, lambda change: [key_of(change.new)]),
             Trigger(ControllerRevision, self._histories.keys),
             Trigger(Pod, self._keys_of_pod, controller="DaemonSet"),
             Trigger(Node, self._keys_of_node),
+            Trigger(ConfigMap, self._config.keys),
+            Trigger(Secret, self._config.keys),
         )
 
     async def reconcile(self, key: Key) -> Outcome:
         """Bring the pods of one DaemonSet to its nodes, and its status up to date."""
         daemon_set = self._reader.get(DaemonSet, key.namespace, key.name)
         if daemon_set is None:
+            self._config.forget(key)
             return Done("is gone")
         if is_terminating(daemon_set):
             return Done("is being deleted")  # and must not make again what goes before it
         pods = await self._claim(daemon_set)
+        config = await self._config.settle(daemon_set, self._histories.of(daemon_set))
+        if config.changed:
+            return Done("takes its configuration as it is now")
         live = {pod.metadata.labels.get(REVISION_LABEL, "") for pod in pods}
-        revision = hash_of(await self._histories.settle(daemon_set, live))
-        destiny = Destiny(daemon_set)
-        fates = {node.metadata.name: destiny.of(node) for node in self._reader.list(Node)}
-        uid = daemon_set.metadata.uid
-        plan = plan_daemons(
-            daemon_set, fates, pods, revision=revision, now=self._clock.now(),
-            patience=lambda node: self._patience.left((uid, revision, node)),
-        )  # fmt: skip
-        self._tell_failures(daemon_set, revision, plan.failed)
-        await self._pods.delete(daemon_set, plan.delete)
-        failure = await self._pods.create(daemon_set, (daemon_pod(daemon_set, revision, n) for n in plan.create))
-        wait = await self._write_status(daemon_set, fates, revision)
+        revision = await self._histories.settle(daemon_set, live, partial(self._config.prepare, daemon_set))
+        fates = self._fates(daemon_set)
+        plan, failure = await self._advance(daemon_set, fates, pods, revision)
+        wait = await self._write_status(daemon_set, fates, hash_of(revision))
         if failure is not None:
             raise failure
-        waits = [w for w in (plan.recheck, wait) if w is not None]
+        waits = [w for w in (plan.recheck, wait, config.wait) if w is not None]
         return After(min(waits), plan.because) if waits else Done(plan.because)
+
+    async def _advance(
+        self, daemon_set: DaemonSet, fates: dict[str, Fate], pods: Sequence[Pod], revision: ControllerRevision
+    ) -> tuple[DaemonPlan, PodiumError | None]:
+        revisions = self._histories.of(daemon_set)
+        refused = await self._config.pin(daemon_set, revisions)
+        if refused is None:
+            return await self._take_step(daemon_set, fates, pods, revision)
+        last = before(revision, [r for r in revisions if self._config.is_whole(r)])
+        if last is None:
+            return DaemonPlan(because="waits for copies of its configuration"), refused
+        kept = healing(daemon_set, last)
+        plan, failure = await self._take_step(kept, self._fates(kept), pods, last)
+        return plan, failure or refused
+
+    async def _take_step(
+        self, daemon_set: DaemonSet, fates: dict[str, Fate], pods: Sequence[Pod], revision: ControllerRevision
+    ) -> tuple[DaemonPlan, PodiumError | None]:
+        uid, digest = daemon_set.metadata.uid, hash_of(revision)
+        plan = plan_daemons(
+            daemon_set, fates, pods, revision=digest, now=self._clock.now(),
+            patience=lambda node: self._patience.left((uid, digest, node)),
+        )  # fmt: skip
+        self._tell_failures(daemon_set, digest, plan.failed)
+        await self._pods.delete(daemon_set, plan.delete)
+        return plan, await self._pods.create(daemon_set, _made(daemon_set, revision, plan.create))
+
+    def _fates(self, daemon_set: DaemonSet) -> dict[str, Fate]:
+        destiny = Destiny(daemon_set)
+        return {node.metadata.name: destiny.of(node) for node in self._reader.list(Node)}
 
     async def _claim(self, daemon_set: DaemonSet) -> list[Pod]:
         controlled = self._controlled(daemon_set)
@@ -130,3 +166,10 @@ class DaemonSetController:
         ):
             return ()
         return [key_of(daemon_set) for daemon_set in self._reader.list(DaemonSet)]
+
+
+def _made(daemon_set: DaemonSet, revision: ControllerRevision, nodes: Iterable[str]) -> Iterator[Pod]:
+    for node in nodes:
+        pod = daemon_pod(daemon_set, hash_of(revision), node)
+        point_to_copies(pod.spec, revision)
+        yield pod

@@ -26,7 +26,7 @@ from master.access.protocol import (
     Writer,
     component,
 )
-from master.controllers.deployment_config import DeploymentConfig, Settled
+from master.controllers.config_rollout import ConfigRollout, Settled
 from master.controllers.deployment_plan import plan_deployment, plan_labels
 from master.controllers.deployment_resize import DeploymentResize
 from master.controllers.deployment_status import deployment_status
@@ -37,6 +37,7 @@ from master.controllers.strategies.steps import CreateSet, DeploymentPlan, DropS
 from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
 from podium.errors import AlreadyExists, Conflict, NotFound, PodiumError
+from podium.objects.config import pins_of
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
 from podium.objects.owners import controller_of, is_controlled_by
@@ -60,7 +61,9 @@ class DeploymentController:
 
     def __init__(self, *, reader: Reader, writer: Writer, events: EventRecorder, clock: Clock) -> None:
         self._reader, self._writer, self._events, self._clock = reader, writer, events, clock
-        self._config = DeploymentConfig(reader=reader, writer=writer, events=events, clock=clock)
+        self._config = ConfigRollout(
+            Deployment, ReplicaSet, reader=reader, writer=writer, events=events, clock=clock, by=_BY
+        )
         self._resize = DeploymentResize(
             reader=reader, writer=writer, events=events, clock=clock, by=_BY, pods_of=self._pods_of
         )
@@ -83,7 +86,7 @@ class DeploymentController:
         config = Settled() if is_terminating(deployment) else await self._config.settle(deployment, sets)
         if config.changed:
             return Done("takes its configuration as it is now")
-        refused = await self._config.pin(sets)
+        refused = await self._config.pin(deployment, sets)
         plan = DeploymentPlan(because="waits for copies of its configuration")
         if refused is None:
             plan = await self._take_step(deployment, sets)
@@ -103,6 +106,8 @@ class DeploymentController:
         for step in plan.steps:
             if isinstance(step, CreateSet):
                 self._config.prepare(deployment, step.replica_set, sets)
+                if pins_of(step.replica_set):
+                    step.replica_set.spec.replicas = 0  # it grows when its copies are there
         if plan.moves:
             await self._resize.hand_over(deployment, plan.moves, [_write(step) for step in plan.steps])
         else:

@@ -10,7 +10,7 @@ told what it was made from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,8 @@ def _outlived(
 
 # ---------------------------------------------------------------- effects
 
+Prepare = Callable[[ControllerRevision, Sequence[ControllerRevision]], None]
+
 
 class Histories:
     """The histories of one kind's objects."""
@@ -104,15 +106,24 @@ class Histories:
         owned = self._reader.owned_by(ControllerRevision, owner.metadata.uid)
         return [r for r in owned if is_controlled_by(r, owner)]
 
-    async def settle(self, owner: Any, live: Set[str]) -> ControllerRevision:
+    async def settle(self, owner: Any, live: Set[str], prepare: Prepare) -> ControllerRevision:
         """Bring the history in line with the owner's template; returns the revision of that template.
+
+        Args:
+            owner: A DaemonSet or StatefulSet.
+            live: Hashes or names of revisions that pods are of.
+            prepare: Completes, in place, a revision that is about to be made beside those that there are.
 
         Raises:
             Conflict: Its name is taken; it will have another when this is tried again.
             PodiumError: A write was refused.
         """
-        plan = plan_history(owner, await self._claim(owner), live)
-        current = await self._create(owner, plan.current) if plan.create else plan.current
+        revisions = await self._claim(owner)
+        plan = plan_history(owner, revisions, live)
+        current = plan.current
+        if plan.create:
+            prepare(current, revisions)
+            current = await self._create(owner, current)
         if current.revision != plan.number:
             current = await self._renumber(owner, current, plan.number)
         if plan.drop:

@@ -275,6 +275,7 @@ def stateful_status(
         update_revision=revisions.update,
     )
     status.conditions.extend(stateful_set.status.conditions)
+    status.observed_config.update(stateful_set.status.observed_config)
     if stateful_set.status.HasField("collision_count"):
         status.collision_count = stateful_set.status.collision_count
     waits: list[float] = []

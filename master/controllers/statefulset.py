@@ -9,9 +9,12 @@ when the node is silent for so long that it has stopped them by itself (`docs/wo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from master.access.protocol import Change, ChangeType, EventRecorder, Reader, Writer, component
 from master.controllers.claim_writes import ClaimWrites
+from master.controllers.config_plan import healing
+from master.controllers.config_rollout import ConfigRollout
 from master.controllers.history import Histories
 from master.controllers.ownership import carry_out, keys_of_owned, plan_claims
 from master.controllers.patience import Patience
@@ -19,6 +22,7 @@ from master.controllers.pod_writes import PodWrites
 from master.controllers.pods import matters
 from master.controllers.stateful_plan import (
     Revisions,
+    StatefulPlan,
     plan_stateful,
     revision_of,
     stateful_pod,
@@ -29,6 +33,8 @@ from master.controllers.stateful_plan import (
 from master.reconcile.protocol import After, Done, Outcome, Trigger
 from podium.aio.clock import Clock
 from podium.codec.revisions import template_of
+from podium.errors import PodiumError
+from podium.objects.config import point_to_copies
 from podium.objects.kinds import Key, key_of
 from podium.objects.meta import is_terminating
 from podium.objects.owners import is_controlled_by
@@ -38,7 +44,7 @@ from podium.objects.selectors import workload_selector
 from podium.objects.stateful import ordinal_in
 from podium.objects.storage import is_bound
 from podium.v1.apps_pb2 import ControllerRevision, StatefulSet
-from podium.v1.core_pb2 import Pod
+from podium.v1.core_pb2 import ConfigMap, Pod, Secret
 from podium.v1.storage_pb2 import PersistentVolumeClaim
 
 _BY = component("controller:statefulset")
@@ -55,23 +61,55 @@ class StatefulSetController:
         self._pods = PodWrites(writer=writer, events=events, by=_BY)
         self._claims = ClaimWrites(reader=reader, writer=writer, events=events, by=_BY)
         self._histories = Histories(StatefulSet, reader=reader, writer=writer, by=_BY)
+        self._config = ConfigRollout(
+            StatefulSet, ControllerRevision, reader=reader, writer=writer, events=events, clock=clock, by=_BY
+        )
         self._patience = Patience(clock)
         self.triggers = (
             Trigger(StatefulSet, lambda change: [key_of(change.new)]),
             Trigger(ControllerRevision, self._histories.keys),
             Trigger(Pod, self._keys_of_pod, controller="StatefulSet"),
             Trigger(PersistentVolumeClaim, self._keys_of_claim),
+            Trigger(ConfigMap, self._config.keys),
+            Trigger(Secret, self._config.keys),
         )
 
     async def reconcile(self, key: Key) -> Outcome:
         """Take the next steps of one StatefulSet, and bring its status up to date."""
         stateful_set = self._reader.get(StatefulSet, key.namespace, key.name)
         if stateful_set is None:
+            self._config.forget(key)
             return Done("is gone")
         if is_terminating(stateful_set):
             return Done("is being deleted")  # and must not make again what goes before it
         pods = await self._claim(stateful_set)
+        config = await self._config.settle(stateful_set, self._histories.of(stateful_set))
+        if config.changed:
+            return Done("takes its configuration as it is now")
         revisions = await self._revisions(stateful_set, pods)
+        plan, failure = await self._advance(stateful_set, pods, revisions)
+        wait = await self._write_status(stateful_set, revisions)
+        if failure is not None:
+            raise failure
+        waits = [w for w in (plan.recheck, wait, config.wait) if w is not None]
+        return After(min(waits), plan.because) if waits else Done(plan.because)
+
+    async def _advance(
+        self, stateful_set: StatefulSet, pods: Sequence[Pod], revisions: Revisions
+    ) -> tuple[StatefulPlan, PodiumError | None]:
+        refused = await self._config.pin(stateful_set, self._histories.of(stateful_set))
+        if refused is None:
+            return await self._take_step(stateful_set, pods, revisions)
+        last = self._reader.get(ControllerRevision, stateful_set.metadata.namespace, revisions.current)
+        if revisions.current == revisions.update or last is None or not self._config.is_whole(last):
+            return StatefulPlan(because="waits for copies of its configuration"), refused
+        kept = Revisions(current=revisions.current, update=revisions.current, worked=revisions.worked)
+        plan, failure = await self._take_step(healing(stateful_set, last), pods, kept)
+        return plan, failure or refused
+
+    async def _take_step(
+        self, stateful_set: StatefulSet, pods: Sequence[Pod], revisions: Revisions
+    ) -> tuple[StatefulPlan, PodiumError | None]:
         uid = stateful_set.metadata.uid
         plan = plan_stateful(
             stateful_set, pods, revisions, now=self._clock.now(), patience=lambda n: self._patience.left((uid, n))
@@ -81,11 +119,7 @@ class StatefulSetController:
         if failure is None:
             await self._pods.delete(stateful_set, plan.delete)
             failure = await self._pods.create(stateful_set, self._made(stateful_set, plan.create, revisions))
-        wait = await self._write_status(stateful_set, revisions)
-        if failure is not None:
-            raise failure
-        waits = [w for w in (plan.recheck, wait) if w is not None]
-        return After(min(waits), plan.because) if waits else Done(plan.because)
+        return plan, failure
 
     # ------------------------------------------------------------ pods
 
@@ -106,12 +140,14 @@ class StatefulSetController:
     def _made(self, stateful_set: StatefulSet, wanted: Sequence[int], revisions: Revisions) -> Iterable[Pod]:
         templates = {revisions.update: stateful_set.spec.template}
         for ordinal in wanted:
-            revision = wanted_revision(stateful_set, ordinal, revisions)
-            if revision not in templates:
-                found = self._reader.get(ControllerRevision, stateful_set.metadata.namespace, revision)
-                assert found is not None, "the current revision was there a moment ago"
-                templates[revision] = template_of(found)
-            yield stateful_pod(stateful_set, templates[revision], revision, ordinal)
+            name = wanted_revision(stateful_set, ordinal, revisions)
+            revision = self._reader.get(ControllerRevision, stateful_set.metadata.namespace, name)
+            assert revision is not None, "the revision was there a moment ago"
+            if name not in templates:
+                templates[name] = template_of(revision)
+            pod = stateful_pod(stateful_set, templates[name], name, ordinal)
+            point_to_copies(pod.spec, revision)
+            yield pod
 
     def _tell_failures(self, stateful_set: StatefulSet, failed: Sequence[Pod]) -> None:
         for pod in failed:
@@ -124,7 +160,8 @@ class StatefulSetController:
     async def _revisions(self, stateful_set: StatefulSet, pods: Iterable[Pod]) -> Revisions:
         current = stateful_set.status.current_revision
         live = {revision_of(pod) for pod in pods} | {current}
-        update = (await self._histories.settle(stateful_set, live)).metadata.name
+        prepare = partial(self._config.prepare, stateful_set)
+        update = (await self._histories.settle(stateful_set, live, prepare)).metadata.name
         known = {r.metadata.name: r for r in self._histories.of(stateful_set)}
         return Revisions(
             current=current if current in known else update,

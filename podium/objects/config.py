@@ -2,8 +2,10 @@
 
     template ──uses──► ConfigMap app ──content──► digest ─┐
                        Secret creds  ──content──► digest ─┴─► fingerprint: annotation podium.dev/config of the template
-    ReplicaSet NAME-HASH, annotation podium.dev/pinned-config: ConfigMap/app,Secret/creds
+    revision NAME-HASH, annotation podium.dev/pinned-config: ConfigMap/app,Secret/creds
         its pods use  ConfigMap app-HASH, Secret creds-HASH: immutable copies that it owns
+
+A revision is a ReplicaSet of a Deployment, or a ControllerRevision of a StatefulSet or DaemonSet.
 
 Image pull secrets are no configuration: they go on to be the ones that are current. Pure.
 """
@@ -14,20 +16,23 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from podium.objects import history, revisions
 from podium.objects.owners import owner_reference
 from podium.objects.pod import all_containers
-from podium.objects.revisions import hash_of
-from podium.v1.apps_pb2 import ReplicaSet
+from podium.v1.apps_pb2 import ControllerRevision, ReplicaSet
 from podium.v1.core_pb2 import ConfigMap, PodSpec, Secret, Volume
 
 FINGERPRINT = "podium.dev/config"
 """On a pod template: stands for the content of all the configuration that it uses."""
 PINNED = "podium.dev/pinned-config"
-"""On a ReplicaSet: whose copies its pods use."""
+"""On a revision: whose copies its pods use."""
 COPY_OF = "podium.dev/copy-of"
 """On a copy: the name of what it is a copy of."""
 
 AUTOMATIC = "Automatic"
+
+Revision = ReplicaSet | ControllerRevision
+"""What stands for a template that a workload had, and owns the copies that go with it."""
 
 MESSAGES: Mapping[str, type[ConfigMap] | type[Secret]] = {"ConfigMap": ConfigMap, "Secret": Secret}
 
@@ -64,12 +69,12 @@ def used_config(spec: PodSpec) -> dict[Ref, bool]:
     return found
 
 
-def point_to_copies(spec: PodSpec, replica_set: ReplicaSet) -> None:
-    """Have a pod use its ReplicaSet's copies, in place."""
-    pinned = pins_of(replica_set)
+def point_to_copies(spec: PodSpec, revision: Revision) -> None:
+    """Have a pod use its revision's copies, in place."""
+    pinned = pins_of(revision)
     for use in _uses(spec) if pinned else ():
         if use.ref in pinned:
-            setattr(use.source, use.field, copy_name(use.ref, replica_set))
+            setattr(use.source, use.field, copy_name(use.ref, revision))
 
 
 def _uses(spec: PodSpec) -> Iterator[_Use]:
@@ -133,9 +138,9 @@ def fingerprint(digests: Mapping[Ref, str]) -> str:
 # ---------------------------------------------------------------- copies
 
 
-def pins_of(replica_set: ReplicaSet) -> frozenset[Ref]:
+def pins_of(revision: Revision) -> frozenset[Ref]:
     """Whose copies its pods use."""
-    text = replica_set.metadata.annotations.get(PINNED, "")
+    text = revision.metadata.annotations.get(PINNED, "")
     return frozenset(Ref(*item.split("/", 1)) for item in text.split(",") if "/" in item)
 
 
@@ -144,32 +149,36 @@ def pinned_text(refs: Iterable[Ref]) -> str:
     return ",".join(map(str, sorted(refs)))
 
 
-def copy_name(ref: Ref, replica_set: ReplicaSet) -> str:
-    """What the copy of a ReplicaSet is called."""
-    suffix = f"-{hash_of(replica_set)}"
+def copy_name(ref: Ref, revision: Revision) -> str:
+    """What the copy of a revision is called."""
+    suffix = f"-{_hash_of(revision)}"
     return ref.name[: _LONGEST_NAME - len(suffix)] + suffix
 
 
-def copy_for(replica_set: ReplicaSet, ref: Ref, obj: ConfigMap | Secret) -> ConfigMap | Secret:
-    """An immutable copy that a ReplicaSet owns, and that goes with it."""
+def _hash_of(revision: Revision) -> str:
+    return revisions.hash_of(revision) if isinstance(revision, ReplicaSet) else history.hash_of(revision)
+
+
+def copy_for(revision: Revision, ref: Ref, obj: ConfigMap | Secret) -> ConfigMap | Secret:
+    """An immutable copy that a revision owns, and that goes with it."""
     made = _same_content(obj)
-    made.metadata.namespace = replica_set.metadata.namespace
-    made.metadata.name = copy_name(ref, replica_set)
+    made.metadata.namespace = revision.metadata.namespace
+    made.metadata.name = copy_name(ref, revision)
     made.metadata.annotations[COPY_OF] = ref.name
-    made.metadata.owner_references.append(owner_reference(replica_set))
+    made.metadata.owner_references.append(owner_reference(revision))
     made.immutable = True
     return made
 
 
-def contents_of(replica_set: ReplicaSet, read: Callable[[type[Any], str, str], Any]) -> dict[Ref, Any]:
-    """The copies of a ReplicaSet, by what they are copies of; those that are there.
+def contents_of(revision: Revision, read: Callable[[type[Any], str, str], Any]) -> dict[Ref, Any]:
+    """The copies of a revision, by what they are copies of; those that are there.
 
     Args:
-        replica_set: Whose.
+        revision: Whose.
         read: The object of a message class, namespace and name, or None.
     """
-    namespace = replica_set.metadata.namespace
-    found = {ref: read(MESSAGES[ref.kind], namespace, copy_name(ref, replica_set)) for ref in pins_of(replica_set)}
+    namespace = revision.metadata.namespace
+    found = {ref: read(MESSAGES[ref.kind], namespace, copy_name(ref, revision)) for ref in pins_of(revision)}
     return {ref: obj for ref, obj in found.items() if obj is not None}
 
 

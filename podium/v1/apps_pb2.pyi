@@ -1024,9 +1024,14 @@ class DaemonSetSpec(_message.Message):
     UPDATE_STRATEGY_FIELD_NUMBER: _builtins.int
     MIN_READY_SECONDS_FIELD_NUMBER: _builtins.int
     REVISION_HISTORY_LIMIT_FIELD_NUMBER: _builtins.int
+    CONFIG_ROLLOUT_FIELD_NUMBER: _builtins.int
     min_ready_seconds: _builtins.int
     revision_history_limit: _builtins.int
     """Old revisions (ControllerRevisions) that are kept to return to, default 10."""
+    config_rollout: _builtins.str
+    """Never (default): pods see ConfigMaps and Secrets as they are now. Automatic: a change of one that the template uses
+    is rolled out as a change of the template is; each revision runs with copies of what it began with.
+    """
     @_builtins.property
     def selector(self) -> _meta_pb2.LabelSelector: ...
     @_builtins.property
@@ -1041,10 +1046,11 @@ class DaemonSetSpec(_message.Message):
         update_strategy: Global___DaemonSetUpdateStrategy | None = ...,
         min_ready_seconds: _builtins.int = ...,
         revision_history_limit: _builtins.int | None = ...,
+        config_rollout: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_revision_history_limit", b"_revision_history_limit", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision_history_limit", b"_revision_history_limit", "min_ready_seconds", b"min_ready_seconds", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision_history_limit", b"_revision_history_limit", "config_rollout", b"config_rollout", "min_ready_seconds", b"min_ready_seconds", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__revision_history_limit: _TypeAlias = _typing.Literal["revision_history_limit"]  # noqa: Y015
     _WhichOneofArgType__revision_history_limit: _TypeAlias = _typing.Literal["_revision_history_limit", b"_revision_history_limit"]  # noqa: Y015
@@ -1109,6 +1115,26 @@ Global___RollingUpdateDaemonSet: _TypeAlias = RollingUpdateDaemonSet  # noqa: Y0
 class DaemonSetStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ObservedConfigEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CURRENT_NUMBER_SCHEDULED_FIELD_NUMBER: _builtins.int
     NUMBER_MISSCHEDULED_FIELD_NUMBER: _builtins.int
     DESIRED_NUMBER_SCHEDULED_FIELD_NUMBER: _builtins.int
@@ -1119,6 +1145,7 @@ class DaemonSetStatus(_message.Message):
     NUMBER_UNAVAILABLE_FIELD_NUMBER: _builtins.int
     COLLISION_COUNT_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
+    OBSERVED_CONFIG_FIELD_NUMBER: _builtins.int
     current_number_scheduled: _builtins.int
     """Nodes that should run the pod, and do."""
     number_misscheduled: _builtins.int
@@ -1134,6 +1161,12 @@ class DaemonSetStatus(_message.Message):
     """Counts hash collisions of ControllerRevision names."""
     @_builtins.property
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_meta_pb2.Condition]: ...
+    @_builtins.property
+    def observed_config(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """With configRollout: what the objects that the template uses held when they were last looked at, as digests by
+        KIND/NAME.
+        """
+
     def __init__(
         self,
         *,
@@ -1147,10 +1180,11 @@ class DaemonSetStatus(_message.Message):
         number_unavailable: _builtins.int = ...,
         collision_count: _builtins.int | None = ...,
         conditions: _abc.Iterable[_meta_pb2.Condition] | None = ...,
+        observed_config: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "collision_count", b"collision_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "collision_count", b"collision_count", "conditions", b"conditions", "current_number_scheduled", b"current_number_scheduled", "desired_number_scheduled", b"desired_number_scheduled", "number_available", b"number_available", "number_misscheduled", b"number_misscheduled", "number_ready", b"number_ready", "number_unavailable", b"number_unavailable", "observed_generation", b"observed_generation", "updated_number_scheduled", b"updated_number_scheduled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "collision_count", b"collision_count", "conditions", b"conditions", "current_number_scheduled", b"current_number_scheduled", "desired_number_scheduled", b"desired_number_scheduled", "number_available", b"number_available", "number_misscheduled", b"number_misscheduled", "number_ready", b"number_ready", "number_unavailable", b"number_unavailable", "observed_config", b"observed_config", "observed_generation", b"observed_generation", "updated_number_scheduled", b"updated_number_scheduled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__collision_count: _TypeAlias = _typing.Literal["collision_count"]  # noqa: Y015
     _WhichOneofArgType__collision_count: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count"]  # noqa: Y015
@@ -1201,6 +1235,7 @@ class StatefulSetSpec(_message.Message):
     MIN_READY_SECONDS_FIELD_NUMBER: _builtins.int
     PERSISTENT_VOLUME_CLAIM_RETENTION_POLICY_FIELD_NUMBER: _builtins.int
     ORDINALS_FIELD_NUMBER: _builtins.int
+    CONFIG_ROLLOUT_FIELD_NUMBER: _builtins.int
     replicas: _builtins.int
     service_name: _builtins.str
     """The pods' subdomain. Default none."""
@@ -1208,6 +1243,10 @@ class StatefulSetSpec(_message.Message):
     revision_history_limit: _builtins.int
     """Old revisions (ControllerRevisions) that are kept to return to, default 10."""
     min_ready_seconds: _builtins.int
+    config_rollout: _builtins.str
+    """Never (default): pods see ConfigMaps and Secrets as they are now. Automatic: a change of one that the template uses
+    is rolled out as a change of the template is; each revision runs with copies of what it began with.
+    """
     @_builtins.property
     def selector(self) -> _meta_pb2.LabelSelector: ...
     @_builtins.property
@@ -1238,10 +1277,11 @@ class StatefulSetSpec(_message.Message):
         min_ready_seconds: _builtins.int = ...,
         persistent_volume_claim_retention_policy: Global___StatefulSetPersistentVolumeClaimRetentionPolicy | None = ...,
         ordinals: Global___StatefulSetOrdinals | None = ...,
+        config_rollout: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "ordinals", b"ordinals", "persistent_volume_claim_retention_policy", b"persistent_volume_claim_retention_policy", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "template", b"template", "update_strategy", b"update_strategy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "min_ready_seconds", b"min_ready_seconds", "ordinals", b"ordinals", "persistent_volume_claim_retention_policy", b"persistent_volume_claim_retention_policy", "pod_management_policy", b"pod_management_policy", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "service_name", b"service_name", "template", b"template", "update_strategy", b"update_strategy", "volume_claim_templates", b"volume_claim_templates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_revision_history_limit", b"_revision_history_limit", "config_rollout", b"config_rollout", "min_ready_seconds", b"min_ready_seconds", "ordinals", b"ordinals", "persistent_volume_claim_retention_policy", b"persistent_volume_claim_retention_policy", "pod_management_policy", b"pod_management_policy", "replicas", b"replicas", "revision_history_limit", b"revision_history_limit", "selector", b"selector", "service_name", b"service_name", "template", b"template", "update_strategy", b"update_strategy", "volume_claim_templates", b"volume_claim_templates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
     _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
@@ -1355,6 +1395,26 @@ Global___StatefulSetOrdinals: _TypeAlias = StatefulSetOrdinals  # noqa: Y015
 class StatefulSetStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ObservedConfigEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     OBSERVED_GENERATION_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
     READY_REPLICAS_FIELD_NUMBER: _builtins.int
@@ -1365,6 +1425,7 @@ class StatefulSetStatus(_message.Message):
     COLLISION_COUNT_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     AVAILABLE_REPLICAS_FIELD_NUMBER: _builtins.int
+    OBSERVED_CONFIG_FIELD_NUMBER: _builtins.int
     observed_generation: _builtins.int
     replicas: _builtins.int
     ready_replicas: _builtins.int
@@ -1381,6 +1442,12 @@ class StatefulSetStatus(_message.Message):
     available_replicas: _builtins.int
     @_builtins.property
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_meta_pb2.Condition]: ...
+    @_builtins.property
+    def observed_config(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """With configRollout: what the objects that the template uses held when they were last looked at, as digests by
+        KIND/NAME.
+        """
+
     def __init__(
         self,
         *,
@@ -1394,10 +1461,11 @@ class StatefulSetStatus(_message.Message):
         collision_count: _builtins.int | None = ...,
         conditions: _abc.Iterable[_meta_pb2.Condition] | None = ...,
         available_replicas: _builtins.int = ...,
+        observed_config: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "collision_count", b"collision_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "available_replicas", b"available_replicas", "collision_count", b"collision_count", "conditions", b"conditions", "current_replicas", b"current_replicas", "current_revision", b"current_revision", "observed_generation", b"observed_generation", "ready_replicas", b"ready_replicas", "replicas", b"replicas", "update_revision", b"update_revision", "updated_replicas", b"updated_replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count", "available_replicas", b"available_replicas", "collision_count", b"collision_count", "conditions", b"conditions", "current_replicas", b"current_replicas", "current_revision", b"current_revision", "observed_config", b"observed_config", "observed_generation", b"observed_generation", "ready_replicas", b"ready_replicas", "replicas", b"replicas", "update_revision", b"update_revision", "updated_replicas", b"updated_replicas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__collision_count: _TypeAlias = _typing.Literal["collision_count"]  # noqa: Y015
     _WhichOneofArgType__collision_count: _TypeAlias = _typing.Literal["_collision_count", b"_collision_count"]  # noqa: Y015

@@ -65,6 +65,7 @@ def _daemonset(page: Page, obj: DaemonSet, now: datetime.datetime) -> None:
             "RollingUpdate", f"{_amount(update.max_unavailable)} max unavailable, {_amount(update.max_surge)} max surge"
         )
     page.field("MinReadySeconds", obj.spec.min_ready_seconds)
+    page.field("ConfigRollout", obj.spec.config_rollout)
     pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
     conditions(page, status.conditions, now)
 
@@ -90,6 +91,7 @@ def _statefulset(page: Page, obj: StatefulSet, now: datetime.datetime) -> None:
     retention = obj.spec.persistent_volume_claim_retention_policy
     if obj.spec.volume_claim_templates:
         page.field("Claim Retention", f"when deleted {retention.when_deleted}, when scaled {retention.when_scaled}")
+    page.field("ConfigRollout", obj.spec.config_rollout)
     page.field("Current Revision", status.current_revision)
     page.field("Update Revision", status.update_revision)
     pods.template(page, obj.spec.template.spec, obj.spec.template.metadata.labels)
