@@ -107,9 +107,11 @@ def plan_config(workload: Workload, revisions: Sequence[Revision], live: Live) -
     missing = [ref for ref, required in used.items() if required and not digests[ref]]
     # An object that was deleted is no new content: what runs has its copies, and goes on.
     changed = [ref for ref in used if ref not in missing and seen.get(str(ref), digests[ref]) != digests[ref]]
-    observed = {str(ref): seen.get(str(ref), "") if ref in missing else digests[ref] for ref in used}
+    # What changes while something is missing is rolled out when that is back: until then it counts as not seen.
+    held = bool(missing and present)
+    observed = {str(ref): seen.get(str(ref), digests[ref]) if held or ref in missing else digests[ref] for ref in used}
     keeps = bool(present) and not changed and _is_known(workload, revisions, present, used)
-    if (missing and present) or keeps:
+    if held or keeps:
         return ConfigPlan(fingerprint=present, observed=observed, missing=missing)
     return ConfigPlan(fingerprint=fingerprint(digests), observed=observed, changed=changed, missing=missing)
 
