@@ -174,3 +174,43 @@ def test_pods_made_anew_and_a_restarted_nodelet_keep_their_configuration(
     podium("-n", namespace, "delete", "pod", target, "--timeout=30s")
     until(lambda: newest().metadata.uid != first.metadata.uid and is_ready(newest()), seconds=40, what="another pod")
     assert _sh(namespace, newest().metadata.name, "cat /config/mode /secret/password") == f"two{SECRET}"
+
+
+def _rolled(kind: str, name: str, **spec: Any) -> str:
+    """A workload that shows ConfigMap `settings` as a file and rolls with it."""
+    container = {"name": "main", "image": "busybox", "command": FOREVER, "volumeMounts": MOUNTS[:1]}
+    pods = {"containers": [container], "volumes": VOLUMES[:1], "terminationGracePeriodSeconds": 2}
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": pods}
+    made = {"configRollout": "Automatic", "selector": {"matchLabels": labels}, "template": template, **spec}
+    body = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": made}
+    return str(yaml.safe_dump(body))
+
+
+def test_changes_are_rolled_out_with_stateful_sets_and_daemon_sets_and_undone(client: Client, namespace: str) -> None:
+    """All that is waited for is waited for together."""
+    settings = _object("ConfigMap", "settings", data={"mode": "one"})
+    stateful = _rolled("StatefulSet", "db", replicas=2, podManagementPolicy="Parallel")
+    _apply(namespace, settings, stateful, _rolled("DaemonSet", "agent"))
+
+    def pods(app: str) -> list[Pod]:
+        found = client.list(Pod, namespace=namespace, selector=f"app={app}")
+        return sorted(
+            (p for p in found if not p.metadata.HasField("deletion_timestamp")), key=lambda p: p.metadata.name
+        )
+
+    def shown() -> list[str]:
+        ready = [p.metadata.name for p in (*pods("db"), *pods("agent")) if is_ready(p)]
+        return [_sh(namespace, name, "cat /config/mode", check=False) for name in ready]
+
+    until(lambda: shown() == ["one"] * 5, seconds=60, what=shown)
+    _apply(namespace, _object("ConfigMap", "settings", data={"mode": "two"}))
+    until(lambda: shown() == ["two"] * 5, seconds=60, what=shown)
+    first, last = pods("db")
+    ready = next(c for c in last.status.conditions if c.type == "Ready").last_transition_time
+    assert ready.ToDatetime() <= first.metadata.creation_timestamp.ToDatetime(), "db-0 waited for db-1"
+    for workload in ("sts/db", "ds/agent"):
+        assert "ConfigMap/settings[mode]: one -> two" in podium("-n", namespace, "rollout", "history", workload)
+        podium("-n", namespace, "rollout", "undo", workload)
+    until(lambda: shown() == ["one"] * 5, seconds=60, what=shown)
+    assert client.get(ConfigMap, "settings", namespace=namespace).data["mode"] == "two"

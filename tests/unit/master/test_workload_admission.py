@@ -110,6 +110,7 @@ def test_a_daemon_set_rolls_a_node_at_a_time() -> None:
         ({"template": template(restartPolicy="OnFailure")}, "spec.template.spec.restartPolicy", 'must be "Always"'),
         ({"revisionHistoryLimit": -1}, "spec.revisionHistoryLimit", "at least 0"),
         ({"updateStrategy": {"type": "Recreate"}}, "spec.updateStrategy.type", "OnDelete"),
+        ({"configRollout": "Always"}, "spec.configRollout", "Automatic"),
         (
             {"updateStrategy": {"type": "OnDelete", "rollingUpdate": {}}},
             "spec.updateStrategy.rollingUpdate",
@@ -158,6 +159,7 @@ def test_a_stateful_set_goes_in_order() -> None:
         ({"serviceName": "A b"}, "spec.serviceName", "must be lower-case"),
         ({"podManagementPolicy": "Random"}, "spec.podManagementPolicy", "OrderedReady"),
         ({"ordinals": {"start": -1}}, "spec.ordinals.start", "at least 0"),
+        ({"configRollout": "Always"}, "spec.configRollout", "Automatic"),
         ({"updateStrategy": {"type": "OnDelete", "rollingUpdate": {}}}, "spec.updateStrategy.rollingUpdate", "must"),
         (rolling(partition=-1), "spec.updateStrategy.rollingUpdate.partition", "at least 0"),
         (rolling(maxUnavailable=0), "spec.updateStrategy.rollingUpdate.maxUnavailable", "must not be 0"),
@@ -178,6 +180,12 @@ def test_a_stateful_sets_name_begins_host_names(name: str) -> None:
 def test_what_gives_pods_their_identity_stays() -> None:
     new = stateful_set(serviceName="other", podManagementPolicy="Parallel", replicas=5, minReadySeconds=3)
     assert sorted(refusals(new, stateful_set())) == ["spec.podManagementPolicy", "spec.serviceName"]
+
+
+@pytest.mark.parametrize("made", [daemon_set, stateful_set])
+def test_whether_configuration_rolls_can_change_and_is_nothing_by_default(made: Any) -> None:
+    assert made().spec.config_rollout == ""
+    assert refusals(made(configRollout="Automatic"), made()) == refusals(made(), made(configRollout="Automatic")) == {}
 
 
 def test_the_content_of_a_revision_stays() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Any
+
+import pytest
 
 from podium.cli.describe.objects import describe
 from podium.cli.describe.page import Page
 from tests.support.configuration import config_map, pod_with, secret
+from tests.support.workloads import daemon_set, deployment, stateful_set
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -59,3 +63,10 @@ def test_a_pod_says_where_its_volumes_and_variables_come_from() -> None:
         "/etc/app from config/a (ro)",
     ):  # fmt: skip
         assert words in text, text
+
+
+@pytest.mark.parametrize("made", [deployment(), stateful_set(), daemon_set()], ids=lambda made: type(made).__name__)
+def test_a_workload_says_whether_its_configuration_rolls_with_it(made: Any) -> None:
+    assert "ConfigRollout" not in said(made)
+    made.spec.config_rollout = "Automatic"
+    assert re.search(r"^ConfigRollout: +Automatic$", said(made), flags=re.MULTILINE)
