@@ -268,15 +268,12 @@ class _World:
         return plan_config(self.workload, self.revisions, {ref: self.live.get(ref) for ref in used})
 
     def settle(self) -> None:
-        for _ in range(2):  # one change of the template, one of the status
-            plan = self.plan()
-            if (self.mark, dict(self.workload.status.observed_config)) == (plan.fingerprint, plan.observed):
-                break
-            self.workload.spec.template.metadata.annotations[FINGERPRINT] = plan.fingerprint
-            self.workload.status.observed_config.clear()
-            self.workload.status.observed_config.update(plan.observed)
+        plan = self.plan()
+        self.workload.spec.template.metadata.annotations[FINGERPRINT] = plan.fingerprint
+        self.workload.status.observed_config.clear()
+        self.workload.status.observed_config.update(plan.observed)
         again = self.plan()
-        assert (again.fingerprint, again.observed) == (self.mark, plan.observed), "comes to rest"
+        assert (again.fingerprint, again.observed) == (plan.fingerprint, plan.observed), "comes to rest"
         assert not again.changed
         if not has_current(self.workload, self.revisions):
             self._make()
