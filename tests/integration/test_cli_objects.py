@@ -272,6 +272,10 @@ async def test_edit(world: World, podium: Podium) -> None:
     edited = await podium("edit", "deploy/web", environment=editor(podium, "sed -i 's/replicas: 2/replicas: 3/' $1"))
     assert edited.out == "deployment.apps/web edited\n"
     assert (await podium("get", "deploy/web", "-o", "jsonpath={.spec.replicas}")).out.strip() == "3"
+    more = editor(podium, "sed -i 's/replicas: 3/replicas: 4/' $1")
+    tried = await podium("edit", "deploy/web", "--dry-run", environment=more)
+    assert tried.out == "deployment.apps/web edited (dry run)\n"
+    assert (await podium("get", "deploy/web", "-o", "jsonpath={.spec.replicas}")).out.strip() == "3"
     same = await podium("edit", "deploy/web", environment=editor(podium, "touch -d @1 $1"))
     assert same.out == "not changed\n"
     empty = await podium("edit", "deploy/web", environment=editor(podium, ": > $1"))

@@ -373,6 +373,38 @@ async def test_nodes_are_cordoned_drained_and_tainted(world: World, podium: Podi
     assert "is not a taint effect" in (await podium("taint", "node1", "a=b:NoRun", code=1)).err
 
 
+async def test_a_dry_run_is_checked_by_the_master_and_changes_nothing(world: World, podium: Podium) -> None:
+    pods = await world.run_web(podium)
+    node = pods[0].spec.node_name
+    there = sorted(f"pod/{podium.namespace}/{p.metadata.name}" for p in pods if p.spec.node_name == node)
+
+    async def state() -> str:
+        shown = await podium("get", "deploy/web", "-o", "jsonpath={.metadata.generation} {.metadata.labels} {.spec}")
+        return shown.out + (await podium("get", "node", node, "-o", "jsonpath={.spec} {.metadata.labels}")).out
+
+    before, dry = await state(), "--dry-run"
+    said = {
+        ("scale", "deploy/web", "--replicas=7"): "deployment.apps/web scaled to 7 (dry run)",
+        ("label", "deploy/web", "a=b"): "deployment.apps/web labels changed (dry run)",
+        ("annotate", "deploy/web", "a=b"): "deployment.apps/web annotations changed (dry run)",
+        ("set", "image", "deploy/web", "main=lines:9"): "deployment.apps/web image updated (dry run)",
+        ("set", "env", "deploy/web", "A=b"): "deployment.apps/web env updated (dry run)",
+        ("cordon", node): f"node/{node} cordoned (dry run)",
+        ("uncordon", node): f"node/{node} uncordoned (dry run)",
+        ("taint", node, "a=b:NoExecute"): f"node/{node} taints changed (dry run)",
+    }
+    for words, answer in said.items():
+        assert (await podium(*words, dry)).out == answer + "\n"
+    drained = await podium("drain", node, "--pod-selector=app=web", dry)
+    assert drained.lines[0] == f"node/{node} cordoned (dry run)"
+    mine = sorted(line for line in drained.lines[1:] if podium.namespace in line)
+    assert mine == [f"evicting {name} (dry run)" for name in there]
+    assert await state() == before
+    assert {p.metadata.name for p in world.cluster.pods(namespace=podium.namespace)} == {p.metadata.name for p in pods}
+    for words in (("label", "deploy/web", "a b=c"), ("taint", node, "a/b/c=d:NoExecute")):
+        assert "error: " in (await podium(*words, dry, code=1)).err
+
+
 async def test_policies_are_made_shown_and_described(world: World, podium: Podium) -> None:
     made = await podium("create", "quota", "team", "--hard=pods=4,requests.cpu=2", "--scopes=NotTerminating")
     assert made.out == "resourcequota/team created\n"

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from podium.cli.complete import targets
+from podium.cli.options import done, dry_run_option
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command, print_error
 from podium.codec.json import object_from_dict, to_dict
@@ -23,11 +24,13 @@ _HINT = "# Lines that begin with # are ignored; an empty file, or one without ch
 Examples:
   podium edit deploy/web
   EDITOR=nano podium edit node node1
+  podium edit deploy/web --dry-run        see whether the master would take it
 """
 )
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME", shell_complete=targets)
+@dry_run_option
 @command
-async def edit(session: Session, what: tuple[str, ...]) -> None:
+async def edit(session: Session, what: tuple[str, ...], dry_run: bool) -> None:
     """Change an object in your editor."""
     target = parse_targets(what)[0]
     if len(target.names) != 1:
@@ -45,7 +48,7 @@ async def edit(session: Session, what: tuple[str, ...]) -> None:
             changed = parse(text)[0]
             object_from_dict(changed)
             patch = difference(parse(original)[0], changed)
-            await session.client.patch(target.kind.message, target.names[0], patch, type="merge")
+            await session.client.patch(target.kind.message, target.names[0], patch, type="merge", dry_run=dry_run)
         except PodiumError as error:
             problem = _as_comment(error)
             if not sys.stdin.isatty():
@@ -54,7 +57,7 @@ async def edit(session: Session, what: tuple[str, ...]) -> None:
             if not click.confirm("edit again?", default=True):
                 raise
             continue
-        click.echo(f"{target.kind.qualified}/{target.names[0]} edited")
+        click.echo(done(f"{target.kind.qualified}/{target.names[0]} edited", dry_run=dry_run))
         return
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from podium.cli.complete import targets
+from podium.cli.options import done, dry_run_option
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command
 from podium.errors import BadRequest, Conflict
@@ -25,6 +26,7 @@ def _options(body: Any) -> Any:
             click.option("-l", "--selector", default="", help="Objects with these labels."),
             click.option("--all", "everything", is_flag=True, help="All objects of the kind."),
             click.option("--overwrite", is_flag=True, help="Change a value that is there already."),
+            dry_run_option,
         )
     ):
         body = option(body)
@@ -38,13 +40,16 @@ Examples:
   podium label node node1 disk=ssd
   podium label pods --all tier=front
   podium label node/node1 disk-           remove a label
+  podium label pods -l app=web tier=front --dry-run
 """
 )
 @_options
 @command
-async def label(session: Session, words: tuple[str, ...], selector: str, everything: bool, overwrite: bool) -> None:
+async def label(
+    session: Session, words: tuple[str, ...], selector: str, everything: bool, overwrite: bool, dry_run: bool
+) -> None:
     """Set or remove labels."""
-    await _change(session, "labels", words, selector, everything, overwrite)
+    await _change(session, "labels", words, selector, everything, overwrite, dry_run)
 
 
 @click.command(
@@ -57,13 +62,21 @@ Examples:
 )
 @_options
 @command
-async def annotate(session: Session, words: tuple[str, ...], selector: str, everything: bool, overwrite: bool) -> None:
+async def annotate(
+    session: Session, words: tuple[str, ...], selector: str, everything: bool, overwrite: bool, dry_run: bool
+) -> None:
     """Set or remove annotations."""
-    await _change(session, "annotations", words, selector, everything, overwrite)
+    await _change(session, "annotations", words, selector, everything, overwrite, dry_run)
 
 
 async def _change(
-    session: Session, field: str, words: tuple[str, ...], selector: str, everything: bool, overwrite: bool
+    session: Session,
+    field: str,
+    words: tuple[str, ...],
+    selector: str,
+    everything: bool,
+    overwrite: bool,
+    dry_run: bool,
 ) -> None:
     changes = parse_changes(words)
     whom = [w for w in words if not _is_change(w)]
@@ -80,8 +93,9 @@ async def _change(
             if not overwrite:
                 obj: Any = await session.client.get(target.kind.message, name)
                 _refuse_overwriting(f"{target.kind.qualified}/{name}", getattr(obj.metadata, field), changes)
-            await session.client.patch(target.kind.message, name, {"metadata": {field: changes}}, type="merge")
-            click.echo(f"{target.kind.qualified}/{name} {field} changed")
+            patch = {"metadata": {field: changes}}
+            await session.client.patch(target.kind.message, name, patch, type="merge", dry_run=dry_run)
+            click.echo(done(f"{target.kind.qualified}/{name} {field} changed", dry_run=dry_run))
 
 
 def _is_change(word: str) -> bool:

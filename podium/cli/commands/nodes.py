@@ -11,7 +11,7 @@ import click
 
 from podium.cli.complete import nodes
 from podium.cli.eviction import evict_all
-from podium.cli.options import seconds
+from podium.cli.options import done, dry_run_option, seconds
 from podium.cli.session import Session, command
 from podium.cli.waiting import Deadline, until
 from podium.errors import BadRequest
@@ -24,26 +24,29 @@ _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _TAINT = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?(:(?P<effect>\w+))?(?P<minus>-)?$")
 
 
-@click.command(epilog="\b\nExamples:\n  podium cordon node2")
+@click.command(epilog="\b\nExamples:\n  podium cordon node2\n  podium cordon node2 --dry-run")
 @click.argument("names", nargs=-1, required=True, metavar="NODE...", shell_complete=nodes)
+@dry_run_option
 @command
-async def cordon(session: Session, names: tuple[str, ...]) -> None:
+async def cordon(session: Session, names: tuple[str, ...], dry_run: bool) -> None:
     """Place no more pods on nodes; those there stay."""
-    await _set_unschedulable(session, names, unschedulable=True)
+    await _set_unschedulable(session, names, unschedulable=True, dry_run=dry_run)
 
 
-@click.command(epilog="\b\nExamples:\n  podium uncordon node2")
+@click.command(epilog="\b\nExamples:\n  podium uncordon node2\n  podium uncordon node2 --dry-run")
 @click.argument("names", nargs=-1, required=True, metavar="NODE...", shell_complete=nodes)
+@dry_run_option
 @command
-async def uncordon(session: Session, names: tuple[str, ...]) -> None:
+async def uncordon(session: Session, names: tuple[str, ...], dry_run: bool) -> None:
     """Place pods on nodes again."""
-    await _set_unschedulable(session, names, unschedulable=False)
+    await _set_unschedulable(session, names, unschedulable=False, dry_run=dry_run)
 
 
-async def _set_unschedulable(session: Session, names: tuple[str, ...], *, unschedulable: bool) -> None:
+async def _set_unschedulable(session: Session, names: tuple[str, ...], *, unschedulable: bool, dry_run: bool) -> None:
+    patch = {"spec": {"unschedulable": unschedulable or None}}
     for name in (n.removeprefix("node/") for n in names):
-        await session.client.patch(Node, name, {"spec": {"unschedulable": unschedulable or None}}, type="merge")
-        click.echo(f"node/{name} {'cordoned' if unschedulable else 'uncordoned'}")
+        await session.client.patch(Node, name, patch, type="merge", dry_run=dry_run)
+        click.echo(done(f"node/{name} {'cordoned' if unschedulable else 'uncordoned'}", dry_run=dry_run))
 
 
 @click.command(
@@ -52,6 +55,7 @@ async def _set_unschedulable(session: Session, names: tuple[str, ...], *, unsche
 Examples:
   podium drain node2                      move everything elsewhere, then wait
   podium drain node2 --force              also pods that nothing will replace
+  podium drain node2 --dry-run            which pods that would be
 """
 )
 @click.argument("names", nargs=-1, required=True, metavar="NODE...", shell_complete=nodes)
@@ -65,10 +69,11 @@ Examples:
     show_default=True,
     help="Leave the pods of DaemonSets, which would come back at once; or refuse when there are any.",
 )
+@dry_run_option
 @command
 async def drain(
     session: Session, names: tuple[str, ...], force: bool, grace_period: int | None, timeout: str, pod_selector: str,
-    ignore_daemonsets: bool,
+    ignore_daemonsets: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Cordon nodes and evict their pods; returns when they have gone.
 
@@ -77,7 +82,11 @@ async def drain(
     deadline = Deadline(seconds(timeout))
     for name in (n.removeprefix("node/") for n in names):
         pods = await _evictable(session, name, pod_selector, force, ignore_daemonsets)
-        await _set_unschedulable(session, (name,), unschedulable=True)
+        await _set_unschedulable(session, (name,), unschedulable=True, dry_run=dry_run)
+        if dry_run:
+            for pod in pods:
+                click.echo(done(f"evicting pod/{pod.metadata.namespace}/{pod.metadata.name}", dry_run=True))
+            continue
         await evict_all(session, pods, grace_period, deadline)
         for namespace in sorted({p.metadata.namespace for p in pods}):
             uids = {p.metadata.name: p.metadata.uid for p in pods if p.metadata.namespace == namespace}
@@ -122,12 +131,14 @@ def _owner_kind(pod: Pod) -> str:
 Examples:
   podium taint node1 dedicated=db:NoSchedule
   podium taint node1 dedicated-           remove it
+  podium taint node1 dedicated=db:NoExecute --dry-run
 """
 )
 @click.argument("name", metavar="NODE", shell_complete=nodes)
 @click.argument("changes", nargs=-1, required=True, metavar="KEY[=VALUE]:EFFECT... | KEY[:EFFECT]-...")
+@dry_run_option
 @command
-async def taint(session: Session, name: str, changes: Sequence[str]) -> None:
+async def taint(session: Session, name: str, changes: Sequence[str], dry_run: bool) -> None:
     """Set or remove taints of a node."""
     if name in ("node", "nodes", "no") and len(changes) > 1:  # as kubectl wants it: `taint nodes node1 …`
         name, *changes = changes
@@ -136,8 +147,8 @@ async def taint(session: Session, name: str, changes: Sequence[str]) -> None:
     for change in changes:
         taints = apply_taint(taints, change)
     patch = {"metadata": {"resourceVersion": node.metadata.resource_version}, "spec": {"taints": taints or None}}
-    await session.client.patch(Node, node.metadata.name, patch, type="merge")
-    click.echo(f"node/{node.metadata.name} taints changed")
+    await session.client.patch(Node, node.metadata.name, patch, type="merge", dry_run=dry_run)
+    click.echo(done(f"node/{node.metadata.name} taints changed", dry_run=dry_run))
 
 
 def apply_taint(taints: list[dict[str, str]], change: str) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from podium.cli.complete import targets
+from podium.cli.options import done, dry_run_option
 from podium.cli.resources import parse_targets
 from podium.cli.session import Session, command
 from podium.errors import BadRequest, Conflict
@@ -18,13 +19,17 @@ from podium.errors import BadRequest, Conflict
 Examples:
   podium scale deploy/web --replicas=5
   podium scale rs/web-7c9f8 --replicas=2 --current-replicas=3
+  podium scale deploy/web --replicas=50 --dry-run
 """
 )
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME...", shell_complete=targets)
 @click.option("--replicas", type=click.IntRange(min=0), required=True, help="How many pods there shall be.")
 @click.option("--current-replicas", type=int, help="Only if there are so many now.")
+@dry_run_option
 @command
-async def scale(session: Session, what: tuple[str, ...], replicas: int, current_replicas: int | None) -> None:
+async def scale(
+    session: Session, what: tuple[str, ...], replicas: int, current_replicas: int | None, dry_run: bool
+) -> None:
     """Set the number of replicas of workloads."""
     for target in parse_targets(what):
         if not target.names:
@@ -36,5 +41,5 @@ async def scale(session: Session, what: tuple[str, ...], replicas: int, current_
                     raise Conflict(
                         f"{target.kind.qualified}/{name} has {obj.spec.replicas} replicas, not {current_replicas}"
                     )
-            await session.client.scale(target.kind.message, name, replicas)
-            click.echo(f"{target.kind.qualified}/{name} scaled to {replicas}")
+            await session.client.scale(target.kind.message, name, replicas, dry_run=dry_run)
+            click.echo(done(f"{target.kind.qualified}/{name} scaled to {replicas}", dry_run=dry_run))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from podium.cli.options import done, dry_run_option
 from podium.cli.resources import Target, parse_targets
 from podium.cli.session import Session, command, session_options
 from podium.errors import BadRequest
@@ -43,11 +44,13 @@ def _container_patch(target: Target, containers: list[dict[str, object]]) -> dic
 Examples:
   podium set image deploy/web web=nginx:1.16.1
   podium set image deploy/web '*=nginx:1.16.1'
+  podium set image deploy/web web=nginx:1.16.1 --dry-run
 """
 )
 @click.argument("words", nargs=-1, required=True, metavar="KIND/NAME CONTAINER=IMAGE...")
+@dry_run_option
 @command
-async def image(session: Session, words: tuple[str, ...]) -> None:
+async def image(session: Session, words: tuple[str, ...], dry_run: bool) -> None:
     """Give containers another image; `*=IMAGE` means all."""
     target, pairs = _workload(words)
     known = await _container_names(session, target)
@@ -60,15 +63,16 @@ async def image(session: Session, words: tuple[str, ...]) -> None:
             raise _no_container(target, name, known)
         images.update(dict.fromkeys(known if name == "*" else [name], value))
     patch = _container_patch(target, [{"name": n, "image": i} for n, i in images.items()])
-    await session.client.patch(target.kind.message, target.names[0], patch)
-    click.echo(f"{target.kind.qualified}/{target.names[0]} image updated")
+    await session.client.patch(target.kind.message, target.names[0], patch, dry_run=dry_run)
+    click.echo(done(f"{target.kind.qualified}/{target.names[0]} image updated", dry_run=dry_run))
 
 
 @set.command(epilog="\b\nExamples:\n  podium set env deploy/web LOG_LEVEL=debug TRACE-")
 @click.argument("words", nargs=-1, required=True, metavar="KIND/NAME NAME=VALUE... | NAME-...")
 @click.option("-c", "--container", default="", help="Only this container; all when not given.")
+@dry_run_option
 @command
-async def env(session: Session, words: tuple[str, ...], container: str) -> None:
+async def env(session: Session, words: tuple[str, ...], container: str, dry_run: bool) -> None:
     """Set or, with a trailing minus, remove environment variables."""
     target, pairs = _workload(words)
     known = await _container_names(session, target)
@@ -85,8 +89,8 @@ async def env(session: Session, words: tuple[str, ...], container: str) -> None:
             raise BadRequest(f'"{pair}" is neither NAME=VALUE nor NAME-')
     chosen = [container] if container else known
     patch = _container_patch(target, [{"name": n, "env": changes} for n in chosen])
-    await session.client.patch(target.kind.message, target.names[0], patch)
-    click.echo(f"{target.kind.qualified}/{target.names[0]} env updated")
+    await session.client.patch(target.kind.message, target.names[0], patch, dry_run=dry_run)
+    click.echo(done(f"{target.kind.qualified}/{target.names[0]} env updated", dry_run=dry_run))
 
 
 def _no_container(target: Target, name: str, known: list[str]) -> BadRequest:

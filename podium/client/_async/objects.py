@@ -227,15 +227,19 @@ class Objects:
         )
         return [unpack(item, kind) for item in response.items]
 
-    async def scale(self, kind: type[Message], name: str, replicas: int, *, namespace: str | None = None) -> None:
-        """Set the number of replicas through the `scale` sub-resource.
+    async def scale(
+        self, kind: type[Message], name: str, replicas: int, *, namespace: str | None = None, dry_run: bool = False
+    ) -> None:
+        """Set the number of replicas through the `scale` sub-resource; with `dry_run`, only check it.
 
         Raises: NotFound, BadRequest (nothing to scale), Forbidden.
         """
         key = self._key(kind_of(kind), name, namespace)
         wanted = Scale(spec=ScaleSpec(replicas=replicas))
         wanted.metadata.name, wanted.metadata.namespace = key.name, key.namespace
-        request = wire.UpdateRequest(object=pack(wanted), key=key, subresource="scale", field_manager=self._manager)
+        request = wire.UpdateRequest(
+            object=pack(wanted), key=key, subresource="scale", field_manager=self._manager, dry_run=dry_run
+        )
         await self._connection.call(lambda s, t: s.objects.Update(request, timeout=t), repeatable=True)
 
     async def create_many(self, objects: Sequence[Message]) -> builtins.list[Message | PodiumError]:
