@@ -32,7 +32,7 @@ from nodelet.network.announcer import Announcer
 from nodelet.network.health_ports import HealthPorts
 from nodelet.network.pod_network import LinuxPodNetwork
 from nodelet.node import Node, Parts, Wishes
-from nodelet.pods.evict import Evictor
+from nodelet.pods.evict import Evictor, Measure
 from nodelet.pods.size_limits import SizeLimits
 from nodelet.pods.spec import NodeFacts
 from nodelet.pods.volume_gauge import VolumeGauge
@@ -149,10 +149,9 @@ async def real_node(settings: NodeletSettings, clock: Clock) -> AsyncIterator[Re
             node.restore(await asyncio.to_thread(files.load), kept)
             await node.fence.look()  # its peers may excuse it, before a pod is stopped for nothing
             try:
-                limits = SizeLimits(manager=node.pods, measure=volumes.used, clock=clock)
                 renewer = _renewer(settings, identity, dialer, state, clock)
                 node.session.trust, renewer.renewed = renewer, node.session.begin_anew
-                parts = _parts(node, host, keeper, limits, renewer, clock)
+                parts = _parts(node, host, keeper, volumes.used, renewer, clock)
                 parts["control"] = ControlSocket(state.path / SOCKET, {COMMAND: node.shutdown.run}).run
                 parts["names"] = _names(network, clock).run
                 parts["announcer"] = Announcer(
@@ -180,9 +179,10 @@ def _fence_tools(leases: LeaseFile) -> FenceTools:
 
 
 def _parts(
-    node: Node, host: LinuxHost, keeper: AssignmentKeeper, limits: SizeLimits, renewer: Renewer, clock: Clock
+    node: Node, host: LinuxHost, keeper: AssignmentKeeper, measure: Measure, renewer: Renewer, clock: Clock
 ) -> dict[str, Callable[[], Awaitable[None]]]:
-    evictor = Evictor(manager=node.pods, signals=host.signals, uses=host.uses, clock=clock)
+    evictor = Evictor(manager=node.pods, signals=host.signals, uses=host.uses, measure=measure, clock=clock)
+    limits = SizeLimits(manager=node.pods, measure=measure, clock=clock)
     gauge = VolumeGauge(bound=node.pods.bound_volumes, reports=node.volume_reports, events=node.events, clock=clock)
     return {
         "node": node.run,

@@ -2,20 +2,25 @@
 
 Pure parts: `shortages` (which resources are below their threshold), `rank` (Kubernetes' order: use above the request
 first, then lower priority, then the most above the request), `plan_eviction`, `Pressures` (node conditions). The
-`Evictor` reads signals every few seconds, frees images before it ends a pod for disk, and waits until the evicted pod
-has let go before it looks again. Pods of critical priority are never evicted. A condition stays up for a while after
-its shortage has passed, so that the scheduler does not send back at once what was just evicted.
+`Evictor` reads signals every few seconds, removes every unused image before it ends a pod for disk, and waits until the
+evicted pod has let go before it looks again: for disk, until nothing of it is left there. What a pod takes of a disk is
+what its containers wrote, their logs, and its `emptyDir` volumes. Pods of critical priority are never evicted. A
+condition stays up for a while after its shortage has passed, so that the scheduler does not send back at once what was
+just evicted.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from nodelet.pods.images import Limits
 from nodelet.pods.manager import PodManager
 from nodelet.pods.meters import EVICTIONS
+from nodelet.pods.worker import PodWorker
+from nodelet.runtime.protocol import RuntimeDown, RuntimeFault
 from podium.aio.clock import Clock
 from podium.objects import quantity
 from podium.objects.pod import EPHEMERAL_STORAGE, MEMORY, is_critical, is_terminal, is_terminating, requests
@@ -24,8 +29,12 @@ from podium.v1.core_pb2 import Pod
 
 log = get_logger(__name__)
 
-EVICTED = "Evicted"
 _LET_GO_SECONDS = 30.0
+_ALL_UNUSED = Limits(high_percent=0, low_percent=0)
+"""Of images, when pods are about to be evicted: how full the disk is does not matter, it may lack inodes."""
+
+Measure = Callable[[str, str], Awaitable[int]]
+"""Bytes on disk of a pod's (uid) volume (name)."""
 
 
 class Resource(Enum):
@@ -61,6 +70,8 @@ class Threshold:
         """In the resource's unit."""
         return max(self.amount, int(total * self.percent / 100))
 
+
+_ON_DISK = (Resource.DISK, Resource.INODES)
 
 DEFAULT_THRESHOLDS: Mapping[Resource, Threshold] = {
     Resource.MEMORY: Threshold(amount=100 << 20),
@@ -175,7 +186,7 @@ class Pressures:
 
 
 class Evictor:
-    """See the module. `signals` and `uses` read the host; `run()` goes on until cancelled."""
+    """See the module. `signals` and `uses` read the host, `measure` volumes; `run()` goes on until cancelled."""
 
     def __init__(
         self,
@@ -183,13 +194,16 @@ class Evictor:
         manager: PodManager,
         signals: Callable[[], Awaitable[Mapping[Resource, Signal]]],
         uses: Callable[[], Awaitable[Mapping[str, PodUse]]],
+        measure: Measure,
         clock: Clock,
         thresholds: Mapping[Resource, Threshold] = DEFAULT_THRESHOLDS,
         period: float = 5.0,
     ) -> None:
-        self._manager, self._signals, self._uses, self._clock = manager, signals, uses, clock
+        self._manager, self._signals, self._uses, self._measure = manager, signals, uses, measure
+        self._clock = clock
         self._thresholds, self._period = thresholds, period
         self._pressures = Pressures()
+        self._going: tuple[PodWorker, float] | None = None
         self.conditions: frozenset[str] = frozenset()
         """Node conditions that are True now (`MemoryPressure`, …), for the node's status."""
 
@@ -204,13 +218,42 @@ class Evictor:
         found = shortages(await self._signals(), self._thresholds)
         self.conditions = self._pressures.update(found, self._clock.monotonic())
         for shortage in found:
-            if shortage.resource in (Resource.DISK, Resource.INODES) and await self._manager.collect_garbage():
-                return  # images were removed: see whether that was enough
+            on_disk = shortage.resource in _ON_DISK
+            if on_disk and (self._frees_disk() or await self._removed_images()):
+                return  # see whether that was enough
             pods = [worker.pod_with_status() for worker in self._manager.workers()]
-            eviction = plan_eviction(pods, await self._uses(), shortage)
+            uses = await self._uses()
+            eviction = plan_eviction(pods, await self._with_volumes(uses, pods) if on_disk else uses, shortage)
             if eviction is not None:
                 await self._evict(eviction, shortage.resource)
                 return
+
+    def _frees_disk(self) -> bool:
+        """Whether the pod that went last is still being taken away: what it frees may be enough."""
+        if self._going is None:
+            return False
+        worker, since = self._going
+        return worker.holds_disk and self._clock.monotonic() - since < _LET_GO_SECONDS
+
+    async def _removed_images(self) -> bool:
+        try:
+            return await self._manager.collect_garbage(_ALL_UNUSED)
+        except RuntimeDown:
+            return True  # nobody is evicted for images that could go as soon as the runtime answers
+        except RuntimeFault as fault:
+            log.warning("could not remove unused images", why=fault.message)
+            return False
+
+    async def _with_volumes(self, uses: Mapping[str, PodUse], pods: Iterable[Pod]) -> Mapping[str, PodUse]:
+        """The pods' uses with what is in their emptyDir volumes on disk."""
+        more = dict(uses)
+        for pod in pods:
+            uid = pod.metadata.uid
+            for volume in pod.spec.volumes:
+                if volume.HasField("empty_dir") and not volume.empty_dir.medium and not is_terminal(pod):
+                    use = more.get(uid, PodUse())
+                    more[uid] = replace(use, disk=use.disk + await self._measure(uid, volume.name))
+        return more
 
     async def _evict(self, eviction: Eviction, resource: Resource) -> None:
         meta = eviction.pod.metadata
@@ -218,6 +261,7 @@ class Evictor:
         worker = self._manager.find(meta.namespace, meta.name, meta.uid)
         EVICTIONS.labels(resource=resource.name.lower()).inc()
         worker.evict(eviction.message)
+        self._going = worker, self._clock.monotonic()
         try:
             async with asyncio.timeout(_LET_GO_SECONDS):
                 await worker.until_over()

@@ -67,6 +67,7 @@ class ImageKeeper:
         self._pulls: dict[_Key, asyncio.Task[Fetched | Exception]] = {}
         self._failures: dict[_Key, _Failure] = {}
         self._last_used: dict[str, float] = {}
+        self._look_at = clock.monotonic()
 
     async def ensure(self, image: str, policy: str, auths: Sequence[RegistryAuth] = ()) -> Fetched:
         """Have an image here.
@@ -139,10 +140,16 @@ class ImageKeeper:
     # ------------------------------------------------------------ garbage
 
     async def collect(self, in_use: Collection[str], disk: Disk, limits: Limits) -> list[ImageRecord]:
-        """Remove what `plan_garbage` names, `in_use` being names and ids; what was removed."""
-        if disk.used_percent < limits.high_percent:
+        """Remove what `plan_garbage` names, `in_use` being names and ids; what was removed.
+
+        While there is room images are listed now and then nevertheless: when it runs out, one that nobody has used
+        since the nodelet started must not be taken for one that has just come.
+        """
+        now = self._clock.monotonic()
+        if disk.used_percent < limits.high_percent and now < self._look_at:
             return []
-        images, now = await self._images.list_images(), self._clock.monotonic()
+        images = await self._images.list_images()
+        self._look_at = now + limits.youngest
         for image in images:
             self._last_used.setdefault(image.id, now)
         self._last_used = {image.id: self._last_used[image.id] for image in images}

@@ -290,14 +290,18 @@ class PodManager:
         elif self._told:
             self._end_orphans()
 
-    async def collect_garbage(self) -> bool:
-        """Remove unused images if the disk is filling up; whether any was."""
+    async def collect_garbage(self, limits: Limits | None = None) -> bool:
+        """Remove unused images if the disk is fuller than the node's own `limits`, or than these; whether any was.
+
+        Raises:
+            RuntimeFault: The runtime does not say which there are.
+        """
         if self._disk is None:
             return False
         in_use = {c.image for pod in (self._desired or {}).values() for c in every_container(pod.spec)}
         for worker in self._workers.values():
             in_use |= {name for record in worker.memory.records() for name in (record.image, record.image_id)}
-        removed = await self.images.collect(in_use, await self._disk(), self._settings.garbage)
+        removed = await self.images.collect(in_use, await self._disk(), limits or self._settings.garbage)
         for image in removed:
             log.info("removed an unused image", image=" ".join(image.names) or image.id, bytes=image.size_bytes)
         return bool(removed)

@@ -92,6 +92,10 @@ class Fault:
     retry_at: float
 
 
+EVICTED = "Evicted"
+"""The reason of a verdict, and then of the pod's status: the host was short of something, or a volume too large."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The nodelet ends the pod for a reason of its own (eviction, node shutdown): it fails, and stays where it is."""

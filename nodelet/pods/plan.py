@@ -45,7 +45,7 @@ from nodelet.pods.actions import (
     image_slot,
 )
 from nodelet.pods.blueprint import Blueprint, Role, Unit
-from nodelet.pods.observed import Observed, Run
+from nodelet.pods.observed import EVICTED, Observed, Run
 from nodelet.runtime.protocol import State
 
 KEPT_RUNS = 2
@@ -260,9 +260,16 @@ def _wind_up(draft: _Draft, outcome: str) -> str:
     cause = verdict.reason if verdict is not None else f"pod {outcome.lower()}"
     if not _stop_all(draft, cause, verdict.deadline if verdict is not None else None):
         return f"pod {outcome.lower()}, stopping what still runs"
-    _drop_old_runs(draft, KEPT_RUNS)
+    _drop_old_runs(draft, 0 if draft.seen.terminal and _is_evicted(draft) else KEPT_RUNS)
     _release(draft)
     return f"pod {outcome.lower()}"
+
+
+def _is_evicted(draft: _Draft) -> bool:
+    """Whether the pod went because the host ran short: what its containers wrote goes, too, once its status is told.
+    The next pod would be evicted for a disk that the last one still fills."""
+    verdict = draft.seen.verdict
+    return (verdict.reason if verdict is not None else draft.blue.pod.status.reason) == EVICTED
 
 
 def _last_moment(seen: Observed, deadline: float) -> float:

@@ -6,8 +6,9 @@ what is written between two looks; what is in memory needs no look, its file sys
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
+from nodelet.pods.evict import Measure
 from nodelet.pods.manager import PodManager
 from podium.aio.clock import Clock
 from podium.objects import quantity
@@ -16,9 +17,6 @@ from podium.telemetry.log import get_logger
 from podium.v1.core_pb2 import Pod
 
 log = get_logger(__name__)
-
-Measure = Callable[[str, str], Awaitable[int]]
-"""Bytes on disk of a pod's (uid) volume (name)."""
 
 
 def size_limits(pod: Pod) -> Mapping[str, str]:

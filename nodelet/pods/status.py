@@ -64,6 +64,8 @@ def pod_status(blue: Blueprint, seen: Observed, previous: PodStatus, *, now: flo
     """
     moment = _Moment(at=now, wall=wall)
     statuses = {unit.name: _container_status(blue, seen, unit, moment, node) for unit in blue.units}
+    if seen.terminal:
+        statuses |= _told_before(seen, previous)
     address = seen.address or (previous.pod_ip if seen.terminal else "")
     status = PodStatus(
         phase=_phase(blue, seen, statuses),
@@ -149,6 +151,12 @@ def _container_status(blue: Blueprint, seen: Observed, unit: Unit, moment: _Mome
     if last is not None:
         status.last_state.CopyFrom(_terminated(last, node))
     return status
+
+
+def _told_before(seen: Observed, previous: PodStatus) -> dict[str, ContainerStatus]:
+    """What was said of containers that have ended and were taken away since: of a pod that is over it stays true."""
+    every = (*previous.init_container_statuses, *previous.container_statuses, *previous.ephemeral_container_statuses)
+    return {told.name: told for told in every if told.state.HasField("terminated") and not seen.runs.get(told.name)}
 
 
 def _tell_resources(status: PodStatus, blue: Blueprint, seen: Observed, previous: PodStatus) -> None:

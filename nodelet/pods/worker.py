@@ -35,7 +35,7 @@ from nodelet.pods.grant import DEFERRED, Grant, grant, is_resized
 from nodelet.pods.lives import is_starting
 from nodelet.pods.memory import PodMemory
 from nodelet.pods.meters import POD_START, PROBE_FAILURES
-from nodelet.pods.observed import Observed, Verdict
+from nodelet.pods.observed import EVICTED, Observed, Verdict
 from nodelet.pods.plan import plan
 from nodelet.pods.probing import PodProbes
 from nodelet.pods.protocol import EventSink, StatusSink
@@ -206,8 +206,8 @@ class PodWorker:
 
     def evict(self, message: str) -> None:
         """End the pod at once: the host is short of something."""
-        self._tools.events.event(self.pod, "Warning", "Evicted", message)
-        self.fail("Evicted", message, 0)
+        self._tools.events.event(self.pod, "Warning", EVICTED, message)
+        self.fail(EVICTED, message, 0)
 
     def offer(self, listing: Listing, epoch: int) -> None:
         """This pod's part of a full listing that began at `epoch`."""
@@ -367,6 +367,8 @@ class PodWorker:
         self._reported, self._told = status, now
         if status.phase in (SUCCEEDED, FAILED):
             self.memory.set_terminal(status.phase)
+            if self.memory.verdict is not None:
+                self.wake()  # an evicted pod gives up what it kept for its status
             self._over.set()
             self._tools.on_room()
         self._tools.statuses.report(self.pod, status, gone=False)
@@ -392,6 +394,11 @@ class PodWorker:
     def is_over(self) -> bool:
         """Whether the pod has come to a terminal phase, or is gone: nothing of it runs any more."""
         return self._over.is_set()
+
+    @property
+    def holds_disk(self) -> bool:
+        """Whether containers of the pod, or volumes, may still be on this host's disk."""
+        return any(True for _ in self.memory.records()) or self.memory.mounted is not False
 
     async def until_over(self) -> None:
         """Return when the pod has come to a terminal phase, or is gone."""

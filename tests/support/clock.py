@@ -31,6 +31,11 @@ class VirtualClock:
     def monotonic(self) -> float:
         return self._elapsed
 
+    @property
+    def sleeping(self) -> int:
+        """How many wait for time to move on."""
+        return len(self._sleepers)
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from nodelet.pods.images import Disk
 from nodelet.pods.manager import PodManager, PodSettings
 from nodelet.pods.spec import NodeFacts
 from podium.objects.kinds import Key
@@ -46,7 +47,10 @@ def make_pod(*main: Container, init: tuple[Container, ...] = (), policy: str = "
 class Node:
     """The manager, what it stands on, and what it said."""
 
-    def __init__(self, clock: VirtualClock | None = None, runtime: ScriptedRuntime | None = None) -> None:
+    def __init__(
+        self, clock: VirtualClock | None = None, runtime: ScriptedRuntime | None = None,
+        disk: Callable[[], Awaitable[Disk]] | None = None,
+    ) -> None:  # fmt: skip
         self.clock = clock or VirtualClock()
         self.runtime = runtime or ScriptedRuntime(self.clock)
         self.network = ScriptedNetwork()
@@ -56,6 +60,7 @@ class Node:
         self.events: list[tuple[str, str]] = []
         self.volumes = ScriptedVolumes()
         self.objects: dict[Key, Any] = {}
+        self.disk = disk
         self.led: set[str] = set()
         """Uids of pods that services lead to."""
         self.manager = self.make_manager()
@@ -64,7 +69,7 @@ class Node:
         """A nodelet that has just started."""
         return PodManager(
             runtime=self.runtime, images=self.runtime, network=self.network, volumes=self.volumes,
-            statuses=self, events=self, clock=self.clock, node=NODE, settings=PodSettings(),
+            statuses=self, events=self, clock=self.clock, node=NODE, settings=PodSettings(), disk=self.disk,
         )  # fmt: skip
 
     def report(self, pod: Pod, status: PodStatus, *, gone: bool) -> None:

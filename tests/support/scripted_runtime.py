@@ -284,6 +284,8 @@ class ScriptedRuntime:
 
     async def remove_image(self, image_id: str) -> None:
         self._call("remove_image", image_id)
+        if any(container.image_id == image_id for container in self.containers.values()):
+            raise RuntimeFault("ImageInUse", f"{image_id} is used by a container")
         self.images = {name: image for name, image in self.images.items() if image.id != image_id}
 
     # ------------------------------------------------------------ Exec
