@@ -19,7 +19,7 @@ from podium.client import Client
 from podium.objects.pod import is_ready
 from podium.v1.core_pb2 import Pod
 from podium.v1.networking_pb2 import Service
-from tests.rig.rig import CONFIG, MASTER, NODES, PODIUM, Host, podium, run, until
+from tests.rig.rig import ADDRESSES, CONFIG, MASTER, NODES, PODIUM, Host, podium, run, until
 
 pytestmark = pytest.mark.usefixtures("whole")
 
@@ -47,6 +47,7 @@ class World(NamedTuple):
     service: str
     servers: dict[str, str]
     closed: str
+    node_port: int
 
 
 def _on(host: Host, name: str, command: Sequence[str], *, app: str = "", ready: bool = False) -> str:
@@ -59,8 +60,8 @@ def _on(host: Host, name: str, command: Sequence[str], *, app: str = "", ready: 
     )
 
 
-def _service(name: str, port: int, target: int) -> str:
-    spec = {"selector": {"app": name}, "ports": [{"port": port, "targetPort": target}]}
+def _service(name: str, port: int, target: int, app: str = "", **more: str) -> str:
+    spec = {"selector": {"app": app or name}, "ports": [{"port": port, "targetPort": target}], **more}
     return json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
 
 
@@ -94,16 +95,20 @@ def world(rig: None) -> Iterator[World]:
     clients = [_on(h, f"client-{h.name}", SLEEP) for h in NODES]
     closed = _on(NODES[1], "closed", ["sh", "-c", WHO], ready=True)
     echo = _on(NODES[1], "echo", ["nc", "-ll", "-p", str(ECHO_PORT), "-e", "cat"])
-    _apply(OWN, *servers, *clients, closed, echo, _service("who", 80, 8080), _service("echo", ECHO_PORT, ECHO_PORT),
-           json.dumps(POLICY))  # fmt: skip
+    services = [
+        _service("who", 80, 8080, type="NodePort"), _service("bare", 8080, 8080, "who", clusterIP="None"),
+        _service("echo", ECHO_PORT, ECHO_PORT),
+    ]  # fmt: skip
+    _apply(OWN, *servers, *clients, closed, echo, *services, json.dumps(POLICY))
     _apply(OTHER, *clients)
     try:
         with Client.from_config(CONFIG) as client:
             pods = _ready(client, OWN, 8)
             _ready(client, OTHER, 3)
-            address = client.get(Service, "who", namespace=OWN).spec.cluster_ip
+            spec = client.get(Service, "who", namespace=OWN).spec
             of = {name: p.status.pod_ip for name, p in pods.items()}
-            made = World(address, {n: ip for n, ip in of.items() if n.startswith("who-")}, of["closed"])
+            own = {n: ip for n, ip in of.items() if n.startswith("who-")}
+            made = World(spec.cluster_ip, own, of["closed"], spec.ports[0].node_port)
             until(lambda: not broken(made) and not unnamed(made), seconds=30, what="everything to hold at first")
             _apply(OWN, _on(NODES[0], "talker", ["sh", "-c", TALK]))
             _ready(client, OWN, 9)
@@ -144,17 +149,21 @@ def _broken_on(host: Host, world: World) -> list[str]:
         found.append(f"the servers themselves answer {reached}")
     if closed != ("closed" if host.name == "node1" else ""):
         found.append(f"the closed server answers {closed!r}")
+    outside = f"http://{ADDRESSES[host.name]}:{world.node_port}/cgi-bin/who"
+    asked = run("curl", "-sS", "-m", "2", outside, check=False).stdout.strip()
+    if asked not in world.servers:
+        found.append(f"the node port answers {asked!r} to clients outside")
     found.extend(f"{place[0]} answers another namespace" for place, who in zip(through, foreign, strict=True) if who)
     return [f"on {host.name}: {what}" for what in found]
 
 
 def _unnamed_on(host: Host, world: World) -> list[str]:
     """Names that lead to no server, as seen from a host's pod; a resolver waits five seconds before it repeats."""
-    names = ["who", f"who.{OWN}.svc.cluster.local"]
-    answers = _who(host, OWN, f"client-{host.name}", [(name, 80) for name in names], seconds=12)
+    places = [("who", 80), (f"who.{OWN}.svc.cluster.local", 80), ("bare", 8080)]
+    answers = _who(host, OWN, f"client-{host.name}", places, seconds=12)
     return [
-        f"on {host.name}: {n} answers {who!r}"
-        for n, who in zip(names, answers, strict=True)
+        f"on {host.name}: {name} answers {who!r}"
+        for (name, _), who in zip(places, answers, strict=True)
         if who not in world.servers
     ]
 
