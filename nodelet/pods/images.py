@@ -1,8 +1,9 @@
 """Images on this host: fetched by pull policy, one pull a name at a time, and removed when the disk fills up.
 
 A pull that fails is backed off for each (image, credentials): 2 s, doubling, at most 300 s. While that lasts the caller
-is told the last real error, never only that something is backing off. Other credentials are another entry, so a
-corrected pull secret is tried at once. Pulls belong to the keeper: a caller that gives up does not waste what is half
+is told the last real error, never only that something is backing off. Other credentials, a pod's or the node's own, are
+another entry, so a corrected pull secret is tried at once, and a corrected login of the node when somebody asks again,
+which is soon. Pulls belong to the keeper: a caller that gives up does not waste what is half
 fetched.
 """
 
@@ -21,10 +22,12 @@ from podium.aio.tasks import TaskScope
 
 ALWAYS, IF_NOT_PRESENT, NEVER = "Always", "IfNotPresent", "Never"
 _PULL_RETRY = Backoff(initial=2.0, maximum=300.0)
+ASK_AGAIN_SECONDS = 10.0
+"""Longest time until whoever waits for an image asks again: nothing tells that the node's own logins have changed."""
 
 
 class ImageFault(Exception):
-    """An image is not here, and won't be before `retry_at` (monotonic seconds)."""
+    """An image is not here, and it is no use to ask again before `retry_at` (monotonic seconds)."""
 
     def __init__(self, reason: str, message: str, retry_at: float) -> None:
         super().__init__(message)
@@ -81,7 +84,7 @@ class ImageKeeper:
         if policy == NEVER:
             message = f'Container image "{image}" is not present with pull policy of Never'
             raise ImageFault("ErrImageNeverPull", message, self._clock.monotonic() + _PULL_RETRY.maximum)
-        return await self._pull((image, fingerprint(auths)), auths)
+        return await self._pull((image, f"{fingerprint(auths)} {await self._images.own_logins()}"), auths)
 
     def forget(self, image: str) -> None:
         """The image turned out not to be here: look again next time."""
@@ -98,7 +101,7 @@ class ImageKeeper:
     async def _pull(self, key: _Key, auths: Sequence[RegistryAuth]) -> Fetched:
         now, failed = self._clock.monotonic(), self._failures.get(key)
         if failed is not None and failed.retry_at > now:
-            raise _backing_off(key[0], failed)
+            raise _backing_off(key[0], failed, now)
         pull = self._pulls.get(key)
         if pull is None:
             pull = self._pulls[key] = self._scope.start(self._pull_now(key, auths), name=f"pull {key[0]}")
@@ -135,7 +138,7 @@ class ImageKeeper:
         self._failures[key] = failure
         if count == 1:
             return ImageFault(fault.reason, fault.message, failure.retry_at)
-        return _backing_off(key[0], failure)
+        return _backing_off(key[0], failure, now)
 
     # ------------------------------------------------------------ garbage
 
@@ -166,10 +169,10 @@ class ImageKeeper:
         return removed
 
 
-def _backing_off(image: str, failure: _Failure) -> ImageFault:
+def _backing_off(image: str, failure: _Failure, now: float) -> ImageFault:
     message = f'Back-off pulling image "{image}": {failure.reason}: {failure.message}'
     reason = failure.reason if failure.reason == "InvalidImageName" else "ImagePullBackOff"
-    return ImageFault(reason, message, failure.retry_at)
+    return ImageFault(reason, message, min(failure.retry_at, now + ASK_AGAIN_SECONDS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

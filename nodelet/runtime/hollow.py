@@ -341,6 +341,9 @@ class HollowRuntime:
             raise RuntimeFault("ErrImagePull", behaviour.pull_error)
         return self._store_image(name)
 
+    async def own_logins(self) -> str:
+        return ""
+
     async def list_images(self) -> list[ImageRecord]:
         self._check()
         return list(self._images.values())

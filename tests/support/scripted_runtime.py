@@ -78,6 +78,7 @@ class ScriptedRuntime:
         self.containers: dict[str, ContainerRecord] = {}
         self.images: dict[str, ImageRecord] = {"app:1": ImageRecord(id="sha256:app", names=["app:1"], size_bytes=1000)}
         self.pullable: set[str] = set()
+        self.logins = ""
         self.calls: list[str] = []
         self.specs: list[ContainerSpec] = []
         self.faults: dict[str, list[RuntimeFault]] = {}
@@ -277,6 +278,9 @@ class ScriptedRuntime:
             raise RuntimeFault("ErrImagePull", f"manifest for {name} not found")
         self.images[name] = ImageRecord(id=f"sha256:{name}", names=[name], size_bytes=1000)
         return self.images[name]
+
+    async def own_logins(self) -> str:
+        return self.logins
 
     async def list_images(self) -> list[ImageRecord]:
         self._call("list_images")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from docker import APIClient
 
 from nodelet.runtime.docker.engine import Engine, NotFound
+from nodelet.runtime.docker.logins import Logins, state_of_logins
 from nodelet.runtime.protocol import ImageRecord, RegistryAuth, RuntimeDown, RuntimeFault
 
 DOCKER_HUB = "docker.io"
@@ -64,6 +66,7 @@ class DockerImages:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._logins = Logins()
 
     async def find_image(self, name: str) -> ImageRecord | None:
         """The image of this name, if it is here.
@@ -88,7 +91,7 @@ class DockerImages:
         last: RuntimeFault | None = None
         for auth in auths_for(registry, auths) or (None,):
             try:
-                await self._engine.long_call("ErrImagePull", functools.partial(_pull, repository, tag, auth))
+                await self._engine.long_call("ErrImagePull", functools.partial(self._pull, repository, tag, auth))
                 break
             except RuntimeDown:
                 raise
@@ -98,6 +101,10 @@ class DockerImages:
             assert last is not None
             raise RuntimeFault("ErrImagePull", last.message) from last
         return image_of(await self._engine.call("ErrImagePull", lambda api: api.inspect_image(name)))
+
+    async def own_logins(self) -> str:
+        """Of the file that `docker login` writes: where it is, and as of when."""
+        return await asyncio.to_thread(state_of_logins)
 
     async def list_images(self) -> list[ImageRecord]:
         return [image_of(entry) for entry in await self._engine.call("ImageListError", lambda api: api.images())]
@@ -113,10 +120,10 @@ class DockerImages:
         except NotFound:
             return
 
-
-def _pull(repository: str, tag: str, auth: RegistryAuth | None, api: APIClient) -> None:
-    config = {"username": auth.username, "password": auth.password} if auth else {}
-    # The package takes an empty auth_config for "look into ~/.docker", and so does the operator who logged in there.
-    for message in api.pull(repository, tag=tag, stream=True, decode=True, auth_config=config or None):
-        if "error" in message:
-            raise RuntimeFault("ErrImagePull", str(message["error"]))
+    def _pull(self, repository: str, tag: str, auth: RegistryAuth | None, api: APIClient) -> None:
+        config = {"username": auth.username, "password": auth.password} if auth else {}
+        self._logins.refresh(api)
+        # Without an auth_config the package takes what is in ~/.docker, as the operator who logged in there expects.
+        for message in api.pull(repository, tag=tag, stream=True, decode=True, auth_config=config or None):
+            if "error" in message:
+                raise RuntimeFault("ErrImagePull", str(message["error"]))

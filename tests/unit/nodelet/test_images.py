@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodelet.pods.credentials import auths_for, fingerprint, pull_secrets, registry_of
-from nodelet.pods.images import Disk, ImageFault, ImageKeeper, Limits, default_policy, plan_garbage
+from nodelet.pods.images import ASK_AGAIN_SECONDS, Disk, ImageFault, ImageKeeper, Limits, default_policy, plan_garbage
 from nodelet.runtime.protocol import ImageRecord, RegistryAuth, RuntimeDown
 from podium.aio.tasks import TaskScope
 from podium.objects.references import secret_key
@@ -170,6 +170,28 @@ async def test_other_credentials_are_tried_at_once() -> None:
         await at.keeper.ensure("x:1", "Always", [wrong])
     at.runtime.pullable = {"x:1"}
     assert (await at.keeper.ensure("x:1", "Always", [right])).image.id == "sha256:x:1"
+
+
+async def test_other_logins_of_the_node_are_tried_as_soon_as_a_waiting_pod_asks_again() -> None:
+    at = Pulling()
+
+    async def fault() -> ImageFault:
+        with pytest.raises(ImageFault) as caught:
+            await at.keeper.ensure("x:1", "Always")
+        return caught.value
+
+    for _ in range(8):
+        asked = at.clock.monotonic()
+        retry_at = (await fault()).retry_at
+        assert retry_at <= asked + ASK_AGAIN_SECONDS
+        await at.clock.advance(300)
+    await fault()
+    pulls = at.count("pull_image")
+    await at.clock.advance(ASK_AGAIN_SECONDS)
+    assert (await fault()).reason == "ImagePullBackOff"
+    assert at.count("pull_image") == pulls, "to ask again is not to try again"
+    at.runtime.logins, at.runtime.pullable = "another file", {"x:1"}
+    assert (await at.keeper.ensure("x:1", "Always")).image.id == "sha256:x:1"
 
 
 async def test_a_runtime_that_is_down_is_no_fault_of_the_image() -> None:
