@@ -2,83 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 import pytest
 
-from master.controllers.deployment_plan import plan_deployment
-from master.controllers.strategies.inplace import Surroundings
-from master.controllers.strategies.steps import CreateSet, DeploymentPlan, EditSet, ResizePod
+from master.controllers.strategies.steps import CreateSet, ResizePod
 from podium.objects.resizing import REFUSED, take_resources
-from podium.objects.revisions import DESIRED_REPLICAS, hash_of
-from podium.v1.apps_pb2 import Deployment, ReplicaSet
-from podium.v1.core_pb2 import Node, Pod
-from tests.support.workloads import at, deployment, node, pod, replica_set
-
-
-class World:
-    """A Deployment of four ready replicas on two nodes of four cores, whose template has come to ask for other CPU."""
-
-    def __init__(self, *, unavailable: int = 1, cpu: str = "2") -> None:
-        self.deployment = deployment(replicas=4, unavailable=unavailable)
-        self.deployment.spec.strategy.resize = "InPlace"
-        self.old, self.new = self._set("old", 4, "1"), self._set("new", 0, cpu)
-        self.deployment.spec.template.spec.CopyFrom(self.new.spec.template.spec)
-        self.sets = [self.old, self.new]
-        self.nodes = {name: node(name) for name in ("n1", "n2")}
-        for each in self.nodes.values():
-            each.status.allocatable["cpu"] = "4"
-        self.pods = [self._pod(f"p{i}", self.old, f"n{i % 2 + 1}") for i in range(4)]
-
-    def _set(self, name: str, replicas: int, cpu: str) -> ReplicaSet:
-        made = replica_set(name, replicas=replicas, available=replicas, owner=self.deployment)
-        made.spec.template.spec.containers[0].resources.requests["cpu"] = cpu
-        made.metadata.annotations[DESIRED_REPLICAS] = "4"
-        return made
-
-    def _pod(self, name: str, rs: ReplicaSet, where: str) -> Pod:
-        made = pod(name, owner=rs, node=where, ready=True)
-        take_resources(made, rs.spec.template)
-        self.grant(made)
-        return made
-
-    def grant(self, found: Pod) -> None:
-        """Its node has done what the pod asks for."""
-        del found.status.container_statuses[:]
-        told = found.status.container_statuses.add(name="c")
-        told.resources.CopyFrom(found.spec.containers[0].resources)
-
-    def refuse(self, found: Pod) -> None:
-        """Its node has no room for what the pod asks for."""
-        found.status.conditions.add(type="PodResizePending", status="True", reason="Deferred", message="full")
-
-    def ask(self, found: Pod) -> None:
-        """It was asked for the new resources."""
-        take_resources(found, self.new.spec.template)
-
-    def _of(self, rs: ReplicaSet) -> Iterator[Pod]:
-        return (p for p in self.pods if p.metadata.owner_references[0].uid == rs.metadata.uid)
-
-    def plan(self) -> DeploymentPlan:
-        """The next step."""
-        nodes: Mapping[str, Node] = self.nodes
-        around = Surroundings(
-            pods_of=self._of,
-            pods_on=lambda name: [p for p in self.pods if p.spec.node_name == name],
-            node=nodes.get,
-            now=at(100),
-        )
-        return plan_deployment(self.deployment, self.sets, around=around)
-
-    def asked(self) -> list[str]:
-        """The pods that are asked for the new template's resources."""
-        assert not self.plan().moves
-        return [r.pod.metadata.name for r in self.plan().resizes if r.template == self.new.spec.template]
-
-
-def sizes(plan: DeploymentPlan) -> dict[str, int]:
-    edits = [step for step in plan.steps if isinstance(step, EditSet)]
-    return {edit.replica_set.metadata.name: edit.replicas for edit in edits if edit.replicas is not None}
+from podium.objects.revisions import hash_of
+from podium.v1.apps_pb2 import Deployment
+from tests.support.inplace import World, sizes
 
 
 def test_the_new_set_begins_empty() -> None:
@@ -119,7 +49,7 @@ def test_those_that_are_not_well_count() -> None:
 def test_a_size_that_pods_do_not_bear_stops_after_the_first() -> None:
     world = World(cpu="1200m")
     world.old.spec.replicas, world.new.spec.replicas = 3, 1
-    moved = world.pods[0] = world._pod("p0", world.new, "n1")
+    moved = world.pods[0] = world.pod("p0", world.new, "n1")
     moved.status.conditions[0].status = "False"
     assert (world.asked(), sizes(world.plan())) == ([], {})
 
