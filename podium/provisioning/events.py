@@ -22,6 +22,7 @@ class Happened(Enum):
     STARTED = "started"
     OK = "ok"
     CHANGED = "changed"
+    TOLD = "told"
     SKIPPED = "skipped"
     RETRIED = "retried"
     IGNORED = "ignored"
@@ -37,7 +38,7 @@ class Event:
         what: What it was.
         host: The host's name in the inventory; empty for PLAY and TASK.
         task: The task's name, its role before it (`podium: Unpack the wheels`), or the play's.
-        message: Why, in one line, when it failed.
+        message: Why, in one line, when it failed; or what TOLD tells people of the host.
     """
 
     what: Happened
@@ -118,6 +119,9 @@ _OF_HOST = {
 }
 
 
+_TELLS = ("ansible.builtin.debug", "debug")
+
+
 def translate(raw: Mapping[str, Any]) -> Event | None:
     """One event of ansible-runner; None for those that tell nothing of interest."""
     kind, data = str(raw.get("event", "")), _mapping(raw.get("event_data"))
@@ -133,6 +137,8 @@ def translate(raw: Mapping[str, Any]) -> Event | None:
         what = Happened.CHANGED
     if what is Happened.FAILED and data.get("ignore_errors"):
         what = Happened.IGNORED
+    if what is Happened.OK and data.get("task_action") in _TELLS:
+        return Event(what=Happened.TOLD, host=host, task=task, message=messages.one_line(str(result.get("msg") or "")))
     told = what in (Happened.FAILED, Happened.IGNORED, Happened.UNREACHABLE)
     return Event(what=what, host=host, task=task, message=messages.of_result(result) if told else "")
 

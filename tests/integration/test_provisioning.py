@@ -56,6 +56,7 @@ async def test_each_host_comes_out_by_itself_and_says_why(tmp_path: Path) -> Non
     book = write(
         tmp_path / "book.yml",
         command("Say", "echo", "{{ word }}"),
+        {"name": "Tell", "ansible.builtin.debug": {"msg": "{{ inventory_hostname }} has a firewall"}},
         {
             "name": "Judge",
             "ansible.builtin.assert": {"that": "inventory_hostname != 'two'", "fail_msg": "two is\nwrong"},
@@ -67,8 +68,9 @@ async def test_each_host_comes_out_by_itself_and_says_why(tmp_path: Path) -> Non
     assert outcome.hosts["one"].changed == 1
     assert outcome.sentence == "two: Judge: two is wrong"
     assert Event(what=Happened.CHANGED, host="one", task="Say") in events
+    assert Event(what=Happened.TOLD, host="one", task="Tell", message="one has a firewall") in events
     assert Event(what=Happened.FAILED, host="two", task="Judge", message="two is wrong") in events
-    assert [event.task for event in events if event.what is Happened.TASK] == ["Say", "Judge"]
+    assert [event.task for event in events if event.what is Happened.TASK] == ["Say", "Tell", "Judge"]
 
 
 async def test_the_key_is_in_a_private_file_only_and_goes_with_the_run(tmp_path: Path) -> None:

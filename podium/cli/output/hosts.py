@@ -18,7 +18,7 @@ from podium.cli.session import is_terminal
 from podium.provisioning import Event, Happened, HostResult, HostState, Outcome
 
 _TROUBLE = (Happened.FAILED, Happened.UNREACHABLE)
-_ENDED = (Happened.OK, Happened.CHANGED, Happened.SKIPPED, Happened.IGNORED)
+_ENDED = (Happened.OK, Happened.CHANGED, Happened.TOLD, Happened.SKIPPED, Happened.IGNORED)
 _PLAIN = {Happened.CHANGED: "changed", Happened.FAILED: "failed", Happened.UNREACHABLE: "unreachable"}
 
 
@@ -70,6 +70,8 @@ def plain(event: Event) -> str:
     """The line of an event in a pipe; empty for those that are no news."""
     if event.what is Happened.PLAY:
         return f"{event.task}:"
+    if event.what is Happened.TOLD:
+        return f"{event.host}: {event.message}"
     word = _PLAIN.get(event.what)
     if word is None:
         return ""
@@ -92,17 +94,20 @@ def _result(result: HostResult, well: str) -> str:
 
 
 class Screen:
-    """Shows events as they come; on a terminal the lines are written over, and left blank at the end."""
+    """Shows events as they come; on a terminal the lines are written over, and what hosts were told about stays."""
 
     def __init__(self, write: Callable[[str], None] = lambda text: click.echo(text, nl=False)) -> None:
         self._board, self._write = Board(), write
         self._shown: list[str] = []
+        self._told: list[str] = []
         self._live = is_terminal()
 
     def tell(self, event: Event) -> None:
         """Show an event."""
         self._board.take(event)
         if self._live:
+            if event.what is Happened.TOLD:
+                self._told.append(plain(event))
             self._draw(self._board.lines())
         elif line := plain(event):
             self._write(f"{line}\n")
@@ -111,6 +116,9 @@ class Screen:
         """Take the lines away: what comes next is the result."""
         if self._live:
             self._draw([])
+            for line in self._told:
+                self._write(f"{line}\n")
+            self._told = []
 
     def _draw(self, lines: list[str]) -> None:
         columns, rows = shutil.get_terminal_size()

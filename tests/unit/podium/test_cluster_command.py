@@ -54,6 +54,7 @@ def test_a_failure_that_was_rescued_is_none() -> None:
         (event(Happened.CHANGED), "a: podium: Unpack: changed"),
         (event(Happened.FAILED, message="no space"), "a: podium: Unpack: failed: no space"),
         (event(Happened.UNREACHABLE, message="no route"), "a: podium: Unpack: unreachable: no route"),
+        (event(Happened.TOLD, message="ufw filters"), "a: ufw filters"),
         (event(Happened.OK), ""),
         (event(Happened.STARTED), ""),
         (event(Happened.SKIPPED), ""),
@@ -70,6 +71,10 @@ def test_a_terminals_lines_are_written_over_and_cleared(monkeypatch: pytest.Monk
     screen.tell(PLAY)
     screen.tell(event(Happened.STARTED, task="x" * 500))
     screen.clear()
+    assert len(written) == 3
+    screen.tell(event(Happened.TOLD, message="ufw filters"))
+    screen.clear()
+    assert written[-1] == "a: ufw filters\n", "what a host was told about stays"
     assert written[0].startswith("\r\x1b[2KInstall\n")
     assert written[1].startswith("\x1b[1A")
     assert all(len(line) < 600 and "x" * 200 not in line for line in written)

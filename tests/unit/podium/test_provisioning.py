@@ -72,6 +72,8 @@ def test_what_ansible_itself_complains_of() -> None:
         (raw("runner_on_start", host="a", task="T"), Event(what=Happened.STARTED, host="a", task="T")),
         (raw("runner_on_ok", host="a", task="T", res={}), Event(what=Happened.OK, host="a", task="T")),
         (raw("runner_on_ok", host="a", task="T", res={"changed": 1}), Event(what=Happened.CHANGED, host="a", task="T")),
+        (raw("runner_on_ok", host="a", task="T", task_action="ansible.builtin.debug", res={"msg": "so\nit is"}),
+         Event(what=Happened.TOLD, host="a", task="T", message="so it is")),
         (failed("a", "no"), Event(what=Happened.FAILED, host="a", task="Install", message="no")),
         (failed("a", "no", ignore_errors=True), Event(what=Happened.IGNORED, host="a", task="Install", message="no")),
         (raw("runner_on_unreachable", host="a", task="T", res={"msg": "no route", "unreachable": True}),
