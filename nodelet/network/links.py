@@ -105,7 +105,7 @@ def wire(*, uid: str, netns: str, address: str, gateway: str) -> None:
     """
     name, mac = host_end(uid), hardware_address(address)
     with IPRoute() as ip:
-        _pair(ip, name, netns, mac, _uplink_mtu(ip))
+        _pair(ip, name, netns, mac, uplink_mtu(ip))
         index = link_index(ip, name)
         _guard(name)
         ip.link("set", index=index, state="up")
@@ -209,12 +209,13 @@ def own_addresses() -> set[str]:
         return {str(address.get_attr("IFA_LOCAL")) for address in ip.get_addr(family=AF_INET)}
 
 
-def _mtu_of(ip: IPRoute, index: int) -> int:
+def mtu_of(ip: IPRoute, index: int) -> int:
+    """The MTU of a link."""
     (link,) = ip.get_links(index)
     return int(link.get_attr("IFLA_MTU"))
 
 
-def _uplink_mtu(ip: IPRoute) -> int:
+def uplink_mtu(ip: IPRoute) -> int:
     """The MTU of the link that the default route takes; 1500 without one.
 
     Links on the way to other nodes may take less: TCP is told so by the node's table (chain `fit`), all else by ICMP.
@@ -222,7 +223,7 @@ def _uplink_mtu(ip: IPRoute) -> int:
     for route in ip.get_default_routes(family=AF_INET):
         index = route.get_attr("RTA_OIF")
         if index is not None:
-            return _mtu_of(ip, index)
+            return mtu_of(ip, index)
     return 1500
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nodelet.network.links import VXLAN, hardware_address, link_index, tolerating
+from nodelet.network.links import VXLAN, hardware_address, link_index, mtu_of, tolerating, uplink_mtu
 
 VXLAN_ID = 4096
 VXLAN_PORT = 4789
@@ -98,7 +98,7 @@ def _lookup(ip: IPRoute, address: str) -> tuple[str, str]:
 
 def _ensure_vxlan(ip: IPRoute, own_address: str) -> None:
     """The device, with the node's address as it is now, and what the link that has it leaves to a packet inside."""
-    mtu = _uplink_mtu(ip, own_address) - VXLAN_OVERHEAD
+    mtu = _mtu_at(ip, own_address) - VXLAN_OVERHEAD
     index = link_index(ip, VXLAN)
     if index is not None and _tunnel_address(ip, index) != own_address:
         ip.link("del", index=index)  # its routes and neighbours go along, and are set anew
@@ -113,15 +113,12 @@ def _ensure_vxlan(ip: IPRoute, own_address: str) -> None:
     ip.link("set", index=index, mtu=mtu, state="up")
 
 
-def _uplink_mtu(ip: IPRoute, own_address: str) -> int:
-    """The MTU of the link that has the node's address."""
-    (route,) = ip.route("get", dst=own_address)
-    uplink = next(
-        (a["index"] for a in ip.get_addr(family=AF_INET) if a.get_attr("IFA_LOCAL") == own_address),
-        route.get_attr("RTA_OIF"),
-    )
-    (link,) = ip.get_links(uplink)
-    return int(link.get_attr("IFLA_MTU"))
+def _mtu_at(ip: IPRoute, own_address: str) -> int:
+    """The MTU of the link that has the node's address; of the default route's link while none has it."""
+    for address in ip.get_addr(family=AF_INET):
+        if address.get_attr("IFA_LOCAL") == own_address:
+            return mtu_of(ip, address["index"])
+    return uplink_mtu(ip)
 
 
 def _tunnel_address(ip: IPRoute, index: int) -> str:

@@ -264,7 +264,7 @@ def test_a_host_is_cut_off_and_comes_back(world: World) -> None:
     finally:
         far.heal()
     _all_ready()
-    until(lambda: not broken(world), seconds=30, what="all to hold again")
+    until(lambda: not broken(world) and not unnamed(world), seconds=30, what="all to hold again")
 
 
 def test_a_short_cut_interrupts_no_connection(world: World) -> None:
