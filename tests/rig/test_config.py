@@ -191,7 +191,8 @@ def test_changes_are_rolled_out_with_stateful_sets_and_daemon_sets_and_undone(cl
     """All that is waited for is waited for together."""
     settings = _object("ConfigMap", "settings", data={"mode": "one"})
     stateful = _rolled("StatefulSet", "db", replicas=2, podManagementPolicy="Parallel")
-    _apply(namespace, settings, stateful, _rolled("DaemonSet", "agent"))
+    at_once = {"rollingUpdate": {"maxUnavailable": "100%"}}
+    _apply(namespace, settings, stateful, _rolled("DaemonSet", "agent", updateStrategy=at_once))
 
     def pods(app: str) -> list[Pod]:
         found = client.list(Pod, namespace=namespace, selector=f"app={app}")
@@ -201,16 +202,16 @@ def test_changes_are_rolled_out_with_stateful_sets_and_daemon_sets_and_undone(cl
 
     def shown() -> list[str]:
         ready = [p.metadata.name for p in (*pods("db"), *pods("agent")) if is_ready(p)]
-        return [_sh(namespace, name, "cat /config/mode", check=False) for name in ready]
+        return [_sh(namespace, name, "cat /config/mode", check=False) for name in ready] if len(ready) == 5 else ready
 
-    until(lambda: shown() == ["one"] * 5, seconds=60, what=shown)
+    until(lambda: shown() == ["one"] * 5, seconds=90, what=shown)
     _apply(namespace, _object("ConfigMap", "settings", data={"mode": "two"}))
-    until(lambda: shown() == ["two"] * 5, seconds=60, what=shown)
+    until(lambda: shown() == ["two"] * 5, seconds=90, what=shown)
     first, last = pods("db")
     ready = next(c for c in last.status.conditions if c.type == "Ready").last_transition_time
     assert ready.ToDatetime() <= first.metadata.creation_timestamp.ToDatetime(), "db-0 waited for db-1"
     for workload in ("sts/db", "ds/agent"):
         assert "ConfigMap/settings[mode]: one -> two" in podium("-n", namespace, "rollout", "history", workload)
         podium("-n", namespace, "rollout", "undo", workload)
-    until(lambda: shown() == ["one"] * 5, seconds=60, what=shown)
+    until(lambda: shown() == ["one"] * 5, seconds=90, what=shown)
     assert client.get(ConfigMap, "settings", namespace=namespace).data["mode"] == "two"
