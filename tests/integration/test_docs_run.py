@@ -75,7 +75,8 @@ def _on_every_node(obj: Any) -> bool:
 
 
 def _address_given(obj: Any) -> bool:
-    return bool(obj.spec.cluster_ip) and all(port.node_port for port in obj.spec.ports)
+    opened = obj.spec.type not in ("NodePort", "LoadBalancer") or all(port.node_port for port in obj.spec.ports)
+    return bool(obj.spec.cluster_ip or obj.spec.type == "ExternalName") and opened
 
 
 def _stored(obj: Any) -> bool:
