@@ -272,7 +272,13 @@ class ClusterNetwork:
             await self._clock.sleep(KEEP_SECONDS)
             self._unkept.clear()
             data = self._everything().SerializeToString()
-            await asyncio.to_thread(write_atomic, self._file, data)
+            try:
+                await asyncio.to_thread(write_atomic, self._file, data)
+            except OSError as error:  # the disk is lost, which the node's condition tells; pods go on
+                if self._throttle.admit("keep") is not None:
+                    log.warning("what is known of the cluster's network cannot be kept; trying again", error=str(error))
+                await self._clock.sleep(RETRY_SECONDS)
+                self._unkept.set()
 
     def _everything(self) -> NetworkUpdate:
         sets = (NetworkRecord(id=id_, addresses=AddressSet(addresses=held)) for id_, held in self._sets.items())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from nodelet.network import affinity, nft, peers
-from nodelet.network.cluster import RETRY_SECONDS, UNKNOWN_SECONDS, ClusterNetwork
+from nodelet.network.cluster import KEEP_SECONDS, RETRY_SECONDS, UNKNOWN_SECONDS, ClusterNetwork
 from nodelet.network.flows import Leads
 from nodelet.network.packet_table import PacketTable
 from podium.aio.tasks import TaskScope
@@ -156,3 +157,27 @@ async def test_what_an_earlier_run_left_stays_until_a_snapshot_comes_or_a_while_
     world.hear(3)
     await world.clock.advance(UNKNOWN_SECONDS + 0.1)
     await world.says(3)
+
+
+async def test_a_disk_that_is_lost_ends_nothing_and_has_all_when_it_is_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[Path] = []
+
+    def lost(path: Path, data: bytes) -> None:
+        tries.append(path)
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nodelet.network.cluster.write_atomic", lost)
+        world.hear(1)
+        await world.says(1)
+        await world.clock.advance(KEEP_SECONDS + 0.1)
+        await until(lambda: tries, what="a try to write")
+        await settle()
+    world.hear(2)
+    await world.says(2)
+    async with asyncio.timeout(10):
+        while not tries[0].exists():
+            await world.clock.advance(1.0)
+    assert NetworkUpdate.FromString(tries[0].read_bytes()).records
