@@ -134,7 +134,19 @@ def explain_refusal(host: str, port: int, tls: TlsFiles, timeout: float = 5.0) -
 def _rejection(where: str, tls: TlsFiles) -> str:
     if not tls.certificate:
         return f"the master at {where} asks for a client certificate, and there is none here"
-    return f"the master at {where} does not accept this client certificate: it is of another cluster, or has expired"
+    refused = f"the master at {where} does not accept this client certificate"
+    ended = _expiry(tls.certificate)
+    return f"{refused}: it has expired at {ended}" if ended else f"{refused}: it is of another cluster"
+
+
+def _expiry(certificate: bytes) -> str:
+    """When a certificate expired; empty while it has not."""
+    from cryptography import x509
+
+    from podium.aio.clock import SystemClock
+
+    until = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    return f"{until:%Y-%m-%d %H:%M:%S} UTC" if until < SystemClock().now() else ""
 
 
 def _load_chain(context: ssl.SSLContext, tls: TlsFiles) -> None:

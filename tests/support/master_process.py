@@ -25,10 +25,14 @@ def free_port() -> int:
 
 
 class MasterProcess:
-    """One data folder and one set of ports; started, stopped and killed as often as a test likes."""
+    """One data folder and one set of ports; started, stopped and killed as often as a test likes.
 
-    def __init__(self, folder: Path) -> None:
+    `log`: where its standard error goes; by default, where the test's own does.
+    """
+
+    def __init__(self, folder: Path, *, log: Path | None = None) -> None:
         self.folder = folder
+        self._log = log
         self.api, self.join, self.http = free_port(), free_port(), free_port()
         self.process: asyncio.subprocess.Process | None = None
 
@@ -45,7 +49,11 @@ class MasterProcess:
 
     async def start(self) -> None:
         """Start it, and wait until it serves."""
-        self.process = await asyncio.create_subprocess_exec(*self.arguments)
+        if self._log is None:
+            self.process = await asyncio.create_subprocess_exec(*self.arguments)
+        else:
+            with self._log.open("ab") as log:
+                self.process = await asyncio.create_subprocess_exec(*self.arguments, stderr=log)
         async with asyncio.timeout(START_SECONDS):
             while not await self._is_ready():
                 assert self.process.returncode is None, f"the master ended with {self.process.returncode}"
