@@ -7,6 +7,7 @@ address they dialled: addresses may change, the cluster's identity does not. Mak
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ def format_endpoints(endpoints: Sequence[tuple[str, int]]) -> list[str]:
     return [format_endpoint(host, port) for host, port in endpoints]
 
 
-def explain_refusal(host: str, port: int, tls: TlsFiles, timeout: float = 5.0) -> str:
+def explain_refusal(host: str, port: int, tls: TlsFiles, now: datetime.datetime, timeout: float = 5.0) -> str:
     """Why a master does not let this client in, for people; empty when its TLS does.
 
     gRPC says no more than that the socket was closed. This makes a connection of its own to find out; it blocks, so
@@ -128,25 +129,23 @@ def explain_refusal(host: str, port: int, tls: TlsFiles, timeout: float = 5.0) -
         return f"{where} does not answer"
     except OSError as error:
         return f"{where} cannot be reached: {error.strerror or error}"
-    return _rejection(where, tls) if refused else ""
+    return _rejection(where, tls, now) if refused else ""
 
 
-def _rejection(where: str, tls: TlsFiles) -> str:
+def _rejection(where: str, tls: TlsFiles, now: datetime.datetime) -> str:
     if not tls.certificate:
         return f"the master at {where} asks for a client certificate, and there is none here"
     refused = f"the master at {where} does not accept this client certificate"
-    ended = _expiry(tls.certificate)
+    ended = _expiry(tls.certificate, now)
     return f"{refused}: it has expired at {ended}" if ended else f"{refused}: it is of another cluster"
 
 
-def _expiry(certificate: bytes) -> str:
+def _expiry(certificate: bytes, now: datetime.datetime) -> str:
     """When a certificate expired; empty while it has not."""
     from cryptography import x509
 
-    from podium.aio.clock import SystemClock
-
     until = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
-    return f"{until:%Y-%m-%d %H:%M:%S} UTC" if until < SystemClock().now() else ""
+    return f"{until:%Y-%m-%d %H:%M:%S} UTC" if until < now else ""
 
 
 def _load_chain(context: ssl.SSLContext, tls: TlsFiles) -> None:

@@ -19,6 +19,10 @@ from podium.objects.pod import GATED_MESSAGE, SCHEDULED, SCHEDULING_GATED
 NAMESPACE_FINALIZER = "kubernetes"
 
 
+NAME_ATTEMPTS = 8
+"""How often another name is made up when one is taken; of 14 million each, Kubernetes tries as many."""
+
+
 def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     """Decide the creation of `obj`, which is completed in place. `generated`: its name is to be made up.
 
@@ -36,7 +40,7 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     if kind.namespaced:
         check_namespace(situation.cache, metadata.namespace)
     if generated:
-        metadata.name = generate_name(metadata.generate_name)
+        _make_up_name(obj, situation)
     key = key_of(obj)
     if metadata.name and situation.cache.get(key) is not None:
         raise already_exists(key)
@@ -51,6 +55,14 @@ def plan_create(obj: Any, situation: Situation, *, generated: bool) -> Planned:
     if kind.name in ROLLED:
         name_author(obj, None, situation.by)
     return put(key, obj, None)
+
+
+def _make_up_name(obj: Any, situation: Situation) -> None:
+    """Give it a name that is free, so far as chance allows (KEP-4420)."""
+    for _ in range(NAME_ATTEMPTS):
+        obj.metadata.name = generate_name(obj.metadata.generate_name)
+        if situation.cache.get(key_of(obj)) is None:
+            return
 
 
 def already_exists(key: Key) -> AlreadyExists:

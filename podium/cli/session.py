@@ -138,9 +138,11 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _refusal(context: Context) -> str:
     """Why no master lets us in; empty when one does, and so the failure was another. gRPC itself cannot tell."""
+    from podium.aio.clock import SystemClock
     from podium.tls import explain_refusal, parse_endpoint
 
-    found = [explain_refusal(*parse_endpoint(endpoint), context.tls) for endpoint in context.endpoints]
+    now = SystemClock().now()
+    found = [explain_refusal(*parse_endpoint(endpoint), context.tls, now) for endpoint in context.endpoints]
     return "; ".join(found) if all(found) else ""
 
 

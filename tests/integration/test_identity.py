@@ -224,13 +224,13 @@ async def test_the_masters_own_certificate_is_none_for_a_client(rig: Rig) -> Non
 async def test_a_client_can_find_out_why_it_is_not_let_in(
     rig: Rig, files: Callable[[Rig], tls.TlsFiles], says: str
 ) -> None:
-    why = await asyncio.to_thread(tls.explain_refusal, "127.0.0.1", rig.api.ports[0], files(rig))
+    why = await asyncio.to_thread(tls.explain_refusal, "127.0.0.1", rig.api.ports[0], files(rig), SystemClock().now())
     assert says in why
 
 
 async def test_nothing_is_to_explain_when_all_is_well(rig: Rig) -> None:
     files = client_files(rig, rig.ca)
-    assert await asyncio.to_thread(tls.explain_refusal, "127.0.0.1", rig.api.ports[0], files) == ""
+    assert await asyncio.to_thread(tls.explain_refusal, "127.0.0.1", rig.api.ports[0], files, SystemClock().now()) == ""
 
 
 def client_files(rig: Rig, signer: CertificateAuthority) -> tls.TlsFiles:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from master.access.authorship import CHANGED_BY
-from master.access.protocol import Mutate
+from master.access.protocol import Create, Mutate
 from master.access.reader import Selection
 from master.cache.retention import Retention
 from master.store.memory import MemoryStore
@@ -26,6 +26,7 @@ from podium.errors import (
     Invalid,
     NotFound,
 )
+from podium.objects import meta
 from podium.objects.conditions import is_true
 from podium.objects.kinds import Key
 from podium.v1 import objects_service_pb2 as wire
@@ -116,6 +117,20 @@ async def test_generated_names_differ(api: Api) -> None:
     names = {(await api.create(asked)).metadata.name for _ in range(20)}
     assert len(names) == 20
     assert all(name.startswith("web-") and len(name) == 9 for name in names)
+
+
+async def test_a_generated_name_that_is_taken_is_made_up_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    suffixes = iter(["first", "first", "other", "twice", "twice", "third"])
+    monkeypatch.setattr(meta, "random_suffix", lambda: next(suffixes))
+    asked = pod()
+    asked.metadata.generate_name = "web-"
+    made = [(await api.create(asked)).metadata.name for _ in range(2)]
+    # And two of one group, neither of which can know of the other's before it is committed.
+    made += [each.metadata.name for each in await api.writer.write_many([Create(asked), Create(asked)], by=ADMIN)]
+    assert made == ["web-first", "web-other", "web-twice", "web-third"]
+    monkeypatch.setattr(meta, "random_suffix", lambda: "first")
+    with pytest.raises(AlreadyExists, match="web-first"):
+        await api.create(asked)
 
 
 @pytest.mark.parametrize(

@@ -39,4 +39,6 @@ def test_keys_are_not_shown() -> None:
 
 def test_a_closed_port_is_explained(tmp_path: Path) -> None:
     ca = CertificateAuthority.open(tmp_path / "pki", SystemClock()).bundle
-    assert "127.0.0.1:1 cannot be reached: Connection refused" in explain_refusal("127.0.0.1", 1, TlsFiles(ca=ca))
+    assert "127.0.0.1:1 cannot be reached: Connection refused" in explain_refusal(
+        "127.0.0.1", 1, TlsFiles(ca=ca), SystemClock().now()
+    )
