@@ -18,6 +18,8 @@ from podium.v1.pods_service_pb2_grpc import PodsStub
 from tests.support.cluster import ADMIN, HollowCluster, hollow_cluster
 from tests.support.waiting import until
 
+FLEET, PATIENCE = 200, 60.0
+
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[HollowCluster]:
@@ -125,3 +127,22 @@ async def test_pods_of_a_deleted_pod_object_leave_the_node(cluster: HollowCluste
     listing = await node.runtime.listing()
     assert not listing.containers
     assert not listing.sandboxes
+
+
+async def test_a_fleet_of_some_hundred_nodes(tmp_path: Path) -> None:
+    async with hollow_cluster(tmp_path, nodes=FLEET) as cluster:
+        await cluster.writer.create(deployment(2 * FLEET), by=ADMIN)
+        await until(lambda: len(cluster.pods(phase="Running")) == 2 * FLEET, seconds=PATIENCE)
+        assert max(len(cluster.pods(node=name)) for name in cluster.members) <= 4, (
+            "spread, if not evenly while some join"
+        )
+        assert len({p.status.pod_ip for p in cluster.pods()}) == 2 * FLEET
+        lost = [f"node{number}" for number in (7, 70, 170)]
+        for name in lost:
+            await cluster.members[name].kill()
+
+        def replaced() -> bool:
+            return sum(p.spec.node_name not in lost for p in cluster.pods(phase="Running")) == 2 * FLEET
+
+        await until(replaced, seconds=PATIENCE)
+        await until(lambda: set(cluster.ready_nodes()) == set(cluster.members) - set(lost), seconds=PATIENCE)

@@ -126,7 +126,8 @@ async def test_a_generated_name_that_is_taken_is_made_up_again(api: Api, monkeyp
     asked.metadata.generate_name = "web-"
     made = [(await api.create(asked)).metadata.name for _ in range(2)]
     # And two of one group, neither of which can know of the other's before it is committed.
-    made += [each.metadata.name for each in await api.writer.write_many([Create(asked), Create(asked)], by=ADMIN)]
+    together: list[Any] = await api.writer.write_many([Create(asked), Create(asked)], by=ADMIN)
+    made += [each.metadata.name for each in together]
     assert made == ["web-first", "web-other", "web-twice", "web-third"]
     monkeypatch.setattr(meta, "random_suffix", lambda: "first")
     with pytest.raises(AlreadyExists, match="web-first"):

@@ -15,9 +15,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from nodelet.pods.hooks import run_hook
+from nodelet.probes.answer import Answer
 from nodelet.probes.check import Target, check
 from nodelet.probes.http import Request, get, http_check
-from podium.v1.core_pb2 import Container, GRPCAction, HTTPGetAction, HTTPHeader, Probe, TCPSocketAction
+from podium.aio.clock import SystemClock
+from podium.v1.core_pb2 import (
+    Container,
+    GRPCAction,
+    HTTPGetAction,
+    HTTPHeader,
+    LifecycleHandler,
+    Probe,
+    TCPSocketAction,
+)
 from podium.v1.meta_pb2 import IntOrString
 from tests.support.clock import START
 
@@ -187,3 +198,39 @@ def self_signed(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "both.pem")
     return context
+
+
+# ---------------------------------------------------------------- lifecycle hooks
+
+
+async def test_a_hook_asks_by_http_what_it_is_told_to() -> None:
+    heard: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(status(200 if b" /drain " in heard[-1] else 500, "no"))
+        await writer.drain()
+
+    async def hook(path: str, port: int, timeout: float = 2) -> Answer:
+        action = HTTPGetAction(path=path, port=IntOrString(int_value=port))
+        action.http_headers.append(HTTPHeader(name="X-Why", value="stop"))
+        return await run_hook(LifecycleHandler(http_get=action), TARGET, SystemClock(), timeout)
+
+    async with serving(handle) as port:
+        assert (await hook("/drain", port)).healthy
+        refused = await hook("/other", port)
+    assert not refused.healthy
+    assert "500" in refused.message
+    assert heard[0].startswith(b"GET /drain HTTP/1.1\r\n")
+    assert b"x-why: stop\r\n" in heard[0].lower()
+    assert not (await hook("/drain", port)).healthy, "nobody listens any more"
+
+
+async def test_a_hook_that_is_never_answered_ends_with_its_time() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(silent) as port:
+        action = HTTPGetAction(path="/", port=IntOrString(int_value=port))
+        answer = await run_hook(LifecycleHandler(http_get=action), TARGET, SystemClock(), 0.2)
+    assert not answer.healthy

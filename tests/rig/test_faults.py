@@ -188,11 +188,16 @@ def _deploy_without_wait(namespace: str, manifest: str) -> None:
 def test_a_node_that_claims_anothers_name_is_refused(client: Client) -> None:
     token = podium("token", "create", "--ttl=5m").strip()
     other = Host("node1")
+    impostor = (
+        f"podium-nodelet --node-name node2 --master master --http-listen= --data-dir /tmp/it --join-token {token}"
+    )
     out = other.sh(
-        "timeout 5 podium-nodelet --node-name node2 --master master --http-listen= "
-        f"--data-dir /tmp/impostor --join-token {token} 2>&1; rm -rf /tmp/impostor",
+        f"{impostor} > /tmp/said 2>&1 & "
+        "for i in $(seq 120); do grep -q 'another machine' /tmp/said && break; sleep 0.25; done; "
+        "kill $!; wait; cat /tmp/said; rm -rf /tmp/it /tmp/said",
         check=False, timeout=60,
     )  # fmt: skip
-    assert 'node "node2" is alive on another machine' in out
+    assert "is alive on another machine" in out, out
+    assert "podium delete node node2" in out, "what to do, and with which node"
     node = client.get(Node, "node2")
     assert any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
