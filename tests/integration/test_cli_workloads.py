@@ -259,6 +259,7 @@ async def test_attach_to_a_container_that_has_a_terminal(world: World, podium: P
     assert (attached.out, "without a terminal" in attached.err) == ("typed\n", False)
     host = world.hosts[(await podium("get", "pod", "shell", "-o", "jsonpath={.spec.nodeName}")).out.strip()]
     assert host.processes[-1].sizes == [(80, 24)]
+    await podium("delete", "pod", "shell", "--grace-period=0")  # nobody would replace it: a drain would stop at it
 
 
 def _archive(**members: bytes) -> bytes:
