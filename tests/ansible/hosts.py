@@ -81,6 +81,10 @@ class Host:
         )
         self.sh("timeout 50 sh -c 'until systemctl is-system-running --wait; do sleep 0.1; done'")
 
+    def remove(self) -> None:
+        """Take the machine away, with its disks."""
+        run("docker", "rm", "--force", "--volumes", self.container)
+
     def sh(self, command: str, *, check: bool = True, stdin: bytes | None = None, timeout: float = 60) -> str:
         """Run a shell command on the host, as root."""
         return run("docker", "exec", "--interactive", self.container, "sh", "-c", command, check=check, stdin=stdin,
@@ -153,6 +157,11 @@ class Controller:
         for host in hosts:
             inventory = inventory.replace(f"{host.name.upper()}_ADDRESS", host.address)
         (self.directory / "inventory.yml").write_text(inventory)
+
+    def move(self, host: Host, was: str) -> None:
+        """The host has another address than the one that the inventory says."""
+        path = self.directory / "inventory.yml"
+        path.write_text(re.sub(rf"\b{re.escape(was)}(?![\d.])", host.address, path.read_text()))
 
     def play(self, playbook: str, *more: str, timeout: float = PLAY_SECONDS) -> str:
         """Run the line of README that runs a playbook, with `more` arguments; returns what it printed."""

@@ -50,13 +50,13 @@ def _ask(address: str, port: int, load: Load, over: threading.Event) -> None:
                 load.failures.append(f"{_now()} {address}: {status}")
 
 
-def once(address: str, port: int) -> int:
+def once(address: str, port: int, timeout: float = TIMEOUT_SECONDS) -> int:
     """Ask once; the status of the answer.
 
     Raises:
         OSError: There was none.
     """
-    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(address, port, timeout=timeout)
     try:
         connection.request("GET", "/")
         response = connection.getresponse()
