@@ -20,7 +20,6 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
-import gc
 import itertools
 import json
 import os
@@ -41,6 +40,7 @@ from nodelet.network import nft
 from nodelet.network.cluster import ClusterNetwork
 from nodelet.network.isolation import members_of, pod_part
 from nodelet.network.packet_table import PacketTable
+from podium import collector
 from podium.aio.clock import SystemClock
 from podium.v1.networking_pb2 import Endpoint, EndpointPort, EndpointSlice, ServicePort, ServiceSpec
 from podium.v1.node_session_pb2 import AddressSet, NetworkRecord, NetworkUpdate, ServiceRoute
@@ -251,9 +251,7 @@ def _processor() -> float:
 
 async def live(services: int) -> None:
     """A world that does what it is told on standard input, and says what came of it."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # as a nodelet has it
+    collector.forget_start()
     with tempfile.TemporaryDirectory() as directory:
         world = World(services, Path(directory))
         print(json.dumps(await world.load()), flush=True)

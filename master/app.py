@@ -60,6 +60,7 @@ from master.store.compaction import Compactor
 from master.store.keyring import KEY_FILE, Keyring
 from master.store.sealed import SealedStore
 from master.store.sqlite import SqliteStore
+from podium import collector
 from podium.aio.clock import Clock
 from podium.aio.tasks import forever
 from podium.files import exclusive, make_private_directory
@@ -146,9 +147,7 @@ async def serve(settings: MasterSettings, *, clock: Clock, stopping: asyncio.Eve
         ExceptionGroup: A part failed.
     """
     async with running(settings, clock=clock) as master:
-        # What was loaded lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        collector.forget_start()
         gc.set_threshold(50_000, 20, 50)
         log.info(
             "the master serves",

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import uvloop
 
 import podium
-from nodelet import app
+from nodelet import app, memory
 from nodelet.drain_host import drain_host
 from nodelet.settings import NodeletSettings, check
 from podium import settings
@@ -62,6 +62,7 @@ def _run(arguments: Sequence[str]) -> int:
     )
     check(loaded)
     log.configure(loaded.log_level, loaded.log_format)
+    memory.share_arenas()
     if loaded.runtime == "docker":
         match uvloop.run(_until_signalled(loaded, app.enrol)):
             case app.Enrolment.STOPPED:

@@ -9,18 +9,19 @@ Pods of before run again before any master is asked. Stopping leaves containers,
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
 
+from nodelet import memory
 from nodelet.enrol import has_identity, identity_of, token_of
 from nodelet.http import http_port
 from nodelet.linux import real_node
 from nodelet.session.session import SessionTimes
 from nodelet.settings import NodeletSettings
 from nodelet.state.directory import StateDirectory
+from podium import collector
 from podium.aio.clock import Clock
 from podium.aio.tasks import forever
 from podium.telemetry.log import get_logger
@@ -72,11 +73,8 @@ async def enrol(settings: NodeletSettings, *, clock: Clock, stopping: asyncio.Ev
 async def _live(settings: NodeletSettings, clock: Clock) -> None:
     """Be it until cancelled, which may come at any moment: also while the engine or a master is still waited for."""
     async with _fleet(settings, clock) if settings.runtime == "hollow" else _real(settings, clock):
-        # What was loaded lives as long as the process, and what a node is told of lives long: the collector need not
-        # look at all of it again and again while ten thousand services are heard of.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        collector.forget_start()
+        memory.give_back()
         await asyncio.get_running_loop().create_future()
 
 

@@ -13,7 +13,6 @@ hand lends it (`lend`) before committing, so that the cache need not decode a ne
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from master.cache.item import Event, Item
 from master.cache.retention import retention_of
 from master.cache.table import Table
 from master.store.protocol import Revision, Store, StoreEvent
+from podium import collector
 from podium.aio.clock import Clock
 from podium.aio.tasks import forever
 from podium.errors import Expired
@@ -167,7 +167,7 @@ class WatchCache:
 
     async def _load(self) -> None:
         entries, revision = await self._store.list()
-        with _collector_paused():
+        with collector.paused():
             for entry in entries:
                 item = Item(entry.key, entry.value, entry.revision)
                 self._tables[entry.key.kind].put(item)
@@ -232,15 +232,3 @@ def _let_go(events: Sequence[Event], *, compact: bool) -> None:
             event.old.forget_message()
         if event.removed or compact:
             event.new.forget_message()
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Loading makes objects by the hundred thousand and no garbage: looking for some takes longer than the loading."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

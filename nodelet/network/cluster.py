@@ -20,6 +20,7 @@ from nodelet.network.packet_table import PacketTable
 from nodelet.network.protocol import InForce, NetworkFault
 from nodelet.network.services import service_leads, service_part, sticky_leads
 from nodelet.network.table import NOTHING
+from podium import collector
 from podium.aio.clock import Clock
 from podium.files import write_atomic
 from podium.telemetry.log import get_logger
@@ -98,7 +99,8 @@ class ClusterNetwork:
             update: What it says.
             in_force: Called once that, and all before it, holds; of several who wait the newest.
         """
-        self._note(update)
+        with collector.paused():
+            self._note(update)
         if in_force is not None:
             self._asked = in_force
         if update.snapshot:
