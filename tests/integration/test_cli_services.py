@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from podium.v1.apps_pb2 import DaemonSet
 from podium.v1.ingress_pb2 import Ingress
-from podium.v1.networking_pb2 import EndpointSlice, Service
+from podium.v1.networking_pb2 import Endpoint, EndpointSlice, Service
 from tests.support.command import Podium
 from tests.support.command_world import World, command_world
 from tests.support.waiting import until
@@ -171,13 +171,11 @@ spec:
 
 
 async def test_explain_network_of_a_service_is_about_those_that_it_leads_to(world: World, podium: Podium) -> None:
+    def endpoints() -> list[Endpoint]:
+        return [e for found in world.cluster.reader.list(EndpointSlice, podium.namespace) for e in found.endpoints]
+
     def answering() -> set[str]:
-        return {
-            endpoint.target_ref.name
-            for found in world.cluster.reader.list(EndpointSlice, podium.namespace)
-            for endpoint in found.endpoints
-            if endpoint.conditions.ready
-        }
+        return {endpoint.target_ref.name for endpoint in endpoints() if endpoint.conditions.ready}
 
     async def told(*words: str, code: int = 0) -> set[str]:
         done = await podium("explain", "network", here.metadata.name, "svc/web", *words, code=code)
@@ -195,7 +193,7 @@ async def test_explain_network_of_a_service_is_about_those_that_it_leads_to(worl
     await podium("patch", "svc", "web", "-p", '{"spec": {"internalTrafficPolicy": "Local"}}')
     assert await told() == local
     await podium("scale", "deployment", "web", "--replicas=0")
-    await until(lambda: not answering(), seconds=20)
+    await until(lambda: not endpoints(), seconds=20, what="those that end are led to while no other is there")
     assert await told(code=1) == set()
 
 

@@ -35,6 +35,8 @@ from podium import tls
 from podium.aio.clock import SystemClock
 from podium.aio.tasks import TaskScope, cancel_and_wait
 from podium.client.config import load
+from podium.objects.conditions import is_true
+from podium.objects.taints import NOT_READY
 from podium.v1.core_pb2 import Node as NodeObject
 from podium.v1.core_pb2 import Pod
 from podium.v1.node_session_pb2 import Assignments
@@ -87,10 +89,11 @@ class HollowCluster:
         return [p for p in pods if node in ("", p.spec.node_name) and phase in ("", p.status.phase)]
 
     def ready_nodes(self) -> list[str]:
-        """Names of the nodes whose condition Ready is True."""
-        nodes = self.reader.list(NodeObject)
+        """Names of the nodes whose condition Ready is True, and that have lost the taint of those that are not."""
         return [
-            n.metadata.name for n in nodes if any(c.type == "Ready" and c.status == "True" for c in n.status.conditions)
+            node.metadata.name
+            for node in self.reader.list(NodeObject)
+            if is_true(node.status.conditions, "Ready") and all(taint.key != NOT_READY for taint in node.spec.taints)
         ]
 
     async def add_node(
