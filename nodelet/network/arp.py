@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from socket import AF_INET
 
-from pyroute2 import IPRoute
+from nodelet.network.netlink import IPRoute
 
 _ETHERTYPE = 0x0806
 _EVERYBODY = b"\xff" * 6

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from pyroute2.netlink.exceptions import NetlinkError
 
 from nodelet.network import affinity, conntrack, nft, peers
 from nodelet.network.flows import Doubts, Leads
 from nodelet.network.isolation import set_part
+from nodelet.network.netlink import NetlinkError
 from nodelet.network.packet_table import PacketTable
 from nodelet.network.protocol import InForce, NetworkFault
 from nodelet.network.services import service_leads, service_part, sticky_leads

@@ -12,10 +12,9 @@ from collections.abc import Collection, Iterable, Iterator
 from socket import AF_INET
 from typing import Any
 
-from pyroute2.netlink.nfnetlink.nfctsocket import IPS_SEEN_REPLY, NFCTAttrTuple, NFCTSocket
-
 from nodelet.network.flows import Flow, Leads, Socket, plan_forget
 from nodelet.network.links import own_addresses, tolerating
+from nodelet.network.netlink import IPS_SEEN_REPLY, NFCTAttrTuple, NFCTSocket
 
 FEW = 16
 """Up to so many sockets are asked for one by one."""

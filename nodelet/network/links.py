@@ -27,8 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import AF_INET
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from nodelet.network.netlink import IPRoute, NetlinkError
 
 _CLONE_NEWNET = 0x40000000
 LINKS = "podv"

@@ -21,10 +21,8 @@ from dataclasses import dataclass
 from socket import AF_INET
 from typing import Literal
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from nodelet.network.links import VXLAN, hardware_address, link_index, mtu_of, tolerating, uplink_mtu
+from nodelet.network.netlink import IPRoute, NetlinkError
 
 VXLAN_ID = 4096
 VXLAN_PORT = 4789

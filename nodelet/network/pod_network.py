@@ -11,11 +11,10 @@ import ipaddress
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from nodelet.network import arp, firewalls, hosts_file, ipam, links, nft, record
 from nodelet.network.cluster import ClusterNetwork
 from nodelet.network.isolation import Forward, pod_leads, pod_part
+from nodelet.network.netlink import NetlinkError
 from nodelet.network.packet_table import PacketTable
 from nodelet.network.peers import Mode
 from nodelet.network.protocol import Names, NetworkFault
