@@ -65,6 +65,7 @@ def pack(engine: Engine, nodes: Sequence[tuple[str, Node]], most: Mapping[str, i
     own = [engine.shape_of(pod) for pod in daemons]
     with _trial(engine) as trial:
         packer = _Packer(trial, left, own, dict(most))
+        packer.spare_those_that_fit()
         taken = [packer.offer(group, node) for group, node in nodes]
     return Packing(taken, packer.refused, sum(left.values()))
 
@@ -202,6 +203,11 @@ class _Packer:
         self._offered = 0
         self._useless: set[tuple[str, _Likeness]] = set()
         self.refused: dict[str, Counter[str]] = {}
+
+    def spare_those_that_fit(self) -> None:
+        """Leave out pods that a node takes by now: it has just come, and they are about to be tried again."""
+        for shape, count in self._left.items():
+            self._left[shape] -= self._trial.place(shape, count)
 
     def offer(self, group: str, node: Node) -> int:
         """How many pods a node gets."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from master.scheduler import whatif
 from master.scheduler.engine import Engine
+from master.scheduler.snapshot import facts_of
 from podium.v1.core_pb2 import Node, Pod, Taint, Toleration
 from tests.support.scheduling import engine, node, pod, state, turns
 
@@ -97,6 +98,13 @@ def test_a_node_that_is_coming_does_not_count_once_it_is_there() -> None:
 
 
 # ---------------------------------------------------------------- one node fewer
+
+
+def test_pods_that_a_node_takes_by_now_need_no_host() -> None:
+    made = _waiting(node("n1", cpu="100m"), *(pod(f"p{i}", cpu="1", group="g") for i in range(5)))
+    _ = made.cluster.set_node(facts_of(node("late", cpu="4")))  # and nobody has tried them again yet
+    packing = whatif.pack(made, _hosts(2), {"pool": 2}, [])
+    assert (packing.taken, packing.left) == ([1, 0], 0)
 
 
 def test_pods_may_go_where_there_is_room() -> None:
