@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from master.access.writes import MAX_INPUT_BYTES, ApiWrite, Apply
+from master.access.writes import MAX_INPUT_BYTES, ApiWrite, Apply, check_length
 from master.cache.item import Item
 from podium.codec.json import object_from_dict, parse_json
-from podium.errors import BadRequest, PodiumError
+from podium.errors import PodiumError
 
 HEAVY_BYTES = 16 * 1024
 """Length of text, or of a stored object, from which on it is worked out beside the event loop."""
@@ -87,11 +87,7 @@ def read_manifest(text: bytes) -> Manifest:
         BadRequest: It is too long, or not JSON.
         Invalid: Its fields are refused.
     """
-    if len(text) > MAX_INPUT_BYTES:
-        raise BadRequest(
-            f"the manifest is {len(text)} bytes long: must be at most {MAX_INPUT_BYTES}; "
-            "keep large data in a volume, or in several objects"
-        )
+    check_length("the manifest", len(text))
     data = parse_json(text)
     return Manifest(data, object_from_dict(data))
 

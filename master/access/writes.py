@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from master.access.protocol import Principal, Write, Writer
-from podium.errors import PodiumError
+from podium.errors import BadRequest, PodiumError
 from podium.objects.kinds import Key
 from podium.v1.apps_pb2 import Scale
 from podium.v1.meta_pb2 import DeleteOptions
@@ -17,6 +17,19 @@ from podium.v1.meta_pb2 import DeleteOptions
 MAX_INPUT_BYTES = 2 * 1024 * 1024
 """Longest object or manifest that is read from a request: what can be stored is shorter, also as JSON unless most of it
 is escapes."""
+
+
+def check_length(what: str, length: int) -> None:
+    """Refuse input of so many bytes before it is read.
+
+    Raises:
+        BadRequest: It is too long.
+    """
+    if length > MAX_INPUT_BYTES:
+        raise BadRequest(
+            f"{what} is {length} bytes long: must be at most {MAX_INPUT_BYTES}; "
+            "keep large data in a volume, or in several objects"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
 
 from master.access.protocol import Bind, Create, Delete, Update
-from master.access.writes import MAX_INPUT_BYTES, ApiWrite, Apply, Evict, Patch, Rescale
+from master.access.writes import ApiWrite, Apply, Evict, Patch, Rescale, check_length
 from podium.errors import BadRequest
 from podium.objects.kinds import BY_TYPE_URL, POD_PARTS, TYPE_URL_PREFIX, Key, named
 from podium.v1.apps_pb2 import Scale
@@ -133,9 +133,7 @@ def _unpacked(packed: AnyMessage) -> Any:
     if message is None:
         what = f'of type "{packed.type_url}", which is no kind of Podium' if packed.type_url else "missing"
         raise BadRequest(f"the object is {what}")
-    if len(packed.value) > MAX_INPUT_BYTES:
-        said = f"the {message.DESCRIPTOR.name} is {len(packed.value)} bytes long: must be at most {MAX_INPUT_BYTES}"
-        raise BadRequest(f"{said}; keep large data in a volume, or in several objects")
+    check_length(f"the {message.DESCRIPTOR.name}", len(packed.value))
     try:
         return message.FromString(packed.value)
     except DecodeError as error:

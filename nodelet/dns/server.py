@@ -81,7 +81,7 @@ class DnsServer:
         found = self._zone.answer(query.name, query.type)
         if found is not None and not found.onward:
             fitting = wire.fitting(self._own(query, found), query)
-            if not _is_alias(query, found):  # such an answer is right until other names change, too
+            if not _is_alias(found):  # such an answer is right until other names change, too
                 self._kept.keep(data, query.name, fitting)
             transport.sendto(fitting, addr)
         elif self._forwarded >= MOST_FORWARDED:
@@ -142,7 +142,7 @@ class DnsServer:
             self._forwarded -= 1
 
 
-def _is_alias(query: wire.Query, found: Answer) -> bool:
+def _is_alias(found: Answer) -> bool:
     return any(record.type == "CNAME" for record in found.records)
 
 

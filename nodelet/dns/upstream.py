@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nodelet import resolv_conf
 from nodelet.dns import wire
 from podium.aio.clock import Clock
 from podium.telemetry.log import get_logger
@@ -28,17 +29,17 @@ LONGEST = 30
 
 
 class _Remembered(NamedTuple):
-    """An answer without its id, and from when to when it is given to others."""
+    """An answer without its id, from when to when it is given to others, and where its lifetimes stand."""
 
     since: float
     until: float
     answer: bytes
+    lifetimes: Sequence[int]
 
 
 def resolvers(text: str, own: Sequence[str] = ()) -> list[str]:
     """The servers of a resolv.conf(5), less this node's own."""
-    words = (line.split() for line in text.splitlines())
-    found = [w[1].partition("%")[0] for w in words if len(w) > 1 and w[0] == "nameserver"]
+    found = (server.partition("%")[0] for server in resolv_conf.parse(text).servers)
     return [server for server in dict.fromkeys(found) if server not in own]
 
 
@@ -58,7 +59,7 @@ class Upstream:
         kept = self._cache.get(question)
         now = self._clock.monotonic()
         if kept is not None and kept.until > now:
-            return query[:2] + wire.aged(b"\0\0" + kept.answer, int(now - kept.since))[2:]
+            return wire.aged(query[:2] + kept.answer, kept.lifetimes, int(now - kept.since))
         asking = self._asking.get(question)
         if asking is None:
             asking = self._asking[question] = asyncio.get_running_loop().create_future()
@@ -115,11 +116,12 @@ class Upstream:
             writer.close()
 
     def _remember(self, question: bytes, answer: bytes) -> None:
-        ttl = wire.least_ttl(b"\0\0" + answer)
+        whole = b"\0\0" + answer
+        ttl = wire.least_ttl(whole)
         if not ttl:
             return
         now = self._clock.monotonic()
-        self._cache[question] = _Remembered(now, now + min(ttl, LONGEST), answer)
+        self._cache[question] = _Remembered(now, now + min(ttl, LONGEST), answer, wire.lifetimes(whole))
         self._cache.move_to_end(question)
         if len(self._cache) > REMEMBERED:
             self._cache.popitem(last=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dnslib import CLASS, CNAME, PTR, QR, QTYPE, RCODE, RR, SOA, SRV, A, DNSError, DNSHeader, DNSQuestion, DNSRecord
@@ -102,18 +102,19 @@ def least_ttl(data: bytes) -> int | None:
     return min(times) if times else None
 
 
-def aged(data: bytes, seconds: int) -> bytes:
-    """An answer that can be read (`least_ttl`), as one gives it that had it some time ago: every record lives for so
-    much less, and nothing else is touched."""
+def aged(data: bytes, lifetimes: Sequence[int], seconds: int) -> bytes:
+    """An answer as one gives it that had it some time ago: every record lives for so much less, and nothing else is
+    touched. `lifetimes` are where they stand in it."""
     older = bytearray(data)
-    for place in _lifetimes(data):
+    for place in lifetimes:
         ttl = int.from_bytes(data[place : place + 4], "big")
         older[place : place + 4] = max(0, ttl - seconds).to_bytes(4, "big")
     return bytes(older)
 
 
-def _lifetimes(data: bytes) -> Iterator[int]:
-    """Where in a message the lifetimes of its records stand."""
+def lifetimes(data: bytes) -> Sequence[int]:
+    """Where in a message that can be read (`least_ttl`) the lifetimes of its records stand."""
+    places = []
     buffer = DNSBuffer(data)
     _, _, questions, *counts = buffer.unpack("!HHHHHH")
     for _ in range(questions):
@@ -123,8 +124,9 @@ def _lifetimes(data: bytes) -> Iterator[int]:
         buffer.decode_name()
         kind, _, _, length = buffer.unpack("!HHIH")
         if kind != QTYPE.OPT:
-            yield buffer.offset - 6
+            places.append(buffer.offset - 6)
         buffer.get(length)
+    return places
 
 
 def _reply(query: Query, rcode: int) -> DNSRecord:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nodelet.pods.blueprint import Blueprint, Unit
 from nodelet.pods.environment import expand, expand_path
-from nodelet.pods.host_names import HostNames
+from nodelet.resolv_conf import HostNames
 from nodelet.runtime.protocol import FULL_NAME, ContainerSpec, Mount, PodIdentity, PortMapping, SandboxSpec
 from nodelet.state.lease_file import EXCLUSIVE_LABEL
 from podium.objects.fencing import is_exclusive

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import assert_never
 
+from nodelet import resolv_conf
 from nodelet.network.protocol import NameServers, NetworkFault
-from nodelet.pods import host_names
 from nodelet.pods.actions import (
     AttachNetwork,
     CreateSandbox,
@@ -81,7 +81,7 @@ class Surroundings:
         node, network = self._tools.node, self._tools.network
         if adds_to_hosts_names(pod.blue.pod):
             try:
-                return replace(node, host_names=await asyncio.to_thread(host_names.read))
+                return replace(node, host_names=await asyncio.to_thread(resolv_conf.read))
             except OSError as error:
                 raise NetworkFault(f"the host's own cannot be read: {error}") from None
         if not asks_cluster(pod.blue.pod) or not isinstance(network, NameServers):

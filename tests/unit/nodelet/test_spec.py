@@ -12,7 +12,6 @@ from nodelet.network.hosts_file import name_itself
 from nodelet.pods.backoff import CrashLoop, crash_loop, next_level
 from nodelet.pods.blueprint import Restart, Role, blueprint, config_hash
 from nodelet.pods.environment import environment, expand
-from nodelet.pods.host_names import HostNames, parse, read
 from nodelet.pods.spec import (
     GENERATION_LABEL,
     GRACE_LABEL,
@@ -24,6 +23,7 @@ from nodelet.pods.spec import (
     port_mappings,
     sandbox_spec,
 )
+from nodelet.resolv_conf import HostNames, parse, read
 from nodelet.runtime.protocol import FULL_NAME, ContainerSpec
 from podium.objects.downward import Whereabouts
 from podium.v1.core_pb2 import (

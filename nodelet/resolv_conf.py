@@ -1,6 +1,5 @@
-"""Whom the host asks for names, for pods that add to that (`dnsPolicy: Default` with `dnsConfig`).
-
-The runtime takes a list that a pod gives in place of the host's, so what the host has must be in it.
+"""Whom the host asks for names: for the node's own DNS server, and for pods that add to that (`dnsPolicy: Default` with
+`dnsConfig`), since the runtime takes a list that a pod gives in place of the host's.
 """
 
 from __future__ import annotations
